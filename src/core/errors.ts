@@ -1,0 +1,90 @@
+/**
+ * What kind of failure this is; the command line maps it to an exit code and prints it in `--json` errors.
+ *
+ * `usage`: the call itself is wrong. `invalid-input`: a file or value has a wrong shape or content. `not-found`, `unreadable`:
+ * something named is missing or cannot be read. `changed`: a file changed while it was read. `conflict`: two inputs want the
+ * same place. `limit`: a documented limit is exceeded. `output`: the output cannot be written. `verification`: bytes do not
+ * match what was recorded for them. `interrupted`: a signal or an AbortSignal. `unsupported`: a valid input we do not handle.
+ */
+export type ErrorCode =
+  | "usage"
+  | "invalid-input"
+  | "not-found"
+  | "unreadable"
+  | "changed"
+  | "conflict"
+  | "limit"
+  | "output"
+  | "verification"
+  | "interrupted"
+  | "unsupported";
+
+/** The one error class: `message` says what, where and what was found; `hint` says what to do next. */
+export class OciNixError extends Error {
+  override readonly name = "OciNixError";
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { readonly hint?: string; readonly cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}
+
+/** The errno name (`ENOENT`, …) of a failed system call, or undefined for any other value. */
+export function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const code = (error as NodeJS.ErrnoException).code;
+  return typeof code === "string" ? code : undefined;
+}
+
+const ERRNO_WORDS: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EISDIR: "it is a directory",
+  ELOOP: "too many symbolic links",
+  ENOENT: "no such file or directory",
+  ENOSPC: "no space left on device",
+  ENOTDIR: "a parent is not a directory",
+  EIO: "input/output error",
+};
+
+/** Words for a failed system call: `permission denied (EACCES)`; the error's own message where it is no system call. */
+export function describeErrno(error: unknown): string {
+  const code = errnoOf(error);
+  if (code === undefined) return error instanceof Error ? error.message : String(error);
+  const words = ERRNO_WORDS[code];
+  return words === undefined ? (error as Error).message : `${words} (${code})`;
+}
+
+/** The candidate nearest to `word` by edit distance, if near enough to be a likely slip; ties go to the first in code point order. */
+export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
+  for (const candidate of [...candidates].sort(compareStrings)) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** Orders strings by UTF-16 code unit, which is code point order for ASCII and byte order for byte strings; never by locale. */
+export function compareStrings(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (previous[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(substitution, (previous[j] as number) + 1, (current[j - 1] as number) + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length] as number;
+}

@@ -1,0 +1,138 @@
+import { type ByteString, encodeUtf8 } from "../core/byte-string.js";
+import { compareStrings, OciNixError } from "../core/errors.js";
+import { EventLoopTurns } from "../core/event-loop-turns.js";
+import { compileRegex } from "../core/regex.js";
+import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
+import { storeDirOf } from "../nix/store-path.js";
+import { EntryList, type Ownership } from "../tar/entry-list.js";
+import type { TarProfile } from "../tar/profile.js";
+import { DestinationTree } from "./destination-tree.js";
+import { walkStore } from "./store-walk.js";
+
+export interface FileTreeOptions {
+  /** Where the store's files are: `/nix/store/x` is read from `<storeRoot>/nix/store/x`. */
+  readonly storeRoot: string;
+  readonly profile: TarProfile;
+  /** Owner of everything no permission rule speaks of. */
+  readonly owner: Ownership;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The owner as entries have it, from text. */
+export function ownership(uid: number, gid: number, uname: string, gname: string): Ownership {
+  return { uid, gid, uname: encodeUtf8(uname), gname: encodeUtf8(gname) };
+}
+
+/**
+ * The entries of one layer in the order of its archive, with sizes and modes as the store has them now. Reads no file contents.
+ * @throws OciNixError as {@link walkStore}; `conflict` where two contents want one place
+ */
+export async function layerEntries(plan: LayerPlan, options: FileTreeOptions): Promise<EntryList> {
+  checkNoDuplicates(plan);
+  const moved = plan.contents.some((content) => content.rewrite !== undefined || content.permissions !== undefined);
+  return moved ? await movedEntries(plan, options) : await plainEntries(plan, options);
+}
+
+function checkNoDuplicates(plan: LayerPlan): void {
+  const seen = new Set<string>();
+  for (const { storePath } of plan.contents) {
+    if (seen.has(storePath)) throw new OciNixError("conflict", `${storePath} is in one layer twice`);
+    seen.add(storePath);
+  }
+}
+
+function sourceOf(content: LayerContent, storeRoot: string): ByteString {
+  return encodeUtf8(`${storeRoot.replace(/\/+$/, "")}${content.storePath}`);
+}
+
+/** Store paths where they are: entries go straight from the walk to the list. */
+async function plainEntries(plan: LayerPlan, options: FileTreeOptions): Promise<EntryList> {
+  const { profile, owner } = options;
+  const entries = new EntryList();
+  const turns = new EventLoopTurns(options.signal);
+  const first = plan.contents[0] as LayerContent;
+  const storeDir = storeDirOf(first.storePath).slice(1);
+  const parents = profile.parents === "always-nix-store" ? ["nix", "store"] : storeDir.split("/");
+  if (profile.parents === "root-and-store") parents.unshift("");
+  parents.forEach((name, depth) => {
+    const parent = { depth, name, type: "directory", mode: 0o755, size: 0, linkTarget: "" } as const;
+    entries.append({ ...parent, owner: profile.parentOwner ?? owner });
+  });
+  // Without an entry for its own store directory, a path is named in full.
+  const nested = profile.parents !== "always-nix-store" || storeDir === "nix/store";
+  const contents =
+    profile.storePathOrder === "given"
+      ? plan.contents
+      : [...plan.contents].sort((a, b) => compareStrings(a.storePath, b.storePath));
+  for (const content of contents) {
+    const path = nested ? content.storePath.slice(content.storePath.lastIndexOf("/") + 1) : content.storePath.slice(1);
+    const base = nested ? parents.length : 0;
+    await walkStore(sourceOf(content, options.storeRoot), profile.compareNames, turns, (found) => {
+      const { depth, name, type, mode, size, linkTarget } = found;
+      if (depth > 0) entries.append({ depth: base + depth, name, type, mode, owner, size, linkTarget });
+      else entries.append({ depth: base, name: path, type, mode, owner, size, linkTarget, source: found.source });
+    });
+  }
+  return entries;
+}
+
+/** Contents that move or change owner: a tree by destination, then the list. */
+async function movedEntries(plan: LayerPlan, options: FileTreeOptions): Promise<EntryList> {
+  const { profile, owner } = options;
+  const turns = new EventLoopTurns(options.signal);
+  const tree = new DestinationTree();
+  for (const content of plan.contents) {
+    const start = sourceOf(content, options.storeRoot);
+    const rootLength = start.length - encodeUtf8(content.storePath).length;
+    const destination = destinationOf(content);
+    const override = overrideOf(content.permissions ?? [], content.storePath);
+    await walkStore(start, profile.compareNames, turns, (found) => {
+      const logical = found.source.slice(rootLength);
+      const path = destination(logical);
+      // nix2container drops what is rewritten to nothing: the moved directory itself, whose place is the root that is there anyway.
+      if (path === "") return;
+      const { type, size, linkTarget, source } = found;
+      tree.place(path, { type, size, linkTarget, source, ...override(logical, found.mode, owner) });
+    });
+  }
+  const entries = new EntryList();
+  tree.appendTo(entries, { withRoot: profile.parents === "root-and-store", parents: profile.parentOwner ?? owner });
+  return entries;
+}
+
+function destinationOf({ rewrite, storePath }: LayerContent): (path: ByteString) => ByteString {
+  if (rewrite === undefined) return (path) => path;
+  const regex = compileRegex(rewrite.regex, `the rewrite of ${storePath}`);
+  return (path) => regex.replaceAll(path, rewrite.replacement);
+}
+
+type Override = (
+  path: ByteString,
+  mode: number,
+  owner: Ownership,
+) => { readonly mode: number; readonly owner: Ownership };
+
+/** nix2container's order semantics: every rule that matches applies, later ones over earlier ones; ids are always set. */
+function overrideOf(rules: readonly PermissionRule[], storePath: string): Override {
+  const compiled = rules.map((rule) => ({
+    ...rule,
+    matches: compileRegex(rule.regex, `a permission rule of ${storePath}`),
+  }));
+  return (path, mode, owner) => {
+    let result = { mode, owner };
+    for (const rule of compiled) {
+      if (!rule.matches.test(path)) continue;
+      const { uname, gname } = result.owner;
+      result = {
+        mode: rule.mode ?? result.mode,
+        owner: {
+          uid: rule.uid,
+          gid: rule.gid,
+          uname: rule.uname === undefined ? uname : encodeUtf8(rule.uname),
+          gname: rule.gname === undefined ? gname : encodeUtf8(rule.gname),
+        },
+      };
+    }
+    return result;
+  };
+}

@@ -1,0 +1,82 @@
+import { RE2JS } from "re2js";
+import { type ByteString, decodeSurrogateEscape, encodeUtf8, isAscii } from "./byte-string.js";
+import { OciNixError } from "./errors.js";
+
+/** A compiled RE2 regular expression over byte strings: linear time, Go's syntax, undecodable bytes count as U+FFFD as in Go. */
+export interface ByteRegex {
+  /** Whether it matches anywhere. */
+  test(bytes: ByteString): boolean;
+  /** Every match replaced; `$1`, `${1}`, `$name` and `$$` expand as in Go's regexp.Expand. */
+  replaceAll(bytes: ByteString, replacement: string): ByteString;
+}
+
+/** @throws OciNixError `invalid-input` where `pattern` is not RE2; `where` names its origin */
+export function compileRegex(pattern: string, where: string): ByteRegex {
+  let compiled: RE2JS;
+  try {
+    compiled = RE2JS.compile(pattern);
+  } catch (error) {
+    throw new OciNixError(
+      "invalid-input",
+      `${where}: ${JSON.stringify(pattern)} is not an RE2 regular expression: ${(error as Error).message}`,
+      {
+        hint: "RE2 has no look-around and no back-references; see https://github.com/google/re2/wiki/Syntax",
+        cause: error,
+      },
+    );
+  }
+  const names = compiled.namedGroups() as Readonly<Record<string, number>>;
+  return {
+    test: (bytes) => compiled.matcher(decode(bytes).text).find(),
+    replaceAll(bytes, replacement) {
+      const { text, offset } = decode(bytes);
+      const matcher = compiled.matcher(text);
+      let result = "";
+      let from = 0;
+      while (matcher.find()) {
+        const at = offset(matcher.start());
+        result += bytes.slice(from, at);
+        result += expand(replacement, names, (group) => {
+          if (group > matcher.groupCount() || matcher.group(group) === null) return "";
+          return bytes.slice(offset(matcher.start(group)), offset(matcher.end(group)));
+        });
+        from = offset(matcher.end());
+      }
+      return result + bytes.slice(from);
+    },
+  };
+}
+
+/** The text to match on, and the byte offset of each of its UTF-16 offsets. */
+function decode(bytes: ByteString): { readonly text: string; readonly offset: (unit: number) => number } {
+  if (isAscii(bytes)) return { text: bytes, offset: (unit) => unit };
+  const offsets: number[] = [];
+  let text = "";
+  let at = 0;
+  for (const unit of decodeSurrogateEscape(bytes)) {
+    const undecodable = unit >= "\udc80" && unit <= "\udcff";
+    const shown = undecodable ? "\ufffd" : unit;
+    for (let i = 0; i < shown.length; i++) offsets.push(at);
+    text += shown;
+    at += undecodable ? 1 : encodeUtf8(unit).length;
+  }
+  offsets.push(at);
+  return { text, offset: (unit) => offsets[unit] as number };
+}
+
+/** Go's regexp.Expand: a name is the longest run of letters, digits and `_`; an unknown group is empty; `$` alone stays. */
+function expand(
+  template: string,
+  names: Readonly<Record<string, number>>,
+  group: (index: number) => ByteString,
+): ByteString {
+  return encodeUtf8(template).replace(
+    /\$(?:\$|\{([0-9A-Za-z_]+)\}|([0-9A-Za-z_]+))/g,
+    (whole, braced?: string, bare?: string) => {
+      if (whole === "$$") return "$";
+      const name = (braced ?? bare) as string;
+      const index = /^[0-9]+$/.test(name) ? Number(name) : names[name];
+      return index === undefined ? "" : group(index);
+    },
+  );
+}

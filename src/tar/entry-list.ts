@@ -1,0 +1,159 @@
+import type { ByteString } from "../core/byte-string.js";
+
+export type EntryType = "file" | "directory" | "symlink";
+
+export interface Ownership {
+  readonly uid: number;
+  readonly gid: number;
+  /** UTF-8. */
+  readonly uname: ByteString;
+  readonly gname: ByteString;
+}
+
+/** One file system object to be written to a tar; time belongs to the profile's options, not to an entry. */
+export interface TarEntry {
+  /** Relative, without a slash at either end; empty for the root directory. */
+  readonly path: ByteString;
+  readonly type: EntryType;
+  /** st_mode & 07777; 0777 for a symlink, whatever its file system says. */
+  readonly mode: number;
+  readonly owner: Ownership;
+  /** Bytes of a file's contents; 0 for everything else. */
+  readonly size: number;
+  /** A symlink's target; empty for everything else. */
+  readonly linkTarget: ByteString;
+  /** Where the contents of a file are read. */
+  readonly source: ByteString;
+}
+
+/** What is appended: the place in the tree is the depth and the entry's own name, so nothing is stored twice. */
+export interface NewEntry {
+  /** Directories above it, counted from the first entry's level (0). Its parent is the last directory appended one level up. */
+  readonly depth: number;
+  readonly name: ByteString;
+  readonly type: EntryType;
+  readonly mode: number;
+  readonly owner: Ownership;
+  readonly size: number;
+  readonly linkTarget: ByteString;
+  /** Where it is read, if not at its parent's source followed by its name. */
+  readonly source?: ByteString;
+}
+
+const CHUNK = 1 << 20;
+const FIXED = 26;
+const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
+
+/**
+ * Tar entries in the order of the archive, a directory before what is in it.
+ *
+ * Kept as packed bytes, about 26 and its name an entry, because a layer may hold a million: the sizes must be known before the first
+ * byte of the layer goes out, and this is what is held in between. Append only; {@link EntryCursor} replays it.
+ */
+export class EntryList {
+  /** Number of entries. */
+  count = 0;
+  readonly chunks: Buffer[] = [];
+  readonly chunkLengths: number[] = [];
+  readonly owners: Ownership[] = [];
+  readonly #ownerIndex = new Map<string, number>();
+  #lastOwner: Ownership | undefined;
+  #lastOwnerIndex = 0;
+
+  append(entry: NewEntry): void {
+    const source = entry.source ?? "";
+    const length = FIXED + entry.name.length + entry.linkTarget.length + source.length;
+    let chunk = this.chunks[this.chunks.length - 1];
+    let at = this.chunkLengths[this.chunks.length - 1] ?? 0;
+    if (chunk === undefined || at + length > chunk.length) {
+      chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK, length));
+      this.chunks.push(chunk);
+      this.chunkLengths.push(0);
+      at = 0;
+    }
+    chunk[at] = TYPES.indexOf(entry.type);
+    chunk[at + 1] = entry.source === undefined ? 0 : 1;
+    chunk.writeUInt16LE(entry.mode, at + 2);
+    chunk.writeUInt16LE(this.#indexOf(entry.owner), at + 4);
+    chunk.writeUInt16LE(entry.depth, at + 6);
+    chunk.writeDoubleLE(entry.size, at + 8);
+    chunk.writeUInt16LE(entry.name.length, at + 16);
+    chunk.writeUInt32LE(entry.linkTarget.length, at + 18);
+    chunk.writeUInt32LE(source.length, at + 22);
+    let text = at + FIXED;
+    for (const part of [entry.name, entry.linkTarget, source]) {
+      chunk.write(part, text, part.length, "latin1");
+      text += part.length;
+    }
+    this.chunkLengths[this.chunks.length - 1] = text;
+    this.count++;
+  }
+
+  #indexOf(owner: Ownership): number {
+    if (owner === this.#lastOwner) return this.#lastOwnerIndex;
+    const key = JSON.stringify([owner.uid, owner.gid, owner.uname, owner.gname]);
+    let index = this.#ownerIndex.get(key);
+    if (index === undefined) {
+      index = this.owners.push(owner) - 1;
+      this.#ownerIndex.set(key, index);
+    }
+    this.#lastOwner = owner;
+    this.#lastOwnerIndex = index;
+    return index;
+  }
+}
+
+/** Walks an {@link EntryList} from the start; its own fields are the current entry, overwritten by {@link next}. */
+export class EntryCursor implements TarEntry {
+  path: ByteString = "";
+  type: EntryType = "directory";
+  mode = 0;
+  owner: Ownership = { uid: 0, gid: 0, uname: "", gname: "" };
+  size = 0;
+  linkTarget: ByteString = "";
+  source: ByteString = "";
+  readonly #list: EntryList;
+  readonly #pathPrefixes: ByteString[] = [];
+  readonly #sourcePrefixes: ByteString[] = [];
+  #chunk = 0;
+  #at = 0;
+
+  constructor(list: EntryList) {
+    this.#list = list;
+  }
+
+  /** Moves to the next entry; false at the end. */
+  next(): boolean {
+    let chunk = this.#list.chunks[this.#chunk];
+    if (chunk === undefined) return false;
+    if (this.#at === this.#list.chunkLengths[this.#chunk]) {
+      chunk = this.#list.chunks[++this.#chunk];
+      if (chunk === undefined) return false;
+      this.#at = 0;
+    }
+    const at = this.#at;
+    this.type = TYPES[chunk[at] as number] as EntryType;
+    this.mode = chunk.readUInt16LE(at + 2);
+    this.owner = this.#list.owners[chunk.readUInt16LE(at + 4)] as Ownership;
+    const depth = chunk.readUInt16LE(at + 6);
+    this.size = chunk.readDoubleLE(at + 8);
+    const nameEnd = at + FIXED + chunk.readUInt16LE(at + 16);
+    const linkEnd = nameEnd + chunk.readUInt32LE(at + 18);
+    const sourceEnd = linkEnd + chunk.readUInt32LE(at + 22);
+    const name = chunk.toString("latin1", at + FIXED, nameEnd);
+    this.linkTarget = linkEnd === nameEnd ? "" : chunk.toString("latin1", nameEnd, linkEnd);
+    this.path = depth === 0 ? name : (this.#pathPrefixes[depth - 1] as string) + name;
+    this.source =
+      chunk[at + 1] === 1
+        ? chunk.toString("latin1", linkEnd, sourceEnd)
+        : depth === 0
+          ? name
+          : (this.#sourcePrefixes[depth - 1] as string) + name;
+    if (this.type === "directory") {
+      this.#pathPrefixes[depth] = this.path === "" ? "" : `${this.path}/`;
+      this.#sourcePrefixes[depth] = `${this.source}/`;
+    }
+    this.#at = sourceEnd;
+    return true;
+  }
+}

@@ -6,3 +6,13 @@ export type SqliteDatabase = Database.Database;
 export function openSqliteReadOnly(file: string, timeoutMs = 5000): SqliteDatabase {
   return new Database(file, { readonly: true, fileMustExist: true, timeout: timeoutMs });
 }
+
+/** Opens a database that nobody else has open, so that what an interrupted writer left in its log or journal is applied first. */
+export function openSqlitePrivate(file: string): SqliteDatabase {
+  return new Database(file, { fileMustExist: true });
+}
+
+/** The name of SQLite's result code (`SQLITE_CANTOPEN`, or an extended one) of a failed call, or undefined for any other value. */
+export function sqliteCodeOf(error: unknown): string | undefined {
+  return error instanceof Database.SqliteError ? error.code : undefined;
+}

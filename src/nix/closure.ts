@@ -44,10 +44,7 @@ export function createClosure(input: {
   for (const object of input.objects) {
     const normal = { ...object, references: [...new Set(object.references)].sort(compareStrings) };
     const known = given.get(object.path);
-    if (known !== undefined && !sameDescription(known, normal)) {
-      throw new OciNixError("invalid-input", `${input.source} describes ${object.path} twice, differently`);
-    }
-    given.set(object.path, normal);
+    given.set(object.path, known === undefined ? normal : merge(known, normal, input.source));
   }
   for (const object of given.values()) {
     for (const reference of object.references) {
@@ -55,7 +52,7 @@ export function createClosure(input: {
         throw new OciNixError(
           "invalid-input",
           `${input.source} is not closed under references: ${object.path} refers to ${reference}, which is not in it`,
-          { hint: "export the whole closure, for example with: nix-store --query --requisites" },
+          { hint: "export the whole closure, for example with: nix path-info --recursive --json" },
         );
       }
     }
@@ -77,15 +74,54 @@ export function createClosure(input: {
 
 /** NAR sizes summed over everything each path reaches, itself included; undefined where one of the sizes is unknown. */
 export function closureSizes(closure: Closure): ReadonlyMap<StorePath, number | undefined> {
+  const graph = indexReferences(closure.objects);
+  const narSizes = Float64Array.from(closure.objects.values(), (object) => object.narSize ?? Number.NaN);
   const sizes = new Map<StorePath, number | undefined>();
+  // A node is seen in the walk from a path if it bears that path's stamp, so nothing is cleared between walks.
+  const seen = new Int32Array(narSizes.length).fill(-1);
+  const pending = new Int32Array(narSizes.length);
+  let start = 0;
   for (const path of closure.objects.keys()) {
-    let sum: number | undefined = 0;
-    for (const object of reachable(closure.objects, [path]).values()) {
-      sum = sum === undefined || object.narSize === undefined ? undefined : sum + object.narSize;
+    let sum = 0;
+    let waiting = 0;
+    seen[start] = start;
+    pending[waiting++] = start;
+    while (waiting > 0) {
+      const node = pending[--waiting] as number;
+      sum += narSizes[node] as number;
+      const end = graph.starts[node + 1] as number;
+      for (let i = graph.starts[node] as number; i < end; i++) {
+        const reference = graph.references[i] as number;
+        if (seen[reference] === start) continue;
+        seen[reference] = start;
+        pending[waiting++] = reference;
+      }
     }
-    sizes.set(path, sum);
+    sizes.set(path, Number.isNaN(sum) ? undefined : sum);
+    start++;
   }
   return sizes;
+}
+
+/** The references of the n-th object are the numbers `references[starts[n]]` up to, not including, `references[starts[n + 1]]`. */
+function indexReferences(objects: ReadonlyMap<StorePath, StoreObject>): {
+  readonly starts: Int32Array;
+  readonly references: Int32Array;
+} {
+  const numbers = new Map<StorePath, number>();
+  const starts = new Int32Array(objects.size + 1);
+  let total = 0;
+  for (const [path, object] of objects) {
+    numbers.set(path, numbers.size);
+    total += object.references.length;
+    starts[numbers.size] = total;
+  }
+  const references = new Int32Array(total);
+  let next = 0;
+  for (const object of objects.values()) {
+    for (const reference of object.references) references[next++] = numbers.get(reference) as number;
+  }
+  return { starts, references };
 }
 
 /** The objects that `roots` reach, roots included. */
@@ -99,7 +135,7 @@ function reachable(
     if (found.has(path)) continue;
     const object = objects.get(path) as StoreObject;
     found.set(path, object);
-    pending.push(...object.references);
+    for (const reference of object.references) pending.push(reference);
   }
   return found;
 }
@@ -116,8 +152,23 @@ function sortedUnique(paths: Iterable<StorePath>): StorePath[] {
   return [...new Set(paths)].sort(compareStrings);
 }
 
-function sameDescription(a: StoreObject, b: StoreObject): boolean {
-  return a.narHash === b.narHash && a.narSize === b.narSize && a.references.join("\n") === b.references.join("\n");
+/** One description of two of the same path: what only one of them knows is kept, and they must agree on the rest. */
+function merge(a: StoreObject, b: StoreObject, source: string): StoreObject {
+  const agreed = <T extends string | number>(
+    field: string,
+    one: T | undefined,
+    other: T | undefined,
+  ): T | undefined => {
+    if (one === undefined || other === undefined || one === other) return one ?? other;
+    throw new OciNixError("invalid-input", `${source} describes ${a.path} twice, with ${field} ${one} and ${other}`, {
+      hint: "the descriptions are of different builds of one path: export the closure from one store",
+    });
+  };
+  agreed("references", a.references.join(" ") || "none", b.references.join(" ") || "none");
+  const narHash = agreed("narHash", a.narHash, b.narHash);
+  const narSize = agreed("narSize", a.narSize, b.narSize);
+  // Two derivations may give the same content-addressed path, so which of them is named first is no contradiction.
+  return { ...b, ...a, narHash, narSize };
 }
 
 /** @throws OciNixError `invalid-input` showing one cycle; self-references are allowed */

@@ -1,0 +1,74 @@
+import { readFile } from "node:fs/promises";
+import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { type Closure, closureSizes } from "./closure.js";
+import { ACCEPTED_CLOSURES, buildClosure, type DescriptionOptions } from "./described-closure.js";
+import { describeGraphJson } from "./graph-json.js";
+import { parseJson } from "./json-text.js";
+import { parseRegistration } from "./registration.js";
+
+/**
+ * Reads a closure from any text that Nix or we export it as, recognised by shape: registration, exportReferencesGraph text, and the
+ * JSON forms of {@link describeGraphJson}. A byte order mark and empty lines at the end are ignored.
+ *
+ * @throws OciNixError `invalid-input`: empty, unknown shape, wrong content, paths of two stores, not closed, cyclic; `not-found`: a root
+ *   is not in it
+ */
+export function parseClosure(text: string, options: DescriptionOptions): Closure {
+  const { source } = options;
+  const content = text.replace(/^\ufeff/, "");
+  const start = content.trimStart();
+  if (start === "") throw new OciNixError("invalid-input", `${source} is empty`, { hint: ACCEPTED_CLOSURES });
+  if (start.startsWith("/")) return buildClosure(parseRegistration(content, source), options);
+  if (/^[{[]/.test(start)) return buildClosure(describeGraphJson(parseJson(content, source), source), options);
+  const line = start.split(/\r?\n/, 1)[0] as string;
+  const shown = JSON.stringify(line.length > 60 ? `${line.slice(0, 60)}…` : line);
+  throw new OciNixError("invalid-input", `${source} is not a closure graph: it starts with ${shown}`, {
+    hint: ACCEPTED_CLOSURES,
+  });
+}
+
+/**
+ * {@link parseClosure} of a file's content.
+ * @throws OciNixError also `not-found` and `unreadable`; `invalid-input` where it is not UTF-8
+ */
+export async function readClosureFile(
+  path: string,
+  options: Omit<DescriptionOptions, "source"> = {},
+): Promise<Closure> {
+  return parseClosure(await readText(path), { ...options, source: path });
+}
+
+async function readText(path: string): Promise<string> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    const code = errnoOf(error) === "ENOENT" ? "not-found" : "unreadable";
+    throw new OciNixError(code, `cannot read the closure ${path}: ${describeErrno(error)}`, { cause: error });
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new OciNixError("invalid-input", `${path} is not a closure graph: it is not text in UTF-8`, {
+      hint: ACCEPTED_CLOSURES,
+      cause: error,
+    });
+  }
+}
+
+/**
+ * The closure graph as JSON text: an array of `{path, narHash, narSize, closureSize, references}` sorted by path, indented by two
+ * spaces, with a newline at the end. What is unknown is left out. {@link parseClosure} reads it back; roots, derivers and content
+ * addresses are not in it. Equal closures give equal text.
+ */
+export function formatClosure(closure: Closure): string {
+  const sizes = closureSizes(closure);
+  const graph = [...closure.objects.values()].map(({ path, narHash, narSize, references }) => ({
+    path,
+    narHash,
+    narSize,
+    closureSize: sizes.get(path),
+    references,
+  }));
+  return `${JSON.stringify(graph, undefined, 2)}\n`;
+}

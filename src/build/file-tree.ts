@@ -41,8 +41,9 @@ function checkNoDuplicates(plan: LayerPlan): void {
   }
 }
 
-function sourceOf(content: LayerContent, storeRoot: string): ByteString {
-  return encodeUtf8(`${storeRoot.replace(/\/+$/, "")}${content.storePath}`);
+/** What stands before a store path to make it a file name: empty for the root itself. */
+export function rootPrefix(storeRoot: string): ByteString {
+  return encodeUtf8(storeRoot.replace(/\/+$/, ""));
 }
 
 /** Store paths where they are: entries go straight from the walk to the list. */
@@ -67,7 +68,7 @@ async function plainEntries(plan: LayerPlan, options: FileTreeOptions): Promise<
   for (const content of contents) {
     const path = nested ? content.storePath.slice(content.storePath.lastIndexOf("/") + 1) : content.storePath.slice(1);
     const base = nested ? parents.length : 0;
-    await walkStore(sourceOf(content, options.storeRoot), profile.compareNames, turns, (found) => {
+    await walkStore(rootPrefix(options.storeRoot) + content.storePath, profile.compareNames, turns, (found) => {
       const { depth, name, type, mode, size, linkTarget } = found;
       if (depth > 0) entries.append({ depth: base + depth, name, type, mode, owner, size, linkTarget });
       else entries.append({ depth: base, name: path, type, mode, owner, size, linkTarget, source: found.source });
@@ -82,12 +83,11 @@ async function movedEntries(plan: LayerPlan, options: FileTreeOptions): Promise<
   const turns = new EventLoopTurns(options.signal);
   const tree = new DestinationTree();
   for (const content of plan.contents) {
-    const start = sourceOf(content, options.storeRoot);
-    const rootLength = start.length - encodeUtf8(content.storePath).length;
+    const prefix = rootPrefix(options.storeRoot);
     const destination = destinationOf(content);
     const override = overrideOf(content.permissions ?? [], content.storePath);
-    await walkStore(start, profile.compareNames, turns, (found) => {
-      const logical = found.source.slice(rootLength);
+    await walkStore(prefix + content.storePath, profile.compareNames, turns, (found) => {
+      const logical = found.source.slice(prefix.length);
       const path = destination(logical);
       // nix2container drops what is rewritten to nothing: the moved directory itself, whose place is the root that is there anyway.
       if (path === "") return;

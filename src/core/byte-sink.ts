@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
+import { abortReason } from "./event-loop-turns.js";
 
 /** Where bytes go, in order. */
 export interface ByteSink {
@@ -25,15 +26,16 @@ export interface FdSink extends ByteSink {
  * Writes are synchronous, which is several times faster on a pipe than any queue. A full pipe is retried for a few milliseconds and
  * then waited for in the event loop, so a reader that stalls never blocks signal handlers.
  *
- * @throws OciNixError `output` from `write`: the reader went away, or the system call failed; `name` is what the message calls it
+ * @throws OciNixError `output` from `write`: the reader went away, or the system call failed; `name` is what the message calls it.
+ *   The signal's reason where `signal` is aborted while the sink waits.
  */
-export function fdSink(fd: number, name: string): FdSink {
+export function fdSink(fd: number, name: string, signal?: AbortSignal): FdSink {
   const own = reopenNonBlocking(fd);
   const target = own ?? fd;
   return {
     write(bytes) {
       const written = writeSome(target, bytes, 0, name);
-      return written === bytes.length ? undefined : writeRest(target, bytes, written, name);
+      return written === bytes.length ? undefined : writeRest(target, bytes, written, name, signal);
     },
     close() {
       if (own !== undefined) closeSync(own);
@@ -77,10 +79,17 @@ function writeSome(fd: number, bytes: Uint8Array, from: number, name: string): n
   return at;
 }
 
-async function writeRest(fd: number, bytes: Uint8Array, from: number, name: string): Promise<void> {
+async function writeRest(
+  fd: number,
+  bytes: Uint8Array,
+  from: number,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   let at = from;
   while (at < bytes.length) {
     await new Promise((resolve) => setTimeout(resolve, 1));
+    if (signal?.aborted) throw abortReason(signal);
     at = writeSome(fd, bytes, at, name);
   }
 }

@@ -17,7 +17,14 @@ interface TreeVector {
   readonly graft?: {
     readonly path: StorePath;
     readonly rewrite: { readonly regex: string; readonly repl: string };
-    readonly perms: readonly { regex: string; mode?: string; uid?: number; gid?: number; uname?: string; gname?: string }[];
+    readonly perms: readonly {
+      regex: string;
+      mode?: string;
+      uid?: number;
+      gid?: number;
+      uname?: string;
+      gname?: string;
+    }[];
     readonly nix2container: { readonly digest: string; readonly size: number };
   };
 }
@@ -78,27 +85,30 @@ describe.each(vectors.map((vector, index) => ({ vector, index })))("tree vector 
     }
   });
 
-  it.skipIf(vector.graft === undefined)("gives nix2container's digest for a moved store path with permission rules", async () => {
-    const graft = vector.graft as NonNullable<typeof vector.graft>;
-    const store = makeStore(vector.storePaths);
-    try {
-      const permissions = graft.perms.map((rule) => ({
-        regex: rule.regex,
-        ...(rule.mode ? { mode: Number.parseInt(rule.mode, 8) } : {}),
-        uid: rule.uid ?? 0,
-        gid: rule.gid ?? 0,
-        ...(rule.uname ? { uname: rule.uname } : {}),
-        ...(rule.gname ? { gname: rule.gname } : {}),
-      }));
-      const rewrite = { regex: graft.rewrite.regex, replacement: graft.rewrite.repl };
-      const { digest, size } = await layer(
-        store.root,
-        [{ storePath: graft.path, rewrite, permissions }],
-        "nix2container",
-      );
-      expect({ digest, size }).toEqual(graft.nix2container);
-    } finally {
-      store.remove();
-    }
-  });
+  it.skipIf(vector.graft === undefined)(
+    "gives nix2container's digest for a moved store path with permission rules",
+    async () => {
+      const graft = vector.graft as NonNullable<typeof vector.graft>;
+      const store = makeStore(vector.storePaths);
+      try {
+        const permissions = graft.perms.map((rule) => ({
+          regex: rule.regex,
+          ...(rule.mode ? { mode: Number.parseInt(rule.mode, 8) } : {}),
+          uid: rule.uid ?? 0,
+          gid: rule.gid ?? 0,
+          ...(rule.uname ? { uname: rule.uname } : {}),
+          ...(rule.gname ? { gname: rule.gname } : {}),
+        }));
+        const rewrite = { regex: graft.rewrite.regex, replacement: graft.rewrite.repl };
+        const { digest, size } = await layer(
+          store.root,
+          [{ storePath: graft.path, rewrite, permissions }],
+          "nix2container",
+        );
+        expect({ digest, size }).toEqual(graft.nix2container);
+      } finally {
+        store.remove();
+      }
+    },
+  );
 });

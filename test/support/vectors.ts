@@ -37,11 +37,11 @@ export function makeStore(storePaths: Readonly<Record<string, readonly TreeVecto
     for (const entry of entries) {
       const path = below(entry.path, entry.pathB64);
       if (entry.type === "directory") mkdirSync(path);
-      else if (entry.type === "file")
-        writeFileSync(path, entry.text ?? Buffer.alloc(entry.size ?? 0, entry.fill ?? 0));
+      else if (entry.type === "file") writeFileSync(path, entry.text ?? Buffer.alloc(entry.size ?? 0, entry.fill ?? 0));
       else if (entry.type === "symlink") symlinkSync(entry.target ?? "", path);
       else linkSync(below(entry.to, entry.toB64), path);
-      if (entry.mode !== undefined && (entry.type === "directory" || entry.type === "file")) modes.push([path, entry.mode]);
+      if (entry.mode !== undefined && (entry.type === "directory" || entry.type === "file"))
+        modes.push([path, entry.mode]);
     }
   }
   for (const [path, mode] of modes.reverse()) chmodSync(path, mode);

@@ -1,0 +1,156 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { BlobSource } from "../core/blob.js";
+import { parseDigest } from "../core/digest.js";
+import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { copyRange, openForReading } from "../core/file-range.js";
+import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
+import { parseTimestamp } from "../core/timestamp.js";
+import { storeLayer } from "../layers/plan.js";
+import { checkMaxLayers } from "../layers/plan-layers.js";
+import { parseStorePath } from "../nix/store-path.js";
+import { formatDockertoolsConfig, inheritEnv } from "../oci/image.js";
+import { formatReference } from "../oci/reference.js";
+import { tarProfile } from "../tar/profile.js";
+import { openDockerArchive } from "../transport/docker-archive-reader.js";
+import { ownership } from "./file-tree.js";
+import { checkStorePathsExist, type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
+
+/** Whether JSON has the shape of the conf.json that nixpkgs' streamLayeredImage makes. */
+export function isDockertoolsConf(json: Json): json is JsonObject {
+  return isJsonObject(json) && json.has("store_layers");
+}
+
+/**
+ * Plans the image that nixpkgs' stream_layered_image.py makes of a conf.json: the same layers, the same config bytes. Base layers come
+ * first, then the store layers, then the customisation layer. Of a base image's config only Env is inherited, as there.
+ *
+ * @param options.name instead of the name in the conf's `repo_tag`; `tag` likewise
+ * @throws OciNixError `invalid-input` naming the field that is missing or wrong; `not-found` for missing store paths and files
+ */
+export async function planDockertoolsImage(
+  conf: JsonObject,
+  options: {
+    readonly source: string;
+    readonly storeRoot: string;
+    readonly name?: string | undefined;
+    readonly tag?: string | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
+): Promise<ImagePlan> {
+  const { source, storeRoot } = options;
+  const text = (key: string): string => {
+    const value = conf.get(key);
+    if (typeof value !== "string") throw new OciNixError("invalid-input", `${source}: ${key} must be a string`);
+    return value;
+  };
+  const id = (key: string): number => {
+    if (!/^\d{1,10}$/.test(text(key)))
+      throw new OciNixError("invalid-input", `${source}: ${key} must be a whole number in a string`);
+    return Number(text(key));
+  };
+  const storeDir = text("store_dir").replace(/\/+$/, "");
+  const located = (path: string) => (path.startsWith(`${storeDir}/`) ? join(storeRoot, path) : path);
+  const config = conf.get("config") ?? new Map();
+  if (!isJsonObject(config)) throw new OciNixError("invalid-input", `${source}: config must be an object`);
+  const created = parseTimestamp(text("created"), `${source}: created`);
+  const mtime = parseTimestamp(text("mtime"), `${source}: mtime`);
+  const owner = ownership(id("uid"), id("gid"), text("uname"), text("gname"));
+  const architecture = text("architecture");
+  const repoTag = repoTagOf(text("repo_tag"), options);
+  const storeLayers = storeLayersOf(conf, storeDir, source);
+  checkStorePathsExist(storeLayers, storeRoot);
+  const customisation = customisationLayer(text("customisation_layer"), located);
+  const fromImage = conf.get("from_image") ?? null;
+  if (fromImage !== null && typeof fromImage !== "string") {
+    throw new OciNixError("invalid-input", `${source}: from_image must be a string or null`);
+  }
+  const base = fromImage === null ? undefined : await openDockerArchive(located(fromImage), options.signal);
+  const baseLayers = (base?.layers ?? []).map(({ blob, name }) => ({ kind: "ready", blob, paths: [name] }) as const);
+  const layers: readonly PlannedLayer[] = [...baseLayers, ...storeLayers, customisation];
+  try {
+    checkMaxLayers(layers.length);
+    const merged = base === undefined ? config : inheritEnv(base.config.get("config"), config);
+    return {
+      repoTags: [repoTag],
+      layers,
+      files: { storeRoot, profile: tarProfile("dockertools"), owner },
+      mtime: mtime.seconds,
+      formatConfig: (diffIds) =>
+        formatDockertoolsConfig(
+          { architecture, created, config: merged },
+          layers.map((layer, i) => ({ diffId: parseDigest(diffIds[i], "layer"), paths: pathsOf(layer) })),
+        ),
+      close: () => base?.close(),
+    };
+  } catch (error) {
+    base?.close();
+    throw error;
+  }
+}
+
+/** The conf's own name and tag are taken as they are, as nixpkgs does; what replaces them is checked. */
+function repoTagOf(
+  repoTag: string,
+  { name, tag }: { readonly name?: string | undefined; readonly tag?: string | undefined },
+): string {
+  if (name === undefined && tag === undefined) return repoTag;
+  const colon = repoTag.lastIndexOf(":");
+  return formatReference(name ?? repoTag.slice(0, colon), tag ?? repoTag.slice(colon + 1));
+}
+
+function storeLayersOf(conf: JsonObject, storeDir: string, source: string): PlannedLayer[] {
+  const layers = conf.get("store_layers");
+  if (!Array.isArray(layers) || !layers.every((layer) => Array.isArray(layer))) {
+    throw new OciNixError("invalid-input", `${source}: store_layers must be an array of arrays of store paths`);
+  }
+  return layers.map((layer: readonly Json[]) => ({
+    kind: "store",
+    plan: storeLayer(
+      layer.map((path) => parseStorePath(typeof path === "string" ? path : JSON.stringify(path), storeDir)),
+      `given by ${source}`,
+    ),
+  }));
+}
+
+/** The store path that nixpkgs builds for contents and commands: `layer.tar`, and its SHA-256 in `checksum`. */
+function customisationLayer(path: string, located: (path: string) => string): PlannedLayer {
+  const directory = located(path);
+  const checksumFile = join(directory, "checksum");
+  let recorded: string;
+  try {
+    recorded = readFileSync(checksumFile, "utf8").trim();
+  } catch (error) {
+    throw new OciNixError(
+      errnoOf(error) === "ENOENT" ? "not-found" : "unreadable",
+      `cannot read the customisation layer's ${checksumFile}: ${describeErrno(error)}`,
+      {
+        hint: "build the image's conf.json again: the customisation layer must exist beside it",
+        cause: error,
+      },
+    );
+  }
+  const digest = parseDigest(`sha256:${recorded}`, checksumFile);
+  const file = join(directory, "layer.tar");
+  const { size, close } = openForReading(file);
+  close();
+  const blob: BlobSource = {
+    title: file,
+    size,
+    async writeTo(out) {
+      const opened = openForReading(file);
+      try {
+        out.beginDigest();
+        await copyRange(opened.fd, { offset: 0, size }, out, file);
+        const actual = out.endDigest();
+        if (actual === digest) return digest;
+        throw new OciNixError("verification", `${file} is ${actual}, but ${checksumFile} says ${digest}`, {
+          hint: "the store path is damaged: nix-store --repair-path can fetch or build it again",
+        });
+      } finally {
+        opened.close();
+      }
+    },
+  };
+  return { kind: "ready", blob, paths: [path] };
+}

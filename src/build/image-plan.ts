@@ -1,0 +1,78 @@
+import { lstatSync } from "node:fs";
+import type { BlobSource } from "../core/blob.js";
+import { fsPath } from "../core/byte-string.js";
+import type { Digest } from "../core/digest.js";
+import { OciNixError } from "../core/errors.js";
+import { type LayerPlan, storePathsOf } from "../layers/plan.js";
+import type { StorePath } from "../nix/store-path.js";
+import { tarBlob } from "../tar/writer.js";
+import { type FileTreeOptions, layerEntries, rootPrefix } from "./file-tree.js";
+
+/** A layer of an image before anything of it is read: to be made from the store, or at hand already. */
+export type PlannedLayer =
+  | { readonly kind: "store"; readonly plan: LayerPlan }
+  | {
+      readonly kind: "ready";
+      readonly blob: BlobSource;
+      /** What the history says it holds. */
+      readonly paths: readonly string[];
+    };
+
+/** Everything that decides an image's bytes, decided. */
+export interface ImagePlan {
+  /** `name:tag` each. */
+  readonly repoTags: readonly string[];
+  /** Bottom first. */
+  readonly layers: readonly PlannedLayer[];
+  readonly files: Omit<FileTreeOptions, "signal">;
+  /** Modification time of every entry, in seconds. */
+  readonly mtime: number;
+  /** The image config's bytes, from the diffIDs of {@link layers}. */
+  formatConfig(diffIds: readonly Digest[]): string;
+  /** Gives back open files. */
+  close(): void;
+}
+
+/** What a layer holds, as its history entry says it. */
+export function pathsOf(layer: PlannedLayer): readonly string[] {
+  return layer.kind === "store" ? storePathsOf(layer.plan) : layer.paths;
+}
+
+/**
+ * The layer's bytes. A store layer's files are listed now and read when it is written.
+ * @throws OciNixError as {@link layerEntries}
+ */
+export async function openLayer(layer: PlannedLayer, plan: ImagePlan, signal?: AbortSignal): Promise<BlobSource> {
+  if (layer.kind === "ready") return layer.blob;
+  const entries = await layerEntries(layer.plan, { ...plan.files, signal });
+  return tarBlob(titleOf(layer.plan), entries, { profile: plan.files.profile, mtime: plan.mtime });
+}
+
+function titleOf(plan: LayerPlan): string {
+  const [first, ...others] = storePathsOf(plan);
+  return others.length === 0 ? `${first}` : `${first} and ${others.length} more`;
+}
+
+const SHOWN = 5;
+
+/**
+ * Checks that every store path to be read is there, so that a missing one is found before the first byte goes out.
+ * @throws OciNixError `not-found` naming the first few
+ */
+export function checkStorePathsExist(layers: readonly PlannedLayer[], storeRoot: string): void {
+  const missing: StorePath[] = [];
+  const prefix = rootPrefix(storeRoot);
+  for (const layer of layers) {
+    if (layer.kind === "ready") continue;
+    for (const storePath of storePathsOf(layer.plan)) {
+      if (lstatSync(fsPath(prefix + storePath), { throwIfNoEntry: false }) === undefined) missing.push(storePath);
+    }
+  }
+  if (missing.length === 0) return;
+  const shown = missing.slice(0, SHOWN).join(", ");
+  const more = missing.length > SHOWN ? ` and ${missing.length - SHOWN} more` : "";
+  const where = prefix === "" ? "" : ` under ${storeRoot}`;
+  throw new OciNixError("not-found", `store paths are missing${where}: ${shown}${more}`, {
+    hint: "realise them with nix-store --realise, or say with --store-root where the store is",
+  });
+}

@@ -1,0 +1,102 @@
+import { parseDigest } from "../core/digest.js";
+import { OciNixError } from "../core/errors.js";
+import { DEFAULT_TIMESTAMP, parseTimestamp } from "../core/timestamp.js";
+import type { LayerPlan } from "../layers/plan.js";
+import { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, planLayers } from "../layers/plan-layers.js";
+import type { Closure } from "../nix/closure.js";
+import { readLocalClosure } from "../nix/local-database.js";
+import { readClosureFile } from "../nix/read-closure.js";
+import { parseStorePath, type StorePath } from "../nix/store-path.js";
+import { formatImageConfig, storePathsComment } from "../oci/image.js";
+import { formatReference } from "../oci/reference.js";
+import { tarProfile } from "../tar/profile.js";
+import { ownership } from "./file-tree.js";
+import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
+import type { ClosureSpec, ImageSpec } from "./spec.js";
+
+/** What GOARCH calls the machines that uname and Nix call otherwise. */
+const GOARCH: Readonly<Record<string, string>> = {
+  x86_64: "amd64",
+  "x86-64": "amd64",
+  aarch64: "arm64",
+  i686: "386",
+  i386: "386",
+  armv7l: "arm (with variant v7)",
+  armv6l: "arm (with variant v6)",
+};
+
+/**
+ * Reads a closure: from a graph file where one is given, else from the Nix database.
+ * @throws OciNixError see {@link readClosureFile} and {@link readLocalClosure}
+ */
+export async function readClosure({ roots, graph, storeRoot, storeDir }: ClosureSpec): Promise<Closure> {
+  const dir = storeDir === undefined ? {} : { storeDir };
+  if (graph !== undefined) return await readClosureFile(graph, { ...(roots === undefined ? {} : { roots }), ...dir });
+  return await readLocalClosure(roots ?? [], { storeRoot: storeRoot ?? "/", ...dir });
+}
+
+/**
+ * The layers a spec asks for, bottom first.
+ * @throws OciNixError `invalid-input` where an excluded path is not a store path or everything is excluded; see {@link planLayers}
+ */
+export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly LayerPlan[] {
+  const exclude = new Set<StorePath>();
+  for (const path of spec.exclude ?? []) {
+    const storePath = parseStorePath(path, closure.storeDir);
+    if (!closure.objects.has(storePath)) {
+      throw new OciNixError("not-found", `${path} is excluded but not in the closure`, {
+        hint: "drop it from --exclude (spec: exclude)",
+      });
+    }
+    exclude.add(storePath);
+  }
+  const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS } = spec;
+  const plans = planLayers(closure, { strategy, maxLayers, exclude });
+  if (plans.length === 0) throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
+  return plans;
+}
+
+/**
+ * Decides everything about the image a spec asks for, reading the closure graph but no file contents.
+ * @throws OciNixError for anything wrong with the spec or the closure, or a store path that is missing
+ */
+export async function planImage(spec: ImageSpec): Promise<ImagePlan> {
+  const { name, tag, uid = 0, gid = 0, uname = "root", gname = "root", variant, author, architecture = "amd64" } = spec;
+  if (name === undefined && tag !== undefined) {
+    throw new OciNixError("usage", `a tag (${tag}) needs a name`, { hint: "add --name (spec: name)" });
+  }
+  const repoTags = name === undefined ? [] : [formatReference(name, tag ?? "latest")];
+  if (Object.hasOwn(GOARCH, architecture) || !/^[a-z0-9_]+$/.test(architecture)) {
+    const go = GOARCH[architecture];
+    throw new OciNixError(
+      "invalid-input",
+      `${JSON.stringify(architecture)} is not an architecture as images name it (GOARCH)`,
+      {
+        hint: go === undefined ? "for example amd64, arm64, riscv64" : `it is called ${go}`,
+      },
+    );
+  }
+  const created = spec.created === undefined ? DEFAULT_TIMESTAMP : parseTimestamp(spec.created, "created");
+  const mtime = spec.mtime === undefined ? DEFAULT_TIMESTAMP : parseTimestamp(spec.mtime, "mtime");
+  const profile = tarProfile(spec.tarProfile ?? "oci");
+  const closure = await readClosure(spec.closure);
+  const layers = planSpecLayers(spec, closure).map((plan) => ({ kind: "store", plan }) as const);
+  const storeRoot = spec.closure.storeRoot ?? "/";
+  checkStorePathsExist(layers, storeRoot);
+  const metadata = { architecture, variant, created, author, config: spec.config ?? new Map() };
+  return {
+    repoTags,
+    layers,
+    files: { storeRoot, profile, owner: ownership(uid, gid, uname, gname) },
+    mtime: mtime.seconds,
+    formatConfig: (diffIds) =>
+      formatImageConfig(
+        metadata,
+        layers.map((layer, i) => ({
+          diffId: parseDigest(diffIds[i], "layer"),
+          history: { created: created.text, created_by: "oci-nix", comment: storePathsComment(pathsOf(layer)) },
+        })),
+      ),
+    close: () => undefined,
+  };
+}

@@ -1,0 +1,132 @@
+import { compareStrings, nearest, OciNixError } from "../core/errors.js";
+import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
+import { checkContainerConfig } from "../oci/container-config.js";
+
+/** Where the closure comes from. */
+export interface ClosureSpec {
+  /** Store paths; without `graph` their closure is read from the Nix database under `storeRoot`. */
+  readonly roots?: readonly string[] | undefined;
+  /** A file that holds the closure graph, in any form that is read. */
+  readonly graph?: string | undefined;
+  /** Where the store's files are; by default `/`. */
+  readonly storeRoot?: string | undefined;
+  /** The store directory; by default that of the paths. */
+  readonly storeDir?: string | undefined;
+}
+
+/** An image to be made from a closure: the spec file's content, and what the command line's flags amount to. */
+export interface ImageSpec {
+  readonly name?: string | undefined;
+  /** By default `latest`. */
+  readonly tag?: string | undefined;
+  readonly closure: ClosureSpec;
+  readonly strategy?: string | undefined;
+  /** Layers of the whole image at most; by default 100. */
+  readonly maxLayers?: number | undefined;
+  /** Store paths that are planned with but never shipped. */
+  readonly exclude?: readonly string[] | undefined;
+  /** The image-spec's `config` object. */
+  readonly config?: JsonObject | undefined;
+  readonly architecture?: string | undefined;
+  readonly variant?: string | undefined;
+  readonly author?: string | undefined;
+  readonly created?: string | undefined;
+  readonly mtime?: string | undefined;
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly uname?: string | undefined;
+  readonly gname?: string | undefined;
+  readonly tarProfile?: string | undefined;
+}
+
+const MAX_ID = 2 ** 32 - 2;
+
+type Check<T> = (value: Json, where: string) => T;
+
+const text: Check<string> = (value, where) => {
+  if (typeof value !== "string" || value === "") throw wrong(where, "a string that is not empty");
+  return value;
+};
+
+const texts: Check<readonly string[]> = (value, where) => {
+  if (!Array.isArray(value)) throw wrong(where, "an array of strings");
+  return value.map((item: Json, i) => text(item, `${where}[${i}]`));
+};
+
+const wholeNumber =
+  (max: number): Check<number> =>
+  (value, where) => {
+    const number = value instanceof JsonNumber && /^\d{1,16}$/.test(value.text) ? Number(value.text) : Number.NaN;
+    if (!(number <= max)) throw wrong(where, `a whole number from 0 to ${max}`);
+    return number;
+  };
+
+const id = wholeNumber(MAX_ID);
+
+const CLOSURE_FIELDS = { roots: texts, graph: text, storeRoot: text, storeDir: text } as const;
+
+const FIELDS = {
+  name: text,
+  tag: text,
+  closure: (value: Json, where: string): ClosureSpec => checkFields(value, CLOSURE_FIELDS, where),
+  strategy: text,
+  maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
+  exclude: texts,
+  config: checkContainerConfig,
+  architecture: text,
+  variant: text,
+  author: text,
+  created: text,
+  mtime: text,
+  uid: id,
+  gid: id,
+  uname: text,
+  gname: text,
+  tarProfile: text,
+} as const satisfies { readonly [Key in keyof Required<ImageSpec>]: Check<unknown> };
+
+/** Whether JSON has the shape of a spec file: an object with a `closure` object that is no export of a closure graph. */
+export function isSpec(json: Json): json is JsonObject {
+  return isJsonObject(json) && isJsonObject(json.get("closure"));
+}
+
+/**
+ * Checks a spec.
+ * @param source what errors call it
+ * @throws OciNixError `invalid-input` for a missing closure, an unknown key (naming the nearest known one) or a wrong value
+ */
+export function checkSpec(json: Json, source: string): ImageSpec {
+  const checked = checkFields(json, FIELDS, source);
+  const { closure } = checked;
+  if (closure?.roots === undefined && closure?.graph === undefined) {
+    throw new OciNixError("invalid-input", `${source}: closure needs roots or graph`, {
+      hint: '"closure": {"roots": ["/nix/store/…"]}',
+    });
+  }
+  return { ...checked, closure };
+}
+
+function checkFields<Fields extends Readonly<Record<string, Check<unknown>>>>(
+  value: Json,
+  fields: Fields,
+  where: string,
+): { readonly [Key in keyof Fields]?: ReturnType<Fields[Key]> } {
+  if (!isJsonObject(value)) throw wrong(where, "an object");
+  const checked: Record<string, unknown> = {};
+  for (const [key, item] of value) {
+    const check = Object.hasOwn(fields, key) ? fields[key] : undefined;
+    if (check === undefined) {
+      const known = Object.keys(fields).sort(compareStrings);
+      const near = nearest(key, known);
+      throw new OciNixError("invalid-input", `${where}: unknown key ${JSON.stringify(key)}`, {
+        hint: near === undefined ? `known keys: ${known.join(", ")}` : `did you mean ${near}?`,
+      });
+    }
+    if (item !== null) checked[key] = check(item, `${where}: ${key}`);
+  }
+  return checked as { readonly [Key in keyof Fields]?: ReturnType<Fields[Key]> };
+}
+
+function wrong(where: string, expected: string): OciNixError {
+  return new OciNixError("invalid-input", `${where} must be ${expected}`);
+}

@@ -1,0 +1,47 @@
+/** One option of a command, as data: the parser, the help text and the nearest-flag hint all come from it. */
+export interface Flag {
+  readonly type: "string" | "number" | "boolean";
+  readonly describe: string;
+  /** Given several times, in order; one value each. */
+  readonly repeated?: boolean;
+  readonly choices?: readonly string[];
+  readonly alias?: string;
+}
+
+export type Flags = Readonly<Record<string, Flag>>;
+
+/** Values as parsed: absent where not given, arrays for repeated flags. */
+export type FlagValues = Readonly<Record<string, unknown>>;
+
+export interface Invocation {
+  readonly inputs: readonly string[];
+  readonly flags: FlagValues;
+  readonly signal: AbortSignal;
+}
+
+export interface Command {
+  readonly name: string;
+  readonly describe: string;
+  /** Name of the positional arguments in the help. */
+  readonly inputs: string;
+  readonly flags: Flags;
+  run(invocation: Invocation): Promise<void>;
+}
+
+/** A string flag's value, or undefined. */
+export function text(flags: FlagValues, name: string): string | undefined {
+  const value = flags[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** A number flag's value, or undefined. */
+export function number(flags: FlagValues, name: string): number | undefined {
+  const value = flags[name];
+  return typeof value === "number" ? value : undefined;
+}
+
+/** A repeated flag's values, or undefined where it was not given. */
+export function list(flags: FlagValues, name: string): readonly string[] | undefined {
+  const value = flags[name];
+  return Array.isArray(value) && value.length > 0 ? (value as readonly string[]) : undefined;
+}

@@ -1,0 +1,203 @@
+import { type Input, isJsonObject, type Json, type JsonObject, OciNixError, recogniseInput, toJson } from "../index.js";
+import { type Flags, type FlagValues, list, number, text } from "./command.js";
+
+/** Where the closure is and where its files are. */
+export const CLOSURE_FLAGS: Flags = {
+  closure: {
+    type: "string",
+
+    describe: "Read the closure graph from FILE instead of the Nix database",
+  },
+  "store-root": { type: "string", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
+  "store-dir": {
+    type: "string",
+
+    describe: "The store directory, where it is not that of the store paths",
+  },
+};
+
+/** How the closure is split into layers. */
+export const LAYER_FLAGS: Flags = {
+  "max-layers": {
+    type: "number",
+
+    describe: "Layers of the image at most (default 100, at most 125)",
+  },
+  strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
+  exclude: {
+    type: "string",
+    repeated: true,
+
+    describe: "Plan with this store path but never ship it",
+  },
+};
+
+/** Everything that describes an image; each is also a field of the spec file. */
+export const IMAGE_FLAGS: Flags = {
+  name: { type: "string", describe: "Image name, for example registry.example/app" },
+  tag: { type: "string", describe: "Image tag (default latest)" },
+  cmd: {
+    type: "string",
+    repeated: true,
+
+    describe: 'Default command: one word each, or all as ["a","b"]',
+  },
+  entrypoint: { type: "string", repeated: true, describe: "Entry point, given like --cmd" },
+  env: { type: "string", repeated: true, describe: "Environment variable" },
+  label: { type: "string", repeated: true, describe: "Label" },
+  user: { type: "string", describe: "User (and :group) that the container runs as" },
+  workdir: { type: "string", describe: "Working directory" },
+  expose: {
+    type: "string",
+    repeated: true,
+
+    describe: "Port that the container listens on",
+  },
+  volume: { type: "string", repeated: true, describe: "Directory that is a volume" },
+  "stop-signal": { type: "string", describe: "Signal that stops the container" },
+  architecture: { type: "string", describe: "CPU architecture (default amd64)" },
+  variant: { type: "string", describe: "Variant of the architecture, for example v8" },
+  created: { type: "string", describe: 'Creation time, or "now" (default 1970-01-01T00:00:01Z)' },
+  mtime: { type: "string", describe: "Modification time of the files, like --created" },
+  uid: { type: "number", describe: "Owner of the files (default 0)" },
+  gid: { type: "number", describe: "Group of the files (default 0)" },
+  uname: { type: "string", describe: "Owner's name (default root)" },
+  gname: { type: "string", describe: "Group's name (default root)" },
+  "tar-profile": {
+    type: "string",
+
+    describe: "Bytes of the layers: oci (default), dockertools or nix2container",
+  },
+  ...LAYER_FLAGS,
+  ...CLOSURE_FLAGS,
+};
+
+/** INPUT as the flags and its shape say it. */
+export function inputOf(inputs: readonly string[], flags: FlagValues): Input {
+  return recogniseInput(inputs, text(flags, "store-root") ?? "/");
+}
+
+/**
+ * The spec that a spec file, store paths or a closure graph and the flags amount to; flags win over the file.
+ * @throws OciNixError `usage` where a flag's value is malformed or makes no sense with this input
+ */
+export function specOf(input: Exclude<Input, { kind: "dockertools-conf" }>, flags: FlagValues): JsonObject {
+  const file: JsonObject = input.kind === "spec" ? input.json : new Map();
+  const spec = new Map<string, Json>(file);
+  const closure = closureOf(input, flags, file.get("closure"));
+  spec.set("closure", closure);
+  const set = (key: string, value: unknown) => {
+    if (value !== undefined) spec.set(key, toJson(value));
+  };
+  for (const key of ["name", "tag", "architecture", "variant", "created", "mtime", "uname", "gname", "strategy"]) {
+    set(key, text(flags, key));
+  }
+  for (const key of ["uid", "gid"]) set(key, number(flags, key));
+  set("tarProfile", text(flags, "tar-profile"));
+  set("maxLayers", number(flags, "max-layers"));
+  set("exclude", list(flags, "exclude"));
+  const config = configOf(file.get("config"), flags);
+  if (config.size > 0) spec.set("config", config);
+  return spec;
+}
+
+function closureOf(
+  input: Exclude<Input, { kind: "dockertools-conf" }>,
+  flags: FlagValues,
+  fromFile: Json | undefined,
+): Json {
+  const closure = new Map<string, Json>(isJsonObject(fromFile) ? fromFile : []);
+  if (input.kind === "store-paths") closure.set("roots", input.roots);
+  const graph = text(flags, "closure");
+  if (input.kind === "closure-file") {
+    if (graph !== undefined) {
+      throw new OciNixError(
+        "usage",
+        `the input ${input.file} is a closure graph already, and --closure gives another`,
+        {
+          hint: "with --closure the inputs are the store paths to start from",
+        },
+      );
+    }
+    closure.set("graph", input.file);
+  } else if (graph !== undefined) {
+    closure.set("graph", graph);
+  }
+  for (const [key, flag] of [
+    ["storeRoot", "store-root"],
+    ["storeDir", "store-dir"],
+  ] as const) {
+    const value = text(flags, flag);
+    if (value !== undefined) closure.set(key, value);
+  }
+  return closure;
+}
+
+/** The container config: what the file has, with what the flags add or replace. Its values are checked with the spec. */
+function configOf(fromFile: Json | undefined, flags: FlagValues): JsonObject {
+  const config = new Map<string, Json>(isJsonObject(fromFile) ? fromFile : []);
+  const set = (key: string, value: Json | undefined) => {
+    if (value !== undefined) config.set(key, value);
+  };
+  set("Cmd", wordsOf(flags, "cmd"));
+  set("Entrypoint", wordsOf(flags, "entrypoint"));
+  set("User", text(flags, "user"));
+  set("WorkingDir", text(flags, "workdir"));
+  set("StopSignal", text(flags, "stop-signal"));
+  const env = list(flags, "env");
+  if (env !== undefined) {
+    const given = config.get("Env");
+    const names = new Set(env.map((entry) => entry.split("=", 1)[0]));
+    const kept = Array.isArray(given) ? given.filter((entry) => !names.has(String(entry).split("=", 1)[0])) : [];
+    config.set("Env", [...kept, ...env]);
+  }
+  extend(config, "Labels", list(flags, "label")?.map(labelOf));
+  extend(config, "ExposedPorts", list(flags, "expose")?.map(portOf));
+  extend(
+    config,
+    "Volumes",
+    list(flags, "volume")?.map((directory) => [directory, new Map()]),
+  );
+  return config;
+}
+
+function extend(
+  config: Map<string, Json>,
+  key: string,
+  entries: readonly (readonly [string, Json])[] | undefined,
+): void {
+  if (entries === undefined) return;
+  const given = config.get(key);
+  config.set(key, new Map([...(isJsonObject(given) ? given : []), ...entries]));
+}
+
+/** One word a flag, or a JSON array of them all. */
+function wordsOf(flags: FlagValues, name: string): readonly string[] | undefined {
+  const values = list(flags, name);
+  const [first] = values ?? [];
+  if (values === undefined || first === undefined || !/^\s*\[/.test(first)) return values;
+  let words: unknown;
+  try {
+    words = JSON.parse(first);
+  } catch {
+    words = undefined;
+  }
+  if (values.length === 1 && Array.isArray(words) && words.every((word): word is string => typeof word === "string")) {
+    return words;
+  }
+  throw new OciNixError("usage", `--${name} ${first} is not a JSON array of strings`, {
+    hint: `--${name} '["/bin/sh","-c","echo hi"]', or --${name} once for each word`,
+  });
+}
+
+function labelOf(label: string): readonly [string, Json] {
+  const equals = label.indexOf("=");
+  if (equals > 0) return [label.slice(0, equals), label.slice(equals + 1)];
+  throw new OciNixError("usage", `--label ${JSON.stringify(label)} is not KEY=VALUE`);
+}
+
+function portOf(port: string): readonly [string, Json] {
+  const match = /^(\d{1,5})(?:\/(tcp|udp|sctp))?$/.exec(port);
+  if (match !== null && Number(match[1]) <= 65535) return [`${match[1]}/${match[2] ?? "tcp"}`, new Map()];
+  throw new OciNixError("usage", `--expose ${JSON.stringify(port)} is not a port such as 8080 or 53/udp`);
+}

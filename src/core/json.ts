@@ -1,0 +1,161 @@
+import { OciNixError } from "./errors.js";
+
+/**
+ * JSON whose objects keep the order of their keys and whose numbers keep their text, as byte-exact rewriting needs them:
+ * JavaScript objects put keys such as "443" first, and its numbers lose digits.
+ */
+export type Json = null | boolean | string | JsonNumber | readonly Json[] | JsonObject;
+
+export type JsonObject = ReadonlyMap<string, Json>;
+
+/** A number as it was written. */
+export class JsonNumber {
+  readonly text: string;
+  constructor(text: string | number) {
+    this.text = String(text);
+  }
+}
+
+export function isJsonObject(value: Json | undefined): value is JsonObject {
+  return value instanceof Map;
+}
+
+const MAX_DEPTH = 512;
+const TOKEN =
+  /[ \t\n\r]*(?:([{}[\],:])|("[^"\\]*(?:\\.[^"\\]*)*")|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)|(true|false|null))/y;
+
+/**
+ * Parses JSON (RFC 8259); of a repeated key the last value counts, at the first one's place. A byte order mark is skipped.
+ * @param source what errors call the text
+ * @throws OciNixError `invalid-input` with line and column
+ */
+export function parseJson(text: string, source: string): Json {
+  let at = text.startsWith("\ufeff") ? 1 : 0;
+  const fail = (what: string): never => {
+    const before = text.slice(0, at).split("\n");
+    const column = (before.at(-1) as string).length + 1;
+    throw new OciNixError(
+      "invalid-input",
+      `${source} is not valid JSON: ${what} at line ${before.length}, column ${column}`,
+    );
+  };
+  const token = (): string => {
+    TOKEN.lastIndex = at;
+    const match = TOKEN.exec(text);
+    if (match === null) return fail(/^\s*$/.test(text.slice(at)) ? "it ends too early" : "unexpected characters");
+    at = TOKEN.lastIndex;
+    return (match[1] ?? match[2] ?? match[3] ?? match[4]) as string;
+  };
+  const string = (quoted: string): string => {
+    try {
+      return JSON.parse(quoted) as string;
+    } catch {
+      return fail("a bad escape in a string");
+    }
+  };
+  const value = (first: string, depth: number): Json => {
+    if (depth > MAX_DEPTH) fail(`more than ${MAX_DEPTH} levels`);
+    if (first === "{") {
+      const object = new Map<string, Json>();
+      for (let next = token(); next !== "}"; next = token()) {
+        if (object.size > 0 || next === ",") {
+          if (next !== "," || object.size === 0) fail("a comma is missing or misplaced");
+          next = token();
+        }
+        if (!next.startsWith('"')) fail("a key is missing");
+        if (token() !== ":") fail("a colon is missing");
+        object.set(string(next), value(token(), depth + 1));
+      }
+      return object;
+    }
+    if (first === "[") {
+      const array: Json[] = [];
+      for (let next = token(); next !== "]"; next = token()) {
+        if (array.length > 0 || next === ",") {
+          if (next !== "," || array.length === 0) fail("a comma is missing or misplaced");
+          next = token();
+        }
+        array.push(value(next, depth + 1));
+      }
+      return array;
+    }
+    if (first.startsWith('"')) return string(first);
+    if (first === "true" || first === "false") return first === "true";
+    if (first === "null") return null;
+    if (/^[-0-9]/.test(first)) return new JsonNumber(first);
+    return fail(`unexpected ${first}`);
+  };
+  const parsed = value(token(), 0);
+  if (!/^[ \t\n\r]*$/.test(text.slice(at))) fail("something follows the value");
+  return parsed;
+}
+
+/** `value` as {@link Json}, objects in insertion order; for values made here, not for those where key order counts. */
+export function toJson(value: unknown): Json {
+  if (value === null || typeof value === "boolean" || typeof value === "string") return value;
+  if (typeof value === "number") return new JsonNumber(value);
+  if (value instanceof JsonNumber) return value;
+  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key as string, toJson(item)]));
+  if (Array.isArray(value)) return value.map(toJson);
+  return new Map(
+    Object.entries(value as object)
+      .filter(([, item]) => item !== undefined)
+      .map(([key, item]) => [key, toJson(item)]),
+  );
+}
+
+/** Compact JSON in UTF-8, escaping only what JSON requires. */
+export function formatJson(value: Json): string {
+  if (value instanceof JsonNumber) return value.text;
+  if (Array.isArray(value)) return `[${value.map(formatJson).join(",")}]`;
+  if (isJsonObject(value)) {
+    return `{${[...value].map(([key, item]) => `${JSON.stringify(key)}:${formatJson(item)}`).join(",")}}`;
+  }
+  return JSON.stringify(value);
+}
+
+/** What Python's `json.dumps(value, indent=4)` prints: ASCII only, floats by `repr`. */
+export function formatPythonJson(value: Json, indent = ""): string {
+  const inner = `${indent}    `;
+  const lines = (items: readonly string[], open: string, close: string) =>
+    items.length === 0 ? `${open}${close}` : `${open}\n${inner}${items.join(`,\n${inner}`)}\n${indent}${close}`;
+  if (value instanceof JsonNumber) return pythonNumber(value.text);
+  if (Array.isArray(value)) {
+    return lines(
+      value.map((item) => formatPythonJson(item, inner)),
+      "[",
+      "]",
+    );
+  }
+  if (isJsonObject(value)) {
+    const members = [...value].map(([key, item]) => `${asciiString(key)}: ${formatPythonJson(item, inner)}`);
+    return lines(members, "{", "}");
+  }
+  return typeof value === "string" ? asciiString(value) : String(value);
+}
+
+function asciiString(text: string): string {
+  return JSON.stringify(text).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+function pythonNumber(text: string): string {
+  if (/^-?[0-9]+$/.test(text)) return text === "-0" ? "0" : text;
+  const number = Number(text);
+  if (!Number.isFinite(number)) return number > 0 ? "Infinity" : "-Infinity";
+  const [, sign, first, rest, exponentText] = /^(-?)(\d)(?:\.(\d+))?e([+-]\d+)$/.exec(
+    number.toExponential(),
+  ) as RegExpExecArray;
+  const negative = sign === "-" || Object.is(number, -0) ? "-" : "";
+  const digits = `${first}${rest ?? ""}`;
+  const exponent = Number(exponentText);
+  if (exponent < -4 || exponent >= 16) {
+    const mantissa = rest === undefined ? first : `${first}.${rest}`;
+    return `${negative}${mantissa}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
+  }
+  if (exponent < 0) return `${negative}0.${"0".repeat(-exponent - 1)}${digits}`;
+  const whole = digits.slice(0, exponent + 1).padEnd(exponent + 1, "0");
+  return `${negative}${whole}.${digits.slice(exponent + 1) || "0"}`;
+}

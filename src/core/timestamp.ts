@@ -1,0 +1,56 @@
+import { OciNixError } from "./errors.js";
+
+/** A point in time as image metadata has it. */
+export interface Timestamp {
+  /** RFC 3339 text as it was given (or `Z` form for the clock). */
+  readonly text: string;
+  /** Whole seconds since 1970, rounded down. */
+  readonly seconds: number;
+}
+
+/** What Nix gives every file: 1970-01-01T00:00:01Z. Zero is avoided because programs take it for "unknown". */
+export const DEFAULT_TIMESTAMP: Timestamp = { text: "1970-01-01T00:00:01Z", seconds: 1 };
+
+const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/;
+
+/**
+ * Parses RFC 3339 with a time zone, whole seconds since 1970, or `now`: the clock, or SOURCE_DATE_EPOCH where that is set.
+ * @param where names the option or file, for errors
+ * @throws OciNixError `invalid-input`
+ */
+export function parseTimestamp(text: string, where: string): Timestamp {
+  if (text === "now") return now();
+  if (/^\d{1,12}$/.test(text)) return fromSeconds(Number(text));
+  const match = RFC3339.exec(text);
+  const milliseconds = match === null ? Number.NaN : Date.parse(text.toUpperCase());
+  // Date.parse takes 31 April for 1 May: the day must survive the round trip.
+  if (
+    match === null ||
+    Number.isNaN(milliseconds) ||
+    new Date(`${text.slice(0, 10)}T00:00:00Z`).getUTCDate() !== Number(match[3])
+  ) {
+    throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(text)} is not a time`, {
+      hint: 'give a time such as 2026-01-31T12:00:00Z, seconds since 1970, or "now"',
+    });
+  }
+  return { text, seconds: Math.floor(milliseconds / 1000) };
+}
+
+function now(): Timestamp {
+  const epoch = process.env.SOURCE_DATE_EPOCH;
+  if (epoch === undefined || epoch === "") return fromSeconds(Math.floor(Date.now() / 1000));
+  if (!/^\d{1,12}$/.test(epoch)) {
+    throw new OciNixError(
+      "invalid-input",
+      `SOURCE_DATE_EPOCH is ${JSON.stringify(epoch)}, not whole seconds since 1970`,
+    );
+  }
+  return fromSeconds(Number(epoch));
+}
+
+function fromSeconds(seconds: number): Timestamp {
+  const date = new Date(seconds * 1000);
+  if (Number.isNaN(date.getTime()))
+    throw new OciNixError("invalid-input", `${seconds} seconds since 1970 is not a time`);
+  return { text: date.toISOString().replace(/\.000Z$/, "Z"), seconds };
+}

@@ -1,0 +1,107 @@
+import { compareStrings, nearest, OciNixError } from "../core/errors.js";
+import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
+
+type Shape = "string" | "boolean" | "integer" | "strings" | "string map" | "set" | "health check";
+
+/**
+ * The `config` object of an image: every field of the image-spec ("Image Configuration"), and of Docker's image format Healthcheck,
+ * OnBuild, Shell and StopTimeout. In the order they are written.
+ */
+const FIELDS: Readonly<Record<string, Shape>> = {
+  User: "string",
+  ExposedPorts: "set",
+  Env: "strings",
+  Entrypoint: "strings",
+  Cmd: "strings",
+  Healthcheck: "health check",
+  ArgsEscaped: "boolean",
+  Volumes: "set",
+  WorkingDir: "string",
+  Labels: "string map",
+  StopSignal: "string",
+  Memory: "integer",
+  MemorySwap: "integer",
+  CpuShares: "integer",
+  OnBuild: "strings",
+  StopTimeout: "integer",
+  Shell: "strings",
+};
+
+const HEALTH_CHECK_FIELDS: Readonly<Record<string, Shape>> = {
+  Test: "strings",
+  Interval: "integer",
+  Timeout: "integer",
+  StartPeriod: "integer",
+  StartInterval: "integer",
+  Retries: "integer",
+};
+
+/**
+ * Checks an image's `config` and puts it into its one written form: known fields in a fixed order, maps sorted by key.
+ * @param where names the origin, for errors
+ * @throws OciNixError `invalid-input` for an unknown field (naming the nearest known one) or a value of the wrong shape
+ */
+export function checkContainerConfig(config: Json, where: string): JsonObject {
+  const checked = checkFields(config, FIELDS, where);
+  for (const entry of (checked.get("Env") ?? []) as readonly string[]) {
+    if (entry.indexOf("=") < 1) {
+      throw new OciNixError("invalid-input", `${where}.Env: ${JSON.stringify(entry)} is not NAME=VALUE`);
+    }
+  }
+  return checked;
+}
+
+function checkFields(value: Json, fields: Readonly<Record<string, Shape>>, where: string): JsonObject {
+  if (!isJsonObject(value)) throw wrongShape(where, "an object");
+  for (const key of value.keys()) {
+    if (Object.hasOwn(fields, key)) continue;
+    const near = nearest(key, Object.keys(fields));
+    throw new OciNixError("invalid-input", `${where}: unknown field ${JSON.stringify(key)}`, {
+      hint: near === undefined ? `known fields: ${Object.keys(fields).join(", ")}` : `did you mean ${near}?`,
+    });
+  }
+  const checked = new Map<string, Json>();
+  for (const [key, shape] of Object.entries(fields)) {
+    const field = value.get(key);
+    if (field !== undefined && field !== null) checked.set(key, checkShape(field, shape, `${where}.${key}`));
+  }
+  return checked;
+}
+
+function checkShape(value: Json, shape: Shape, where: string): Json {
+  switch (shape) {
+    case "string":
+      if (typeof value !== "string") throw wrongShape(where, "a string");
+      return value;
+    case "boolean":
+      if (typeof value !== "boolean") throw wrongShape(where, "true or false");
+      return value;
+    case "integer":
+      if (!(value instanceof JsonNumber) || !/^-?\d{1,19}$/.test(value.text)) throw wrongShape(where, "a whole number");
+      return value;
+    case "strings":
+      if (!Array.isArray(value) || !value.every((item) => typeof item === "string"))
+        throw wrongShape(where, "an array of strings");
+      return value;
+    case "string map":
+      if (!isJsonObject(value) || ![...value.values()].every((item) => typeof item === "string")) {
+        throw wrongShape(where, "an object of strings");
+      }
+      return sortedByKey(value);
+    case "set":
+      if (!isJsonObject(value) || ![...value.values()].every((item) => isJsonObject(item) && item.size === 0)) {
+        throw wrongShape(where, "an object of empty objects");
+      }
+      return sortedByKey(value);
+    case "health check":
+      return checkFields(value, HEALTH_CHECK_FIELDS, where);
+  }
+}
+
+function sortedByKey(object: JsonObject): JsonObject {
+  return new Map([...object].sort(([a], [b]) => compareStrings(a, b)));
+}
+
+function wrongShape(where: string, expected: string): OciNixError {
+  return new OciNixError("invalid-input", `${where} must be ${expected}`);
+}

@@ -1,0 +1,103 @@
+import type { Digest } from "../core/digest.js";
+import { formatJson, formatPythonJson, isJsonObject, type Json, type JsonObject, toJson } from "../core/json.js";
+import type { Timestamp } from "../core/timestamp.js";
+
+/** One `history` entry of an image config. */
+export interface History {
+  readonly created?: string;
+  readonly created_by?: string;
+  readonly author?: string;
+  readonly comment?: string;
+  readonly empty_layer?: boolean;
+}
+
+/** What an image config says of one layer. */
+export interface ConfigLayer {
+  /** SHA-256 of the uncompressed tar. */
+  readonly diffId: Digest;
+  readonly history: History;
+}
+
+/** An image config before its layers are known. */
+export interface ImageMetadata {
+  readonly architecture: string;
+  readonly variant?: string | undefined;
+  readonly created: Timestamp;
+  readonly author?: string | undefined;
+  /** Checked, as {@link checkContainerConfig} gives it. */
+  readonly config: JsonObject;
+}
+
+/** The bytes of an OCI image config ("application/vnd.oci.image.config.v1+json"): compact JSON, keys in the image-spec's order. */
+export function formatImageConfig(metadata: ImageMetadata, layers: readonly ConfigLayer[]): string {
+  return formatJson(
+    toJson({
+      created: metadata.created.text,
+      author: metadata.author,
+      architecture: metadata.architecture,
+      variant: metadata.variant,
+      os: "linux",
+      config: metadata.config,
+      rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
+      history: layers.map((layer) => layer.history),
+    }),
+  );
+}
+
+/** The bytes of the image config that nixpkgs' stream_layered_image.py writes. */
+export function formatDockertoolsConfig(
+  metadata: ImageMetadata,
+  layers: readonly { readonly diffId: Digest; readonly paths: readonly string[] }[],
+): string {
+  const created = pythonIsoFormat(metadata.created.text);
+  return formatPythonJson(
+    toJson({
+      created,
+      architecture: metadata.architecture,
+      os: "linux",
+      config: metadata.config,
+      rootfs: { diff_ids: layers.map((layer) => layer.diffId), type: "layers" },
+      history: layers.map((layer) => ({ created, comment: storePathsComment(layer.paths) })),
+    }),
+  );
+}
+
+/** A history comment that says which store paths a layer holds: nixpkgs' own wording, so that one reader understands both. */
+export function storePathsComment(paths: readonly string[]): string {
+  return `store paths: [${paths.map(pythonRepr).join(", ")}]`;
+}
+
+/**
+ * nixpkgs' config inheritance: only Env, base entries first; a repeated name keeps its first place and takes the last value.
+ * `config` is changed in nothing else, its key order included.
+ */
+export function inheritEnv(base: Json | undefined, config: JsonObject): JsonObject {
+  const entries = [...envOf(base), ...envOf(config)];
+  if (entries.length === 0) return config;
+  const byName = new Map<string, string>();
+  for (const entry of entries) byName.set(entry.split("=", 1)[0] as string, entry);
+  const merged = new Map(config);
+  merged.set("Env", [...byName.values()]);
+  return merged;
+}
+
+function envOf(config: Json | undefined): readonly string[] {
+  const env = isJsonObject(config) ? config.get("Env") : undefined;
+  return Array.isArray(env) ? env.filter((entry): entry is string => typeof entry === "string") : [];
+}
+
+/** `datetime.isoformat()` of a parsed RFC 3339 text: no `Z`, fractions of six digits or none. */
+function pythonIsoFormat(text: string): string {
+  const match = /^(.{10})[Tt](.{8})(?:\.(\d+))?(.*)$/.exec(text);
+  if (match === null) return text;
+  const [, date, time, fraction, zone] = match;
+  const micros = (fraction ?? "").slice(0, 6).padEnd(6, "0");
+  return `${date}T${time}${micros === "000000" ? "" : `.${micros}`}${/^[Zz]$/.test(zone as string) ? "+00:00" : zone}`;
+}
+
+/** Python's `repr` of a string of printable characters and common escapes. */
+function pythonRepr(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const escaped = text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t");
+  return `${quote}${quote === "'" ? escaped.replaceAll("'", "\\'") : escaped}${quote}`;
+}

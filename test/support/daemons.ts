@@ -102,13 +102,16 @@ export async function startDocker(options: { readonly daemonArgs?: readonly stri
 /** Podman with storage of its own (no daemon); overlay where that works here, else vfs. */
 export async function createPodman(): Promise<StoringEngine> {
   const directory = shortTemporaryDirectory();
+  const config = join(directory, "containers.conf");
+  // Podman would raise the limit to what a machine's root may not have where it is a container itself.
+  writeFileSync(config, '[containers]\ndefault_ulimits = ["nofile=1024:1024"]\n');
   for (const storageDriver of ["overlay", "vfs"]) {
     const root = join(directory, storageDriver);
     const args = [
       ...["--root", join(root, "root"), "--runroot", join(root, "run"), "--tmpdir", join(root, "tmp")],
       ...["--storage-driver", storageDriver, "--cgroup-manager", "cgroupfs", "--events-backend", "none"],
     ];
-    const engine = engineOf("podman", args, { TMPDIR: directory }, { directory });
+    const engine = engineOf("podman", args, { TMPDIR: directory, CONTAINERS_CONF: config }, { directory });
     if ((await engine.run(["info"], { timeoutMs: READY_MS })).status === 0) return { ...engine, storageDriver };
   }
   await removeWithMounts(directory);

@@ -103,8 +103,11 @@ export async function startDocker(options: { readonly daemonArgs?: readonly stri
 export async function createPodman(): Promise<StoringEngine> {
   const directory = shortTemporaryDirectory();
   const config = join(directory, "containers.conf");
-  // Podman would raise the limits to what a machine's root may not have where it is a container itself.
-  writeFileSync(config, '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n');
+  // Podman would raise limits above what root may set inside a container, and crun refuses mixed cgroup versions.
+  writeFileSync(
+    config,
+    '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\ncgroups = "disabled"\n',
+  );
   for (const storageDriver of ["overlay", "vfs"]) {
     const root = join(directory, storageDriver);
     const args = [

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CommandOptions, type CommandResult, runCommand, runOk } from "./command.js";
-import { findTool, tool } from "./tools.js";
+import { tool } from "./tools.js";
 
 // Everything here is private to its caller: own directories, own sockets, no network. Test files may run at the same time, and
 // daemons of this machine are not touched.
@@ -103,16 +103,15 @@ export async function startDocker(options: { readonly daemonArgs?: readonly stri
 export async function createPodman(): Promise<StoringEngine> {
   const directory = shortTemporaryDirectory();
   const config = join(directory, "containers.conf");
-  // Podman would raise limits above what root may set inside a container, and crun refuses mixed cgroup versions.
-  writeFileSync(
-    config,
-    '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\ncgroups = "disabled"\n',
-  );
+  // Podman would raise the limits above what root may set inside a container.
+  writeFileSync(config, '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n');
   for (const storageDriver of ["overlay", "vfs"]) {
     const root = join(directory, storageDriver);
     const args = [
       ...["--root", join(root, "root"), "--runroot", join(root, "run"), "--tmpdir", join(root, "tmp")],
       ...["--storage-driver", storageDriver, "--cgroup-manager", "cgroupfs", "--events-backend", "none"],
+      // crun, Podman's own choice, refuses machines that mix cgroup versions.
+      ...["--runtime", tool("runc")],
     ];
     const engine = engineOf("podman", args, { TMPDIR: directory, CONTAINERS_CONF: config }, { directory });
     if ((await engine.run(["info"], { timeoutMs: READY_MS })).status === 0) return { ...engine, storageDriver };
@@ -231,5 +230,5 @@ function daemonPath(): string {
 export const ENGINE_TOOLS = {
   docker: ["dockerd", "docker", "containerd", "ctr", "runc", "root"],
   containerd: ["containerd", "ctr", "root"],
-  podman: ["podman", findTool("crun") === undefined ? "runc" : "crun", "conmon", "root"],
+  podman: ["podman", "runc", "conmon", "root"],
 } as const;

@@ -60,7 +60,6 @@ function parse(args: readonly string[], version: string): Parsed | undefined {
       "boolean-negation": false,
       "camel-case-expansion": false,
       "dot-notation": false,
-      "duplicate-arguments-array": false,
       "greedy-arrays": false,
       "parse-numbers": false,
       "parse-positional-numbers": false,
@@ -71,7 +70,9 @@ function parse(args: readonly string[], version: string): Parsed | undefined {
     .exitProcess(false)
     .wrap(100)
     .fail((message, error) => {
-      throw error ?? new OciNixError("usage", message, { hint: "oci-nix --help" });
+      throw error instanceof OciNixError
+        ? error
+        : new OciNixError("usage", message ?? error.message, { hint: "oci-nix --help" });
     });
   for (const command of COMMANDS) {
     const flags = { ...command.flags, ...GLOBAL_FLAGS };
@@ -125,6 +126,9 @@ function valuesOf(argv: FlagValues, flags: Flags): FlagValues {
   for (const [name, flag] of Object.entries(flags)) {
     const value = argv[name];
     if (value === undefined) continue;
+    if (Array.isArray(value) && flag.repeated !== true) {
+      throw new OciNixError("usage", `--${name} is given more than once`, { hint: "give it once" });
+    }
     values[name] = flag.type === "number" ? wholeNumber(name, value) : value;
   }
   return values;

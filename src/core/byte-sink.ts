@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
+import { Socket } from "node:net";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
 import { abortReason } from "./event-loop-turns.js";
 
@@ -30,11 +31,13 @@ export interface FdSink extends ByteSink {
  *   The signal's reason where `signal` is aborted while the sink waits.
  */
 export function fdSink(fd: number, name: string, signal?: AbortSignal): FdSink {
-  const own = reopenNonBlocking(fd);
+  const stat = fstatSync(fd);
+  if (stat.isSocket()) return socketSink(fd, name, signal);
+  const own = stat.isFIFO() ? reopenNonBlocking(fd) : undefined;
   const target = own ?? fd;
   return {
     write(bytes) {
-      const written = writeSome(target, bytes, 0, name);
+      const written = writeSome(target, bytes, 0, SPIN_MS, name);
       return written === bytes.length ? undefined : writeRest(target, bytes, written, name, signal);
     },
     close() {
@@ -48,7 +51,6 @@ export function fdSink(fd: number, name: string, signal?: AbortSignal): FdSink {
  * set on a descriptor we were given: a pipe is opened a second time through /proc.
  */
 function reopenNonBlocking(fd: number): number | undefined {
-  if (!fstatSync(fd).isFIFO()) return undefined;
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
   } catch {
@@ -57,11 +59,39 @@ function reopenNonBlocking(fd: number): number | undefined {
   }
 }
 
+/** A socket cannot be opened a second time; libuv makes ours non-blocking and waits for it. */
+function socketSink(fd: number, name: string, signal: AbortSignal | undefined): FdSink {
+  const socket = new Socket({ fd, readable: false, writable: true });
+  return {
+    write: (bytes) =>
+      new Promise((resolve, reject) => {
+        const abort = () => reject(abortReason(signal as AbortSignal));
+        const fail = (error: unknown) => reject(outputError(error, name));
+        if (signal?.aborted) return abort();
+        signal?.addEventListener("abort", abort, { once: true });
+        socket.once("error", fail);
+        socket.write(bytes, (error) => {
+          signal?.removeEventListener("abort", abort);
+          socket.off("error", fail);
+          if (error) fail(error);
+          else resolve();
+        });
+      }),
+    close() {
+      // Destroying it would close the caller's descriptor. What was not taken after an abort is not waited for.
+      socket.on("error", () => undefined);
+      socket.unref();
+    },
+  };
+}
+
 const sleepCell = new Int32Array(new SharedArrayBuffer(4));
+/** A reader that keeps up empties the pipe sooner; one that does not is waited for without using the processor. */
 const SPIN_MS = 5;
+const MAX_DELAY_MS = 16;
 
 /** Writes until all is written or the descriptor stays full; returns the count. */
-function writeSome(fd: number, bytes: Uint8Array, from: number, name: string): number {
+function writeSome(fd: number, bytes: Uint8Array, from: number, spinMs: number, name: string): number {
   let at = from;
   let fullSince = 0;
   while (at < bytes.length) {
@@ -72,7 +102,7 @@ function writeSome(fd: number, bytes: Uint8Array, from: number, name: string): n
       if (errnoOf(error) !== "EAGAIN") throw outputError(error, name);
       const now = performance.now();
       if (fullSince === 0) fullSince = now;
-      else if (now - fullSince > SPIN_MS) return at;
+      if (now - fullSince >= spinMs) return at;
       Atomics.wait(sleepCell, 0, 0, 0.05);
     }
   }
@@ -87,17 +117,19 @@ async function writeRest(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   let at = from;
+  let delay = 1;
   while (at < bytes.length) {
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await new Promise((resolve) => setTimeout(resolve, delay));
     if (signal?.aborted) throw abortReason(signal);
-    at = writeSome(fd, bytes, at, name);
+    const written = writeSome(fd, bytes, at, 0, name);
+    delay = written > at ? 1 : Math.min(2 * delay, MAX_DELAY_MS);
+    at = written;
   }
 }
 
 function outputError(error: unknown, name: string): OciNixError {
   if (errnoOf(error) === "EPIPE") {
     return new OciNixError("output", `${name}: the reader went away before everything was written`, {
-      hint: "look at the error of the program that reads it",
       cause: error,
     });
   }

@@ -12,7 +12,17 @@
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,10 +32,10 @@ const SEEDS = {
   small: ["bash", "busybox-static", "coreutils", "curl", "git", "gnupg", "python3", "sqlite3", "tzdata", "vim"],
   big: [
     ...["bash", "busybox-static", "coreutils", "curl", "git", "python3", "sqlite3", "tzdata", "vim"],
-    ...["build-essential", "cmake", "golang", "openjdk-17-jdk-headless", "rustc", "llvm-14-dev", "php-cli"],
-    ...["ffmpeg", "imagemagick", "libreoffice-calc", "postgresql", "python3-scipy", "python3-matplotlib", "ruby"],
+    ...["build-essential", "cmake", "golang", "openjdk-17-jdk-headless", "php-cli"],
+    ...["ffmpeg", "imagemagick", "postgresql", "python3-scipy", "python3-matplotlib", "ruby"],
     ...["texlive-latex-extra", "texlive-fonts-recommended", "linux-headers-amd64", "perl-doc", "ansible", "emacs-nox"],
-    ...["adwaita-icon-theme", "papirus-icon-theme", "fonts-noto-core", "r-base-core", "octave", "qtbase5-dev"],
+    ...["adwaita-icon-theme", "papirus-icon-theme", "fonts-noto-core", "r-base-core", "qtbase5-dev"],
   ],
 };
 
@@ -65,12 +75,17 @@ function main(args) {
   if (option === "--plan") {
     const packages = resolve(seeds);
     const sum = (/** @type {(p: Package) => number} */ of) => packages.reduce((total, p) => total + of(p), 0);
-    const totals = { packages: packages.length, download: sum((p) => p.size), installed: sum((p) => p.installedKiB) * 1024 };
+    const totals = {
+      packages: packages.length,
+      download: sum((p) => p.size),
+      installed: sum((p) => p.installedKiB) * 1024,
+    };
     print({ ...totals, names: packages.map((p) => p.name) });
     return;
   }
   const cache = cacheDirectory();
-  const key = createHash("sha256").update(readFileSync(self)).digest("hex").slice(0, 12);
+  const recipe = [seeds, BUILDER, nixExpression, resolve, build].join("\n");
+  const key = createHash("sha256").update(recipe).digest("hex").slice(0, 12);
   const directory = join(cache, `store-${kind}-${key}`);
   const description = join(directory, "store.json");
   if (!existsSync(description)) {
@@ -78,7 +93,10 @@ function main(args) {
     mkdirSync(cache, { recursive: true, mode: 0o755 });
     if (process.env.MAKE_REAL_STORE_LOCKED !== "1") {
       const env = { ...process.env, MAKE_REAL_STORE_LOCKED: "1" };
-      const again = spawnSync("flock", [join(cache, "lock"), process.execPath, self, ...args], { stdio: "inherit", env });
+      const again = spawnSync("flock", [join(cache, "lock"), process.execPath, self, ...args], {
+        stdio: "inherit",
+        env,
+      });
       if (again.error !== undefined) fail(`cannot run flock: ${again.error.message}`);
       process.exitCode = again.status ?? 1;
       return;
@@ -141,12 +159,20 @@ function build(cache, directory, seeds) {
   const env = { ...process.env, NIX_CONF_DIR: "/nonexistent", NIX_USER_CONF_FILES: "", NIX_CONFIG: "", NIX_PATH: "" };
   log(`building ${packages.length} store paths`);
   run("nix-build", [...options, "--no-out-link", "--quiet", "--quiet", "-A", "all", expression], env);
-  const evaluated = run("nix-instantiate", [...options, "--eval", "--strict", "--json", "-A", "paths", expression], env);
+  const evaluated = run(
+    "nix-instantiate",
+    [...options, "--eval", "--strict", "--json", "-A", "paths", expression],
+    env,
+  );
   /** @type {Record<string, string>} */
   const paths = JSON.parse(evaluated);
   const roots = seeds.map((name) => /** @type {string} */ (paths[name]));
-  const closure = run("nix-store", [...options, "--query", "--requisites", ...roots], env).trim().split("\n");
-  const sizes = run("nix-store", [...options, "--query", "--size", ...closure], env).trim().split("\n");
+  const closure = run("nix-store", [...options, "--query", "--requisites", ...roots], env)
+    .trim()
+    .split("\n");
+  const sizes = run("nix-store", [...options, "--query", "--size", ...closure], env)
+    .trim()
+    .split("\n");
   return {
     storeRoot,
     roots,
@@ -198,7 +224,10 @@ function countEntries(path) {
 function nixExpression(packages) {
   const known = new Set(packages.map((p) => p.name));
   const definitions = packages.map((p) => {
-    const deps = p.depends.flat().filter((name) => known.has(name)).map((name) => `p.${quote(name)}`);
+    const deps = p.depends
+      .flat()
+      .filter((name) => known.has(name))
+      .map((name) => `p.${quote(name)}`);
     // Nix allows fewer characters in names than Debian in versions (epochs, tildes).
     const name = `${p.name}-${p.version.replace(/^\d+:/, "").replace(/[^0-9a-zA-Z+._?=-]/g, "-")}`;
     const deb = `${DEBS_IN_SANDBOX}/${p.file}`;
@@ -340,7 +369,13 @@ function parseDepends(field) {
 /** @param {string} command @param {string[]} args @returns {string} its standard output */
 function run(command, args, env = process.env, cwd = process.cwd()) {
   const stdio = /** @type {const} */ (["ignore", "pipe", "inherit"]);
-  const { status, signal, error, stdout } = spawnSync(command, args, { stdio, env, cwd, encoding: "utf8", maxBuffer: 2 ** 30 });
+  const { status, signal, error, stdout } = spawnSync(command, args, {
+    stdio,
+    env,
+    cwd,
+    encoding: "utf8",
+    maxBuffer: 2 ** 30,
+  });
   if (error !== undefined) throw new Error(`cannot run ${command}: ${error.message}`);
   if (status !== 0) throw new Error(`${command} ended with ${signal ?? `exit status ${status}`}`);
   return stdout;

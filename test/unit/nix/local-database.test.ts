@@ -120,23 +120,36 @@ describe("readLocalClosure", () => {
   });
 
   describe("that has to be copied and changes meanwhile", () => {
-    let timer: NodeJS.Timeout;
-    const touch = () => utimesSync(file, new Date(), new Date());
-    beforeEach(() => {
-      create(`pragma journal_mode = wal; ${SCHEMA} ${valid(1, "a")}`);
-      timer = setInterval(touch, 5);
+    beforeEach(() => create(`pragma journal_mode = wal; ${SCHEMA} ${valid(1, "a")}`));
+
+    /** Touches the file every 5 ms while `action` runs, but no longer than `durationMs`. */
+    const whileTouched = async <T>(durationMs: number, action: () => Promise<T>): Promise<T> => {
+      const endMs = Date.now() + durationMs;
+      const touch = () => {
+        const nowMs = Date.now();
+        // A little ahead, so that a late timer on a busy machine does not look like a pause.
+        if (nowMs < endMs) utimesSync(file, new Date(nowMs), new Date(nowMs + 15));
+      };
       touch();
-    });
-    afterEach(() => clearInterval(timer));
+      const timer = setInterval(touch, 5);
+      try {
+        return await action();
+      } finally {
+        clearInterval(timer);
+      }
+    };
 
     it("waits for a moment without changes", async () => {
-      setTimeout(() => clearInterval(timer), 200);
-      expect((await readLocalClosure([A], { storeRoot })).roots).toEqual([A]);
+      const started = performance.now();
+      const closure = await whileTouched(200, () => readLocalClosure([A], { storeRoot }));
+      expect(closure.roots).toEqual([A]);
+      expect(performance.now() - started).toBeGreaterThan(200);
       expect(readdirSync(dirname(file))).toEqual(["db.sqlite"]);
     });
 
     it("gives up where there is none", async () => {
-      await expect(readLocalClosure([A], { storeRoot })).rejects.toMatchObject({ code: "changed" });
+      const reading = whileTouched(60_000, () => readLocalClosure([A], { storeRoot }));
+      await expect(reading).rejects.toMatchObject({ code: "changed" });
     });
   });
 

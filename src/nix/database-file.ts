@@ -1,10 +1,22 @@
-import { constants } from "node:fs";
-import { chmod, copyFile, mkdtemp, open, rm, stat } from "node:fs/promises";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { openSqlitePrivate, openSqliteReadOnly, type SqliteDatabase, sqliteCodeOf } from "../core/sqlite.js";
+
+// All access to a database's files is synchronous. Closing a file drops all locks that this process has on it, also those of SQLite
+// (POSIX advisory locks), so no file may be closed between the beginning and the end of a query.
 
 /** The files that make up a database: itself, its write-ahead log, its rollback journal. */
 const PARTS = ["", "-wal", "-journal"] as const;
@@ -23,7 +35,7 @@ const CLOCK_STEP_MS = 20;
  */
 export async function queryDatabaseFile<T>(file: string, query: (database: SqliteDatabase) => T): Promise<T> {
   try {
-    if (await canOpenInPlace(file)) {
+    if (canOpenInPlace(file)) {
       try {
         return runAndClose(openSqliteReadOnly(file), query);
       } catch (error) {
@@ -43,20 +55,17 @@ const IN_PLACE_FAILURES = /^SQLITE_(CANTOPEN|READONLY|IOERR|PROTOCOL|PERM)/;
  * Whether SQLite can read the database without creating files. With a write-ahead log even a reader makes the log (`-wal`) and its index
  * (`-shm`) where they are missing, and leaves them there.
  */
-async function canOpenInPlace(file: string): Promise<boolean> {
+function canOpenInPlace(file: string): boolean {
+  // Asked first, so that a database which somebody has open is not opened and closed here besides (see the locks above).
+  if (fingerprint(`${file}-wal`) !== undefined && fingerprint(`${file}-shm`) !== undefined) return true;
   const header = Buffer.alloc(20);
-  const handle = await open(file);
+  const descriptor = openSync(file, "r");
   try {
-    await handle.read(header, 0, header.length, 0);
+    readSync(descriptor, header, 0, header.length, 0);
   } finally {
-    await handle.close();
+    closeSync(descriptor);
   }
-  const usesLog = header[18] === 2 || header[19] === 2; // SQLite's file format, "File format version numbers"
-  return !usesLog || ((await exists(`${file}-wal`)) && (await exists(`${file}-shm`)));
-}
-
-async function exists(file: string): Promise<boolean> {
-  return (await fingerprint(file)) !== undefined;
+  return header[18] !== 2 && header[19] !== 2; // SQLite's file format, "File format version numbers": 2 with a log
 }
 
 function runAndClose<T>(database: SqliteDatabase, query: (database: SqliteDatabase) => T): T {
@@ -68,13 +77,13 @@ function runAndClose<T>(database: SqliteDatabase, query: (database: SqliteDataba
 }
 
 async function queryCopy<T>(file: string, query: (database: SqliteDatabase) => T): Promise<T> {
-  const directory = await mkdtemp(join(tmpdir(), "oci-nix-db-"));
+  const directory = mkdtempSync(join(tmpdir(), "oci-nix-db-"));
   try {
     const copy = join(directory, "db.sqlite");
     await copyConsistently(file, copy);
     return runAndClose(openSqlitePrivate(copy), query);
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -82,11 +91,10 @@ async function queryCopy<T>(file: string, query: (database: SqliteDatabase) => T
 async function copyConsistently(file: string, copy: string): Promise<void> {
   for (let attempt = 1; attempt <= COPY_ATTEMPTS; attempt++) {
     const startedMs = Date.now();
-    const before = await fingerprints(file);
+    const before = PARTS.map((part) => fingerprint(file + part));
     if (before.every((part) => part === undefined || Math.abs(startedMs - part.mtimeMs) > CLOCK_STEP_MS)) {
-      await copyParts(file, copy);
-      const after = await fingerprints(file);
-      if (before.every((part, n) => part?.identity === after[n]?.identity)) return;
+      copyParts(file, copy);
+      if (before.every((part, n) => part?.identity === fingerprint(file + PARTS[n])?.identity)) return;
     }
     await sleep(CLOCK_STEP_MS * 2 ** attempt);
   }
@@ -95,16 +103,16 @@ async function copyConsistently(file: string, copy: string): Promise<void> {
   });
 }
 
-async function copyParts(file: string, copy: string): Promise<void> {
+function copyParts(file: string, copy: string): void {
   for (const part of PARTS) {
-    await rm(copy + part, { force: true });
+    rmSync(copy + part, { force: true });
     try {
-      await copyFile(file + part, copy + part, constants.COPYFILE_FICLONE);
+      copyFileSync(file + part, copy + part, constants.COPYFILE_FICLONE);
     } catch (error) {
       if (errnoOf(error) === "ENOENT" && part !== "") continue;
       throw error;
     }
-    await chmod(copy + part, 0o600);
+    chmodSync(copy + part, 0o600);
   }
 }
 
@@ -114,19 +122,11 @@ interface Fingerprint {
   readonly identity: string;
 }
 
-function fingerprints(file: string): Promise<readonly (Fingerprint | undefined)[]> {
-  return Promise.all(PARTS.map((part) => fingerprint(file + part)));
-}
-
 /** Undefined where there is no such file. */
-async function fingerprint(file: string): Promise<Fingerprint | undefined> {
-  try {
-    const { ino, size, mtimeNs, mtimeMs } = await stat(file, { bigint: true });
-    return { mtimeMs: Number(mtimeMs), identity: `${ino} ${size} ${mtimeNs}` };
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
+function fingerprint(file: string): Fingerprint | undefined {
+  const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
+  if (stats === undefined) return undefined;
+  return { mtimeMs: Number(stats.mtimeMs), identity: `${stats.ino} ${stats.size} ${stats.mtimeNs}` };
 }
 
 function describeFailure(error: unknown, file: string): unknown {

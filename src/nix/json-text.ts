@@ -2,7 +2,8 @@ import { OciNixError } from "../core/errors.js";
 
 /**
  * Parses JSON.
- * @throws OciNixError `invalid-input` with line and column (both from 1, columns in UTF-16 units) of the first character that is wrong
+ * @throws OciNixError `invalid-input` with line and column (both from 1, columns in UTF-16 units) of the first character that is wrong, of a wrong word or string the
+ *   beginning
  */
 export function parseJson(text: string, source: string): unknown {
   try {

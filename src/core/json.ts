@@ -90,6 +90,19 @@ export function parseJson(text: string, source: string): Json {
   return parsed;
 }
 
+/**
+ * Parses JSON to plain JavaScript values: for large inputs whose key order and number texts do not count.
+ * @throws OciNixError as {@link parseJson}
+ */
+export function parsePlainJson(text: string, source: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // JSON.parse names the place in some messages only, and differently in each version of Node.
+    return parseJson(text, source);
+  }
+}
+
 /** `value` as {@link Json}, objects in insertion order; for values made here, not for those where key order counts. */
 export function toJson(value: unknown): Json {
   if (value === null || typeof value === "boolean" || typeof value === "string") return value;

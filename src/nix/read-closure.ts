@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { parsePlainJson } from "../core/json.js";
 import { type Closure, closureSizes } from "./closure.js";
 import { ACCEPTED_CLOSURES, buildClosure, type DescriptionOptions } from "./described-closure.js";
 import { describeGraphJson } from "./graph-json.js";
-import { parseJson } from "./json-text.js";
 import { parseRegistration } from "./registration.js";
 
 /**
@@ -19,7 +19,7 @@ export function parseClosure(text: string, options: DescriptionOptions): Closure
   const start = content.trimStart();
   if (start === "") throw new OciNixError("invalid-input", `${source} is empty`, { hint: ACCEPTED_CLOSURES });
   if (start.startsWith("/")) return buildClosure(parseRegistration(content, source), options);
-  if (/^[{[]/.test(start)) return buildClosure(describeGraphJson(parseJson(content, source), source), options);
+  if (/^[{[]/.test(start)) return buildClosure(describeGraphJson(parsePlainJson(content, source), source), options);
   const line = start.split(/\r?\n/, 1)[0] as string;
   const shown = JSON.stringify(line.length > 60 ? `${line.slice(0, 60)}…` : line);
   throw new OciNixError("invalid-input", `${source} is not a closure graph: it starts with ${shown}`, {

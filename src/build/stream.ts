@@ -2,7 +2,8 @@ import { BlockWriter, type WriteProgress } from "../core/block-writer.js";
 import type { ByteSink } from "../core/byte-sink.js";
 import type { Digest } from "../core/digest.js";
 import { writeDockerArchive } from "../transport/docker-archive.js";
-import { type ImagePlan, openLayer, pathsOf } from "./image-plan.js";
+import { type ImagePlan, pathsOf } from "./image-plan.js";
+import { openLayers } from "./layers.js";
 
 /** Told as the work goes on. */
 export interface StreamObserver {
@@ -39,17 +40,22 @@ export interface StreamSummary {
 export async function streamPlannedImage(
   plan: ImagePlan,
   sink: ByteSink,
-  options: { readonly signal?: AbortSignal | undefined; readonly observer?: StreamObserver | undefined } = {},
+  options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly observer?: StreamObserver | undefined;
+    readonly threads?: number | undefined;
+  } = {},
 ): Promise<StreamSummary> {
-  const { signal, observer } = options;
+  const { signal, observer, threads } = options;
   const progress = observer?.progress ?? { bytes: 0, files: 0 };
   const out = new BlockWriter(sink, { signal, progress });
+  const layers = openLayers(plan, { signal, threads });
   try {
-    const { imageId, layers } = await writeDockerArchive(
+    const { imageId, layers: written } = await writeDockerArchive(
       {
         repoTags: plan.repoTags,
-        layers: plan.layers.map((layer, index) => async () => {
-          const blob = await openLayer(layer, plan, signal);
+        layers: plan.layers.map((_, index) => async () => {
+          const blob = await layers.open(index);
           observer?.onLayer({ title: blob.title, size: blob.size, index, count: plan.layers.length });
           return blob;
         }),
@@ -60,7 +66,7 @@ export async function streamPlannedImage(
     return {
       repoTags: plan.repoTags,
       imageId,
-      layers: layers.map(({ digest, size }, i) => ({
+      layers: written.map(({ digest, size }, i) => ({
         diffId: digest,
         size,
         storePaths: pathsOf(plan.layers[i] as ImagePlan["layers"][number]),
@@ -69,6 +75,7 @@ export async function streamPlannedImage(
       files: progress.files,
     };
   } finally {
+    await layers.close();
     plan.close();
   }
 }

@@ -92,6 +92,24 @@ export class BlockWriter {
     this.#hashFrom = 0;
   }
 
+  /** Takes `bytes` as they are, without a copy; they must not change until the promise resolves. */
+  async pass(bytes: Uint8Array): Promise<void> {
+    if (this.position > 0) {
+      const waiting = this.flush();
+      if (waiting !== undefined) await waiting;
+    }
+    for (let at = 0; at < bytes.length; at += this.block.length) {
+      const piece = bytes.subarray(at, at + this.block.length);
+      this.#hash?.update(piece);
+      const waiting = this.#sink.write(piece);
+      if (waiting !== undefined) await waiting;
+      this.progress.bytes += piece.length;
+      this.#flushed += piece.length;
+    }
+    const due = this.#turns.next();
+    if (due !== undefined) await due;
+  }
+
   /** Takes a copy of `bytes`. */
   async put(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; ) {

@@ -40,7 +40,16 @@ export interface NewEntry {
   readonly source?: ByteString;
 }
 
-const CHUNK = 1 << 20;
+/** An {@link EntryList} as it crosses to another thread. */
+export interface EntryListParts {
+  readonly count: number;
+  readonly owners: readonly Ownership[];
+  readonly chunks: readonly SharedArrayBuffer[];
+  readonly chunkLengths: readonly number[];
+}
+
+const FIRST_CHUNK = 1 << 14;
+const LAST_CHUNK = 1 << 20;
 const FIXED = 26;
 const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
 
@@ -48,7 +57,8 @@ const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
  * Tar entries in the order of the archive, a directory before what is in it.
  *
  * Kept as packed bytes, about 26 and its name an entry, because a layer may hold a million: the sizes must be known before the first
- * byte of the layer goes out, and this is what is held in between. Append only; {@link EntryCursor} replays it.
+ * byte of the layer goes out, and this is what is held in between. Append only; {@link EntryCursor} replays it. The memory is shared,
+ * so that other threads replay it too ({@link parts}).
  */
 export class EntryList {
   /** Number of entries. */
@@ -66,7 +76,8 @@ export class EntryList {
     let chunk = this.chunks[this.chunks.length - 1];
     let at = this.chunkLengths[this.chunks.length - 1] ?? 0;
     if (chunk === undefined || at + length > chunk.length) {
-      chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK, length));
+      const usual = Math.min(LAST_CHUNK, FIRST_CHUNK << Math.min(this.chunks.length, 6));
+      chunk = Buffer.from(new SharedArrayBuffer(Math.max(usual, length)));
       this.chunks.push(chunk);
       this.chunkLengths.push(0);
       at = 0;
@@ -87,6 +98,26 @@ export class EntryList {
     }
     this.chunkLengths[this.chunks.length - 1] = text;
     this.count++;
+  }
+
+  /** What another thread needs to replay the list: shared memory, nothing is copied. Append nothing afterwards. */
+  get parts(): EntryListParts {
+    return {
+      count: this.count,
+      owners: this.owners,
+      chunks: this.chunks.map((chunk) => chunk.buffer as SharedArrayBuffer),
+      chunkLengths: this.chunkLengths,
+    };
+  }
+
+  /** The list that {@link parts} came from. */
+  static fromParts(parts: EntryListParts): EntryList {
+    const list = new EntryList();
+    list.count = parts.count;
+    list.owners.push(...parts.owners);
+    list.chunks.push(...parts.chunks.map((chunk) => Buffer.from(chunk)));
+    list.chunkLengths.push(...parts.chunkLengths);
+    return list;
   }
 
   #indexOf(owner: Ownership): number {

@@ -35,8 +35,8 @@ export interface TarProfile {
   readonly recordSize: number;
   /** Bytes of one entry's headers: 512, or more with a pax header. */
   headerLength(entry: TarEntry, mtime: number): number;
-  /** Writes the headers at the start of `target`, which holds at least {@link headerLength} bytes. */
-  putHeaders(target: Buffer, entry: TarEntry, mtime: number): void;
+  /** Writes the headers at `at`; `target` has room for {@link headerLength} bytes there. */
+  putHeaders(target: Buffer, at: number, entry: TarEntry, mtime: number): void;
 }
 
 const ROOT: Ownership = { uid: 0, gid: 0, uname: "root", gname: "root" };
@@ -60,17 +60,16 @@ function profile(
       const { pax } = encode(entry, mtime);
       return BLOCK + (pax === undefined ? 0 : BLOCK + padded(pax.records.length));
     },
-    putHeaders(target, entry, mtime) {
+    putHeaders(target, at, entry, mtime) {
       const { main, pax } = encode(entry, mtime);
-      let at = 0;
+      let mainAt = at;
       if (pax !== undefined) {
-        putHeader(target, 0, pax.header);
-        const end = BLOCK + padded(pax.records.length);
-        target.fill(0, BLOCK, end);
-        target.write(pax.records, BLOCK, pax.records.length, "latin1");
-        at = end;
+        putHeader(target, at, pax.header);
+        mainAt += BLOCK + padded(pax.records.length);
+        target.fill(0, at + BLOCK, mainAt);
+        target.write(pax.records, at + BLOCK, pax.records.length, "latin1");
       }
-      putHeader(target, at, main);
+      putHeader(target, mainAt, main);
     },
   };
 }

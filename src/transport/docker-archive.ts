@@ -61,6 +61,6 @@ async function putMemberHeader(name: string, size: number, out: BlockWriter): Pr
   const profile = tarProfile("oci");
   const entry = { path: name, type: "file", mode: 0o644, owner: OWNER, size, linkTarget: "", source: "" } as const;
   const header = Buffer.alloc(profile.headerLength(entry, MTIME));
-  profile.putHeaders(header, entry, MTIME);
+  profile.putHeaders(header, 0, entry, MTIME);
   await out.put(header);
 }

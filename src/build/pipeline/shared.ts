@@ -1,0 +1,84 @@
+import type { MessagePort } from "node:worker_threads";
+import { type ErrorCode, OciNixError } from "../../core/errors.js";
+import type { LayerPlan } from "../../layers/plan.js";
+import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
+import type { TarProfileName } from "../../tar/profile.js";
+
+/** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
+export const SEGMENT = 512 * 1024;
+/** Segments held at once, generated and not yet taken. */
+export const SLOTS = 16;
+/** Layers whose files are listed before their turn comes. */
+export const LAYERS_AHEAD = 8;
+
+/** Cells of the control array, 32-bit integers that all threads share. */
+export const Cell = {
+  /** Segments that some thread has taken on. */
+  claimed: 0,
+  /** Segments whose bytes have been taken; their slots are free. */
+  consumed: 1,
+  /** Layers whose files are listed. */
+  listed: 2,
+  /** Layers whose bytes have all been taken. */
+  layersDone: 3,
+  /** 1 once everybody shall stop. */
+  stop: 4,
+  /** First of the slots' cells: one more than the segment that it holds. */
+  slots: 8,
+} as const;
+
+/** A slot's second cell: tar entries that begin in it, for progress. */
+export const startedCell = (slot: number): number => Cell.slots + SLOTS + slot;
+export const CONTROL_LENGTH = Cell.slots + 2 * SLOTS;
+
+/** What the lister is given. */
+export interface ListerData {
+  readonly role: "lister";
+  readonly control: SharedArrayBuffer;
+  readonly plans: readonly LayerPlan[];
+  readonly storeRoot: string;
+  readonly owner: Ownership;
+  readonly profile: TarProfileName;
+  readonly mtime: number;
+  /** One for each generator. */
+  readonly ports: readonly MessagePort[];
+}
+
+/** What each generator is given. */
+export interface GeneratorData {
+  readonly role: "generator";
+  readonly control: SharedArrayBuffer;
+  readonly slots: SharedArrayBuffer;
+  readonly profile: TarProfileName;
+  readonly mtime: number;
+  readonly layers: number;
+  readonly port: MessagePort;
+}
+
+/** A listed layer, from the lister to the generators. */
+export interface ListedLayer {
+  readonly entries: EntryListParts;
+  readonly size: number;
+  /** Number of its first segment, counted through all layers. */
+  readonly firstSegment: number;
+}
+
+/** From any thread to the main one. */
+export type Report =
+  | { readonly kind: "listed"; readonly index: number; readonly size: number }
+  | {
+      readonly kind: "failed";
+      readonly code: ErrorCode | undefined;
+      readonly message: string;
+      readonly hint: string | undefined;
+    };
+
+export function segmentsOf(size: number): number {
+  return Math.ceil(size / SEGMENT);
+}
+
+export function reportOf(error: unknown): Report {
+  const known = error instanceof OciNixError ? error : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  return { kind: "failed", code: known?.code, message, hint: known?.hint };
+}

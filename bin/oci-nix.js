@@ -7,10 +7,5 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.exit(1);
 }
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
-const args = process.argv.slice(2);
-if (args.length === 1 && args[0] === "--version") {
-  process.stdout.write(`${version}\n`);
-} else {
-  const { main } = await import("../dist/cli/main.js");
-  process.exitCode = await main(args, version);
-}
+const { main } = await import("../dist/cli/main.js");
+process.exitCode = await main(process.argv.slice(2), version);

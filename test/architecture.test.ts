@@ -29,7 +29,7 @@ const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((fi
 const imports: readonly Import[] = files.flatMap((file) =>
   [
     ...readFileSync(join(src, file), "utf8").matchAll(
-      /(?:^(?:import|export)\b(?:[^;"=]*\bfrom)?\s*|\bimport\()"([^"]+)"/gm,
+      /(?:^(?:import|export)\b(?:[^;"=]*\bfrom)?\s*|\b(?:import|require)\()"([^"]+)"/gm,
     ),
   ].map((match) => ({
     file,

@@ -25,7 +25,8 @@ export interface Command {
   /** Name of the positional arguments in the help. */
   readonly inputs: string;
   readonly flags: Flags;
-  run(invocation: Invocation): Promise<void>;
+  /** Loads what runs it: only then is anything heavy imported. */
+  load(): Promise<{ readonly default: (invocation: Invocation) => Promise<void> }>;
 }
 
 /** A string flag's value, or undefined. */

@@ -1,16 +1,7 @@
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import { fdSink, OciNixError } from "../index.js";
-import { type Flags, type FlagValues, text } from "./command.js";
-
-/** Flags every command has. */
-export const GLOBAL_FLAGS: Flags = {
-  json: { type: "boolean", describe: "Results and errors as JSON" },
-  quiet: { type: "boolean", alias: "q", describe: "Print nothing but errors on standard error" },
-  verbose: { type: "boolean", alias: "v", describe: "Say more about what is done" },
-  progress: { type: "string", choices: ["auto", "plain", "none"], describe: "How to show progress (default auto)" },
-  color: { type: "string", choices: ["auto", "always", "never"], describe: "Colour on standard error (default auto)" },
-};
+import { type FlagValues, text } from "./command.js";
 
 const STDERR = 2;
 

@@ -1,6 +1,9 @@
-import { RE2JS } from "re2js";
+import { createRequire } from "node:module";
+import type * as Re2 from "re2js";
 import { type ByteString, decodeSurrogateEscape, encodeUtf8, isAscii } from "./byte-string.js";
 import { OciNixError } from "./errors.js";
+
+const require = createRequire(import.meta.url);
 
 /** A compiled RE2 regular expression over byte strings: linear time, Go's syntax, undecodable bytes count as U+FFFD as in Go. */
 export interface ByteRegex {
@@ -12,7 +15,9 @@ export interface ByteRegex {
 
 /** @throws OciNixError `invalid-input` where `pattern` is not RE2; `where` names its origin */
 export function compileRegex(pattern: string, where: string): ByteRegex {
-  let compiled: RE2JS;
+  // Loaded when first needed: few images have rules, and every thread would pay for it.
+  const { RE2JS } = require("re2js") as typeof Re2;
+  let compiled: Re2.RE2JS;
   try {
     compiled = RE2JS.compile(pattern);
   } catch (error) {

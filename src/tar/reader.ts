@@ -1,7 +1,10 @@
 import { createReadStream } from "node:fs";
+import { createRequire } from "node:module";
 import { pipeline } from "node:stream/promises";
-import tar from "tar-stream";
+import type * as TarStream from "tar-stream";
 import { OciNixError } from "../core/errors.js";
+
+const require = createRequire(import.meta.url);
 
 /** One member of an archive in a file, and where its contents lie. */
 export interface ArchiveMember {
@@ -25,7 +28,9 @@ export async function indexArchive(
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<string, ArchiveMember>> {
   const members = new Map<string, ArchiveMember>();
-  const extract = tar.extract();
+  // Loaded when first needed: most images have no base.
+  const { extract: newExtract } = require("tar-stream") as typeof TarStream;
+  const extract = newExtract();
   extract.on("entry", (header, contents, next) => {
     // byteOffset is there since tar-stream 3.1.5; its types do not know it yet.
     const { byteOffset } = header as unknown as { readonly byteOffset: number };

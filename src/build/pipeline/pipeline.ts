@@ -88,6 +88,7 @@ export class LayerPipeline {
       transferList: [...transfer],
       // The caller's flags (a debugger, a profiler) are not for these.
       execArgv: [],
+      resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
     worker.on("message", (report: Report) => {
       if (report.kind === "listed") this.#sizes[report.index]?.resolve(report.size);

@@ -1,6 +1,5 @@
 import { isatty } from "node:tty";
 import {
-  checkSpec,
   fdSink,
   type ImagePlan,
   OciNixError,
@@ -9,54 +8,50 @@ import {
   type StreamSummary,
   streamPlannedImage,
 } from "../../index.js";
-import { type Command, type FlagValues, type Invocation, text } from "../command.js";
-import { IMAGE_FLAGS, inputOf, specOf } from "../image-flags.js";
+import { type FlagValues, type Invocation, text } from "../command.js";
+import { IMAGE_FLAGS } from "../commands.js";
+import { checkedSpecOf, inputOf } from "../spec-from-flags.js";
 import { formatBytes, type ProgressState, printError, showProgress } from "../ui.js";
 
 const STDOUT = 1;
 
-export const streamCommand: Command = {
-  name: "stream",
-  describe: "Write a docker-archive to standard output, reading every file once",
-  inputs: "INPUT..",
-  flags: IMAGE_FLAGS,
-  async run(invocation) {
-    const { flags, signal } = invocation;
-    if (isatty(STDOUT)) {
-      throw new OciNixError("usage", "standard output is a terminal: an archive is not written to it", {
-        hint: "oci-nix stream … | docker load, or > image.tar",
-      });
-    }
-    const plan = await planOf(invocation);
-    const sink = fdSink(STDOUT, "standard output", signal);
-    const counts = { bytes: 0, files: 0 };
-    const state: ProgressState = { layer: 0, layers: plan.layers.length, counts };
-    const start = performance.now();
-    const stopProgress = showProgress(state, flags);
-    let summary: StreamSummary;
-    try {
-      summary = await streamPlannedImage(plan, sink, {
-        signal,
-        observer: {
-          progress: counts,
-          onLayer: ({ title, size, index, count }) => {
-            state.layer = index + 1;
-            if (flags.verbose === true) printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
-          },
+/** Streams an image to standard output. */
+export default async function stream(invocation: Invocation): Promise<void> {
+  const { flags, signal } = invocation;
+  if (isatty(STDOUT)) {
+    throw new OciNixError("usage", "standard output is a terminal: an archive is not written to it", {
+      hint: "oci-nix stream … | docker load, or > image.tar",
+    });
+  }
+  const plan = await planOf(invocation);
+  const sink = fdSink(STDOUT, "standard output", signal);
+  const counts = { bytes: 0, files: 0 };
+  const state: ProgressState = { layer: 0, layers: plan.layers.length, counts };
+  const start = performance.now();
+  const stopProgress = showProgress(state, flags);
+  let summary: StreamSummary;
+  try {
+    summary = await streamPlannedImage(plan, sink, {
+      signal,
+      observer: {
+        progress: counts,
+        onLayer: ({ title, size, index, count }) => {
+          state.layer = index + 1;
+          if (flags.verbose === true) printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
         },
-      });
-    } finally {
-      stopProgress();
-      sink.close();
-    }
-    printSummary(summary, (performance.now() - start) / 1000, flags);
-  },
-};
+      },
+    });
+  } finally {
+    stopProgress();
+    sink.close();
+  }
+  printSummary(summary, (performance.now() - start) / 1000, flags);
+}
 
 async function planOf({ inputs, flags, signal }: Invocation): Promise<ImagePlan> {
   const input = inputOf(inputs, flags);
   if (input.kind !== "dockertools-conf") {
-    return await planImage(checkSpec(specOf(input, flags), input.kind === "spec" ? input.source : "the image"));
+    return await planImage(checkedSpecOf(input, flags));
   }
   const allowed = new Set(["name", "tag", "store-root"]);
   const other = Object.keys(IMAGE_FLAGS).find((flag) => flags[flag] !== undefined && !allowed.has(flag));

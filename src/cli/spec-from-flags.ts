@@ -1,87 +1,48 @@
-import { type Input, isJsonObject, type Json, type JsonObject, OciNixError, recogniseInput, toJson } from "../index.js";
-import { type Flags, type FlagValues, list, number, text } from "./command.js";
-
-/** Where the closure is and where its files are. */
-export const CLOSURE_FLAGS: Flags = {
-  closure: {
-    type: "string",
-
-    describe: "Read the closure graph from FILE instead of the Nix database",
-  },
-  "store-root": { type: "string", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
-  "store-dir": {
-    type: "string",
-
-    describe: "The store directory, where it is not that of the store paths",
-  },
-};
-
-/** How the closure is split into layers. */
-export const LAYER_FLAGS: Flags = {
-  "max-layers": {
-    type: "number",
-
-    describe: "Layers of the image at most (default 100, at most 125)",
-  },
-  strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
-  exclude: {
-    type: "string",
-    repeated: true,
-
-    describe: "Plan with this store path but never ship it",
-  },
-};
-
-/** Everything that describes an image; each is also a field of the spec file. */
-export const IMAGE_FLAGS: Flags = {
-  name: { type: "string", describe: "Image name, for example registry.example/app" },
-  tag: { type: "string", describe: "Image tag (default latest)" },
-  cmd: {
-    type: "string",
-    repeated: true,
-
-    describe: 'Default command: one word each, or all as ["a","b"]',
-  },
-  entrypoint: { type: "string", repeated: true, describe: "Entry point, given like --cmd" },
-  env: { type: "string", repeated: true, describe: "Environment variable" },
-  label: { type: "string", repeated: true, describe: "Label" },
-  user: { type: "string", describe: "User (and :group) that the container runs as" },
-  workdir: { type: "string", describe: "Working directory" },
-  expose: {
-    type: "string",
-    repeated: true,
-
-    describe: "Port that the container listens on",
-  },
-  volume: { type: "string", repeated: true, describe: "Directory that is a volume" },
-  "stop-signal": { type: "string", describe: "Signal that stops the container" },
-  architecture: { type: "string", describe: "CPU architecture (default amd64)" },
-  variant: { type: "string", describe: "Variant of the architecture, for example v8" },
-  created: { type: "string", describe: 'Creation time, or "now" (default 1970-01-01T00:00:01Z)' },
-  mtime: { type: "string", describe: "Modification time of the files, like --created" },
-  uid: { type: "number", describe: "Owner of the files (default 0)" },
-  gid: { type: "number", describe: "Group of the files (default 0)" },
-  uname: { type: "string", describe: "Owner's name (default root)" },
-  gname: { type: "string", describe: "Group's name (default root)" },
-  "tar-profile": {
-    type: "string",
-
-    describe: "Bytes of the layers: oci (default), dockertools or nix2container",
-  },
-  ...LAYER_FLAGS,
-  ...CLOSURE_FLAGS,
-};
+import {
+  checkSpec,
+  type ImageSpec,
+  type Input,
+  isJsonObject,
+  type Json,
+  type JsonObject,
+  OciNixError,
+  recogniseInput,
+  toJson,
+} from "../index.js";
+import { type FlagValues, list, number, text } from "./command.js";
 
 /** INPUT as the flags and its shape say it. */
 export function inputOf(inputs: readonly string[], flags: FlagValues): Input {
   return recogniseInput(inputs, text(flags, "store-root") ?? "/");
 }
 
+/** The checked spec for a command that needs a closure graph. @throws OciNixError as {@link specOf}; `usage` for a conf.json */
+export function closureSpecOf(inputs: readonly string[], flags: FlagValues): ImageSpec {
+  const input = inputOf(inputs, flags);
+  if (input.kind === "dockertools-conf") {
+    throw new OciNixError(
+      "usage",
+      `${input.source} is a dockerTools conf.json, which holds layers but no closure graph`,
+      {
+        hint: "give store paths, a spec file or a closure graph",
+      },
+    );
+  }
+  return checkedSpecOf(input, flags);
+}
+
+/** {@link specOf}, checked. */
+export function checkedSpecOf(input: SpecInput, flags: FlagValues): ImageSpec {
+  return checkSpec(specOf(input, flags), input.kind === "spec" ? input.source : "the command line");
+}
+
+type SpecInput = Exclude<Input, { kind: "dockertools-conf" }>;
+
 /**
  * The spec that a spec file, store paths or a closure graph and the flags amount to; flags win over the file.
  * @throws OciNixError `usage` where a flag's value is malformed or makes no sense with this input
  */
-export function specOf(input: Exclude<Input, { kind: "dockertools-conf" }>, flags: FlagValues): JsonObject {
+function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   const file: JsonObject = input.kind === "spec" ? input.json : new Map();
   const spec = new Map<string, Json>(file);
   const closure = closureOf(input, flags, file.get("closure"));
@@ -101,11 +62,7 @@ export function specOf(input: Exclude<Input, { kind: "dockertools-conf" }>, flag
   return spec;
 }
 
-function closureOf(
-  input: Exclude<Input, { kind: "dockertools-conf" }>,
-  flags: FlagValues,
-  fromFile: Json | undefined,
-): Json {
+function closureOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json {
   const closure = new Map<string, Json>(isJsonObject(fromFile) ? fromFile : []);
   if (input.kind === "store-paths") closure.set("roots", input.roots);
   const graph = text(flags, "closure");

@@ -1,0 +1,52 @@
+import type { Command, Flags } from "./command.js";
+
+const WIDTH = 100;
+
+/** What `oci-nix --help` prints. */
+export function formatHelp(commands: readonly Command[]): string {
+  const width = Math.max(...commands.map(({ name }) => name.length));
+  const lines = commands.map(({ name, describe }) => `  ${name.padEnd(width)}  ${describe}`);
+  return [
+    "oci-nix COMMAND INPUT... [flags]",
+    "",
+    "Assembles OCI and Docker images from a Nix closure.",
+    "",
+    ...lines,
+    "",
+    "oci-nix COMMAND --help shows the flags of a command; oci-nix --version the version.",
+    "",
+  ].join("\n");
+}
+
+/** What `oci-nix COMMAND --help` prints. */
+export function formatCommandHelp(command: Command, flags: Flags): string {
+  const rows = Object.entries(flags).map(([name, { alias, type, repeated, choices, describe }]) => {
+    const value =
+      type === "boolean" ? "" : type === "number" ? " N" : choices === undefined ? " VALUE" : `=${choices.join("|")}`;
+    const left = `${alias === undefined ? "    " : `-${alias}, `}--${name}${value}`;
+    return [left, repeated === true ? `${describe} (repeatable)` : describe] as const;
+  });
+  const width = Math.max(...rows.map(([left]) => left.length));
+  return [
+    `oci-nix ${command.name} ${command.inputs} [flags]`,
+    "",
+    command.describe,
+    "",
+    ...rows.flatMap(([left, right]) => wrap(`  ${left.padEnd(width)}  `, right)),
+    "",
+  ].join("\n");
+}
+
+/** Wraps the text beside its label, further lines indented to the same column. */
+function wrap(label: string, text: string): string[] {
+  const lines: string[] = [];
+  let line = label;
+  for (const word of text.split(" ")) {
+    if (line.length > label.length && line.length + word.length > WIDTH) {
+      lines.push(line.trimEnd());
+      line = " ".repeat(label.length);
+    }
+    line += `${word} `;
+  }
+  return [...lines, line.trimEnd()];
+}

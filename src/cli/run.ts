@@ -1,0 +1,123 @@
+import { parseArgs } from "node:util";
+import { type ErrorCode, nearest, OciNixError } from "../index.js";
+import type { Command, Flag, FlagValues } from "./command.js";
+import { COMMANDS, flagsOf } from "./commands.js";
+import { reportError } from "./ui.js";
+
+/** Exit codes; every other failure is 1. */
+const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = { usage: 2, verification: 3, interrupted: 130 };
+
+/**
+ * Runs one command.
+ * @param args the arguments after the program's name
+ * @returns the exit code; errors have been printed
+ */
+export async function run(args: readonly string[]): Promise<number> {
+  // Errors before the flags are parsed still have to know whether they are wanted as JSON.
+  let flags: FlagValues = { json: args.includes("--json") };
+  const interrupt = new AbortController();
+  const signals = { SIGINT: 130, SIGTERM: 143 } as const;
+  let signalled: number | undefined;
+  const onSignal = (name: keyof typeof signals) => {
+    // The second one does not wait for anybody.
+    if (signalled !== undefined) process.exit(signals[name]);
+    signalled = signals[name];
+    interrupt.abort(new OciNixError("interrupted", `interrupted by ${name}`));
+  };
+  for (const name of Object.keys(signals)) process.on(name, onSignal);
+  try {
+    const parsed = parse(args);
+    flags = parsed.flags;
+    const { default: runCommand } = await parsed.command.load();
+    await runCommand({ inputs: parsed.inputs, flags, signal: interrupt.signal });
+    return 0;
+  } catch (error) {
+    reportError(error, flags);
+    if (signalled !== undefined) return signalled;
+    return (error instanceof OciNixError ? EXIT_CODES[error.code] : undefined) ?? 1;
+  } finally {
+    for (const name of Object.keys(signals)) process.off(name, onSignal);
+  }
+}
+
+interface Parsed {
+  readonly command: Command;
+  readonly inputs: readonly string[];
+  readonly flags: FlagValues;
+}
+
+/** @throws OciNixError `usage` */
+function parse(args: readonly string[]): Parsed {
+  const [word, ...rest] = args;
+  if (word === undefined) throw new OciNixError("usage", "no command given", { hint: "oci-nix --help" });
+  if (word.startsWith("-")) throw unknown("flag", word, ["--help", "--version"]);
+  const command = COMMANDS.find(({ name }) => name === word);
+  if (command === undefined) {
+    throw unknown(
+      "command",
+      word,
+      COMMANDS.map(({ name }) => name),
+    );
+  }
+  const flags = flagsOf(command);
+  const { tokens } = parseArgs({
+    args: rest,
+    // Not strict: its errors name no nearest flag, and it would refuse values that begin with a dash (--cmd -c).
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+    options: Object.fromEntries(
+      Object.entries(flags).map(([name, { type, alias }]) => [
+        name,
+        { type: type === "boolean" ? "boolean" : "string", ...(alias === undefined ? {} : { short: alias }) } as const,
+      ]),
+    ),
+  });
+  const inputs: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const token of tokens) {
+    if (token.kind === "positional") inputs.push(token.value);
+    if (token.kind !== "option") continue;
+    const flag = Object.hasOwn(flags, token.name) ? flags[token.name] : undefined;
+    if (flag === undefined) {
+      const known = Object.keys(flags).map((name) => `--${name}`);
+      throw unknown("flag", token.rawName, known);
+    }
+    setValue(values, token.name, flag, token.value);
+  }
+  return { command, inputs, flags: values };
+}
+
+/** @throws OciNixError `usage` where the value is missing, superfluous, repeated or malformed */
+function setValue(values: Record<string, unknown>, name: string, flag: Flag, value: string | undefined): void {
+  if (flag.type === "boolean") {
+    if (value !== undefined) throw new OciNixError("usage", `--${name} takes no value, not ${JSON.stringify(value)}`);
+    values[name] = true;
+    return;
+  }
+  if (value === undefined) throw new OciNixError("usage", `--${name} needs a value`, { hint: flag.describe });
+  if (flag.choices !== undefined && !flag.choices.includes(value)) {
+    const choices = flag.choices.join(", ");
+    throw new OciNixError("usage", `--${name} takes one of ${choices}, not ${JSON.stringify(value)}`);
+  }
+  if (flag.repeated === true) {
+    values[name] = [...((values[name] as readonly string[] | undefined) ?? []), value];
+    return;
+  }
+  if (values[name] !== undefined) {
+    throw new OciNixError("usage", `--${name} is given more than once`, { hint: "give it once" });
+  }
+  values[name] = flag.type === "number" ? wholeNumber(name, value) : value;
+}
+
+function wholeNumber(name: string, value: string): number {
+  if (/^\d{1,15}$/.test(value)) return Number(value);
+  throw new OciNixError("usage", `--${name} takes a whole number, not ${JSON.stringify(value)}`);
+}
+
+function unknown(what: string, word: string, candidates: readonly string[]): OciNixError {
+  const near = nearest(word, candidates);
+  return new OciNixError("usage", `unknown ${what} ${word}`, {
+    hint: near === undefined ? "oci-nix --help" : `did you mean ${near}?`,
+  });
+}

@@ -52,8 +52,9 @@ interface Parsed {
 
 /** @returns undefined where the parser has printed help. @throws OciNixError `usage` */
 function parse(args: readonly string[], version: string): Parsed | undefined {
+  checkNoPrototypeNames(args);
   let parsed: Parsed | undefined;
-  const parser = yargs([...args])
+  const parser = yargs(args[0] === "help" ? [...args.slice(1), "--help"] : [...args])
     .scriptName("oci-nix")
     .usage("$0 COMMAND INPUT.. [flags]\n\nAssembles OCI and Docker images from a Nix closure.")
     .parserConfiguration({
@@ -63,26 +64,35 @@ function parse(args: readonly string[], version: string): Parsed | undefined {
       "greedy-arrays": false,
       "parse-numbers": false,
       "parse-positional-numbers": false,
+      "populate--": true,
     })
+    // Messages are in one language, whatever LANG says.
+    .detectLocale(false)
     .version(version)
     .help()
     .alias("h", "help")
     .exitProcess(false)
     .wrap(100)
     .fail((message, error) => {
-      throw error instanceof OciNixError
-        ? error
-        : new OciNixError("usage", message ?? error.message, { hint: "oci-nix --help" });
+      if (error instanceof OciNixError) throw error;
+      const valueless = /^Not enough arguments following: (.+)$/.exec(message ?? "")?.[1];
+      if (valueless === undefined) throw new OciNixError("usage", message ?? error.message, { hint: "oci-nix --help" });
+      throw new OciNixError("usage", `--${valueless} needs a value`, {
+        hint: `a value that starts with a dash is given as --${valueless}=-x`,
+      });
     });
+  declare(parser, GLOBAL_FLAGS);
   for (const command of COMMANDS) {
     const flags = { ...command.flags, ...GLOBAL_FLAGS };
     parser.command(
       `${command.name} [inputs..]`,
       command.describe,
-      (builder) => declare(builder, flags).usage(`$0 ${command.name} ${command.inputs} [flags]\n\n${command.describe}`),
+      (builder) =>
+        declare(builder, command.flags).usage(`$0 ${command.name} ${command.inputs} [flags]\n\n${command.describe}`),
       (argv) => {
         const values = valuesOf(argv as FlagValues, flags);
-        parsed = { command, inputs: ((argv.inputs ?? []) as unknown[]).map(String), flags: values };
+        const inputs = [argv.inputs, argv["--"]].flatMap((words) => (words ?? []) as unknown[]);
+        parsed = { command, inputs: inputs.map(String), flags: values };
       },
     );
   }
@@ -95,6 +105,15 @@ function parse(args: readonly string[], version: string): Parsed | undefined {
     String(word),
     COMMANDS.map((command) => command.name),
   );
+}
+
+/** yargs looks flags up in plain objects, and fails over names that every object has. */
+function checkNoPrototypeNames(args: readonly string[]): void {
+  for (const arg of args) {
+    if (arg === "--") return;
+    const name = /^--?([^=]+)/.exec(arg)?.[1];
+    if (name !== undefined && name in Object.prototype) throw unknown("flag", `--${name}`, []);
+  }
 }
 
 function declare(builder: Argv, flags: Flags): Argv {
@@ -114,7 +133,7 @@ function declare(builder: Argv, flags: Flags): Argv {
 
 function valuesOf(argv: FlagValues, flags: Flags): FlagValues {
   const aliases = Object.values(flags).flatMap((flag) => flag.alias ?? []);
-  const known = new Set([...Object.keys(flags), ...aliases, "_", "$0", "inputs", "help", "h", "version"]);
+  const known = new Set([...Object.keys(flags), ...aliases, "_", "--", "$0", "inputs", "help", "h", "version"]);
   const stranger = Object.keys(argv).find((key) => !known.has(key));
   if (stranger !== undefined)
     throw unknown(

@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import tar from "tar-stream";
 import { OciNixError } from "../core/errors.js";
+import { abortReason } from "../core/event-loop-turns.js";
 
 /** One member of an archive in a file, and where its contents lie. */
 export interface ArchiveMember {
@@ -43,7 +44,7 @@ export async function indexArchive(
       ...(signal === undefined ? {} : { signal }),
     });
   } catch (error) {
-    if (signal?.aborted) throw error;
+    if (signal?.aborted) throw abortReason(signal);
     throw new OciNixError("invalid-input", `${source} is not a complete tar archive: ${(error as Error).message}`, {
       cause: error,
     });

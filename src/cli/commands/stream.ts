@@ -41,7 +41,8 @@ export const streamCommand: Command = {
           progress: counts,
           onLayer: ({ title, size, index, count }) => {
             state.layer = index + 1;
-            if (flags.verbose === true) printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
+            if (flags.verbose === true && flags.json !== true)
+              printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
           },
         },
       });

@@ -1,13 +1,12 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BlobSource } from "../core/blob.js";
 import { parseDigest } from "../core/digest.js";
-import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { copyRange, openForReading } from "../core/file-range.js";
+import { OciNixError } from "../core/errors.js";
+import { copyRange, openForReading, readRange } from "../core/file-range.js";
 import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
 import { parseTimestamp } from "../core/timestamp.js";
 import { storeLayer } from "../layers/plan.js";
-import { checkMaxLayers } from "../layers/plan-layers.js";
+import { MAX_LAYERS } from "../layers/plan-layers.js";
 import { parseStorePath } from "../nix/store-path.js";
 import { formatDockertoolsConfig, inheritEnv } from "../oci/image.js";
 import { formatReference } from "../oci/reference.js";
@@ -69,7 +68,11 @@ export async function planDockertoolsImage(
   const baseLayers = (base?.layers ?? []).map(({ blob, name }) => ({ kind: "ready", blob, paths: [name] }) as const);
   const layers: readonly PlannedLayer[] = [...baseLayers, ...storeLayers, customisation];
   try {
-    checkMaxLayers(layers.length);
+    if (layers.length > MAX_LAYERS) {
+      throw new OciNixError("limit", `${source} has ${layers.length} layers: Docker and podman stop at ${MAX_LAYERS}`, {
+        hint: "lower maxLayers in the Nix expression; the layers of fromImage count",
+      });
+    }
     const merged = base === undefined ? config : inheritEnv(base.config.get("config"), config);
     return {
       repoTags: [repoTag],
@@ -119,11 +122,12 @@ function customisationLayer(path: string, located: (path: string) => string): Pl
   const checksumFile = join(directory, "checksum");
   let recorded: string;
   try {
-    recorded = readFileSync(checksumFile, "utf8").trim();
+    recorded = readSmallFile(checksumFile).trim();
   } catch (error) {
+    if (error instanceof OciNixError && error.code !== "not-found") throw error;
     throw new OciNixError(
-      errnoOf(error) === "ENOENT" ? "not-found" : "unreadable",
-      `cannot read the customisation layer's ${checksumFile}: ${describeErrno(error)}`,
+      "not-found",
+      `cannot read the customisation layer's ${checksumFile}: no such file or directory`,
       {
         hint: "build the image's conf.json again: the customisation layer must exist beside it",
         cause: error,
@@ -153,4 +157,14 @@ function customisationLayer(path: string, located: (path: string) => string): Pl
     },
   };
   return { kind: "ready", blob, paths: [path] };
+}
+
+/** A file of at most a few lines, never a FIFO that would be waited for. */
+function readSmallFile(path: string): string {
+  const { fd, size, close } = openForReading(path);
+  try {
+    return readRange(fd, { offset: 0, size: Math.min(size, 4096) }, path).toString("utf8");
+  } finally {
+    close();
+  }
 }

@@ -3,7 +3,7 @@ import { compareStrings, OciNixError } from "../core/errors.js";
 import { EventLoopTurns } from "../core/event-loop-turns.js";
 import { compileRegex } from "../core/regex.js";
 import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
-import { storeDirOf } from "../nix/store-path.js";
+import { DEFAULT_STORE_DIR, storeDirOf } from "../nix/store-path.js";
 import { EntryList, type Ownership } from "../tar/entry-list.js";
 import type { TarProfile } from "../tar/profile.js";
 import { DestinationTree } from "./destination-tree.js";
@@ -51,8 +51,9 @@ async function plainEntries(plan: LayerPlan, options: FileTreeOptions): Promise<
   const { profile, owner } = options;
   const entries = new EntryList();
   const turns = new EventLoopTurns(options.signal);
-  const first = plan.contents[0] as LayerContent;
-  const storeDir = storeDirOf(first.storePath).slice(1);
+  // A conf.json may have a layer without store paths: it holds the parents alone.
+  const [first] = plan.contents;
+  const storeDir = (first === undefined ? DEFAULT_STORE_DIR : storeDirOf(first.storePath)).slice(1);
   const parents = profile.parents === "always-nix-store" ? ["nix", "store"] : storeDir.split("/");
   if (profile.parents === "root-and-store") parents.unshift("");
   parents.forEach((name, depth) => {

@@ -1,8 +1,8 @@
 import { lstatSync } from "node:fs";
 import type { BlobSource } from "../core/blob.js";
-import { fsPath } from "../core/byte-string.js";
+import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
 import type { Digest } from "../core/digest.js";
-import { OciNixError } from "../core/errors.js";
+import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import type { StorePath } from "../nix/store-path.js";
 import { type FileTreeOptions, rootPrefix } from "./file-tree.js";
@@ -41,7 +41,7 @@ const SHOWN = 5;
 
 /**
  * Checks that every store path to be read is there, so that a missing one is found before the first byte goes out.
- * @throws OciNixError `not-found` naming the first few
+ * @throws OciNixError `not-found` naming the first few; `unreadable` where one cannot be looked at
  */
 export function checkStorePathsExist(layers: readonly PlannedLayer[], storeRoot: string): void {
   const missing: StorePath[] = [];
@@ -49,7 +49,7 @@ export function checkStorePathsExist(layers: readonly PlannedLayer[], storeRoot:
   for (const layer of layers) {
     if (layer.kind === "ready") continue;
     for (const storePath of storePathsOf(layer.plan)) {
-      if (lstatSync(fsPath(prefix + storePath), { throwIfNoEntry: false }) === undefined) missing.push(storePath);
+      if (!isThere(prefix + storePath)) missing.push(storePath);
     }
   }
   if (missing.length === 0) return;
@@ -59,4 +59,14 @@ export function checkStorePathsExist(layers: readonly PlannedLayer[], storeRoot:
   throw new OciNixError("not-found", `store paths are missing${where}: ${shown}${more}`, {
     hint: "realise them with nix-store --realise, or say with --store-root where the store is",
   });
+}
+
+function isThere(path: ByteString): boolean {
+  try {
+    lstatSync(fsPath(path));
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return false;
+    throw new OciNixError("unreadable", `cannot read ${displayBytes(path)}: ${describeErrno(error)}`, { cause: error });
+  }
 }

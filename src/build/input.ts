@@ -28,17 +28,23 @@ export function recogniseInput(args: readonly string[], storeRoot: string): Inpu
     });
   }
   if (args.length === 1) {
-    const file = fileOf(first, storeRoot);
-    const input = file === undefined ? undefined : recogniseFile(file, findStorePath(first) !== undefined);
+    const inStore = pathInStore(first, storeRoot);
+    const file = fileOf(inStore === undefined ? [first] : [join(storeRoot, inStore), first]);
+    const input = file === undefined ? undefined : recogniseFile(file, inStore !== undefined);
     if (input !== undefined) return input;
   }
   return { kind: "store-paths", roots: args.map((arg) => rootOf(arg, storeRoot)) };
 }
 
-/** The regular file that an argument names, as it is or as a store path under the store root. */
-function fileOf(arg: string, storeRoot: string): string | undefined {
-  const candidates = findStorePath(arg) === undefined ? [arg] : [join(storeRoot, arg), arg];
-  return candidates.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true);
+/** The first candidate that is a regular file; what cannot be looked at is reported when it is taken for a store path. */
+function fileOf(candidates: readonly string[]): string | undefined {
+  return candidates.find((path) => {
+    try {
+      return statSync(path).isFile();
+    } catch {
+      return false;
+    }
+  });
 }
 
 function recogniseFile(file: string, inStore: boolean): Input | undefined {
@@ -47,7 +53,7 @@ function recogniseFile(file: string, inStore: boolean): Input | undefined {
   if (inStore && start !== "{") return undefined;
   if (start === "{") {
     try {
-      const json = parseJson(readFileSync(file, "utf8"), file);
+      const json = parseJson(readText(file), file);
       if (isDockertoolsConf(json)) return { kind: "dockertools-conf", json, source: file };
       if (isSpec(json)) return { kind: "spec", json, source: file };
     } catch (error) {
@@ -57,11 +63,25 @@ function recogniseFile(file: string, inStore: boolean): Input | undefined {
   return inStore ? undefined : { kind: "closure-file", file };
 }
 
+const MAX_JSON = 256 * 1024 * 1024;
+
+function readText(file: string): string {
+  if (statSync(file).size > MAX_JSON) {
+    throw new OciNixError("limit", `${file} is larger than ${MAX_JSON} bytes: no spec or conf.json is`);
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(file));
+  } catch (error) {
+    if (errnoOf(error) !== "ERR_ENCODING_INVALID_ENCODED_DATA") throw error;
+    throw new OciNixError("invalid-input", `${file} is not text in UTF-8`, { cause: error });
+  }
+}
+
 function firstByte(file: string): string {
   try {
     const fd = openSync(file, "r");
     try {
-      const head = Buffer.alloc(64);
+      const head = Buffer.alloc(4096);
       return head
         .toString("utf8", 0, readSync(fd, head))
         .replace(/^\ufeff/, "")
@@ -77,19 +97,40 @@ function firstByte(file: string): string {
 
 const MAX_LINKS = 40;
 
-function rootOf(arg: string, storeRoot: string): string {
+/**
+ * The logical path in a store that an argument is or leads to, what lies below the store object included; undefined where it leads
+ * elsewhere. Link by link: under another store root a result link leads to a logical path that is not there physically.
+ * @throws the failed system call's error
+ */
+function followIntoStore(arg: string, storeRoot: string): string | undefined {
   const prefix = resolve(storeRoot).replace(/\/+$/, "");
+  const logical = (path: string) => {
+    const inside = path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : path;
+    return findStorePath(inside) === undefined ? undefined : inside;
+  };
   let at = resolve(arg);
+  for (let links = 0; links < MAX_LINKS; links++) {
+    const found = logical(at);
+    if (found !== undefined) return found;
+    if (!lstatSync(at).isSymbolicLink()) break;
+    at = resolve(dirname(at), readlinkSync(at));
+  }
+  return logical(realpathSync(at));
+}
+
+function pathInStore(arg: string, storeRoot: string): string | undefined {
   try {
-    // Link by link: under another store root a result link leads to a logical path that is not there physically.
-    for (let links = 0; links < MAX_LINKS; links++) {
-      const found = findStorePath(at.startsWith(`${prefix}/`) ? at.slice(prefix.length) : at);
-      if (found !== undefined) return found.storePath;
-      if (!lstatSync(at).isSymbolicLink()) break;
-      at = resolve(dirname(at), readlinkSync(at));
-    }
-    const real = findStorePath(realpathSync(at));
-    if (real !== undefined) return real.storePath;
+    return followIntoStore(arg, storeRoot);
+  } catch {
+    // Whether that matters is seen later.
+    return undefined;
+  }
+}
+
+function rootOf(arg: string, storeRoot: string): string {
+  let found: string | undefined;
+  try {
+    found = arg === "" ? undefined : followIntoStore(arg, storeRoot);
   } catch (error) {
     const missing = errnoOf(error) === "ENOENT";
     throw new OciNixError(
@@ -100,9 +141,17 @@ function rootOf(arg: string, storeRoot: string): string {
       },
     );
   }
+  const root = found === undefined ? undefined : findStorePath(found);
+  if (root !== undefined) return root.storePath;
   throw new OciNixError("invalid-input", `${JSON.stringify(arg)} is not a store path and does not lead to one`, {
-    hint: statSync(at).isFile()
-      ? "a spec, conf.json or closure graph must be the only input"
-      : "give store paths, for example what nix-build prints",
+    hint: hintFor(arg),
   });
+}
+
+function hintFor(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isFile()) return "a spec, conf.json or closure graph must be the only input";
+  if (stat?.isFIFO())
+    return "a pipe cannot be the input: write it to a file; a closure graph may come from one with --closure";
+  return "give store paths, for example what nix-build prints";
 }

@@ -19,6 +19,7 @@ export async function main(args: readonly string[], version: string): Promise<nu
 /** The text that is asked for, if one is. */
 function answer([word, ...rest]: readonly string[], version: string): string | undefined {
   if (word === "--version") return `${version}\n`;
+  if (word === "help") return answer([...rest, "--help"], version);
   if (word === "--help" || word === "-h") return formatHelp(COMMANDS);
   const command = COMMANDS.find(({ name }) => name === word);
   const help = rest.some((arg) => arg === "--help" || arg === "-h");

@@ -58,7 +58,7 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   set("maxLayers", number(flags, "max-layers"));
   set("exclude", list(flags, "exclude"));
   const config = configOf(file.get("config"), flags);
-  if (config.size > 0) spec.set("config", config);
+  if (!isJsonObject(config) || config.size > 0) spec.set("config", config);
   return spec;
 }
 
@@ -91,7 +91,9 @@ function closureOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefin
 }
 
 /** The container config: what the file has, with what the flags add or replace. Its values are checked with the spec. */
-function configOf(fromFile: Json | undefined, flags: FlagValues): JsonObject {
+function configOf(fromFile: Json | undefined, flags: FlagValues): Json {
+  // A wrong value is left for the check to find, not replaced.
+  if (isPresent(fromFile) && !isJsonObject(fromFile)) return fromFile;
   const config = new Map<string, Json>(isJsonObject(fromFile) ? fromFile : []);
   const set = (key: string, value: Json | undefined) => {
     if (value !== undefined) config.set(key, value);
@@ -105,8 +107,12 @@ function configOf(fromFile: Json | undefined, flags: FlagValues): JsonObject {
   if (env !== undefined) {
     const given = config.get("Env");
     const names = new Set(env.map((entry) => entry.split("=", 1)[0]));
-    const kept = Array.isArray(given) ? given.filter((entry) => !names.has(String(entry).split("=", 1)[0])) : [];
-    config.set("Env", [...kept, ...env]);
+    if (!isPresent(given) || Array.isArray(given)) {
+      const kept = (given ?? []).filter(
+        (entry: Json) => typeof entry !== "string" || !names.has(entry.split("=", 1)[0]),
+      );
+      config.set("Env", [...kept, ...env]);
+    }
   }
   extend(config, "Labels", list(flags, "label")?.map(labelOf));
   extend(config, "ExposedPorts", list(flags, "expose")?.map(portOf));
@@ -125,7 +131,12 @@ function extend(
 ): void {
   if (entries === undefined) return;
   const given = config.get(key);
+  if (isPresent(given) && !isJsonObject(given)) return;
   config.set(key, new Map([...(isJsonObject(given) ? given : []), ...entries]));
+}
+
+function isPresent(value: Json | undefined): value is Exclude<Json, null> {
+  return value !== undefined && value !== null;
 }
 
 /** One word a flag, or a JSON array of them all. */

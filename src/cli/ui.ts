@@ -7,8 +7,12 @@ const STDERR = 2;
 
 /** Writes to standard error, whole; a reader that went away is no reason to fail. */
 export function printError(line: string): void {
+  writeError(`${line}\n`);
+}
+
+function writeError(text: string): void {
   try {
-    writeSync(STDERR, `${line}\n`);
+    writeSync(STDERR, text);
   } catch {
     // Nowhere left to say it.
   }
@@ -23,13 +27,18 @@ export function reportError(error: unknown, flags: FlagValues): void {
     return;
   }
   const label = useColor(flags) ? "\x1b[1;31merror:\x1b[0m" : "error:";
-  const oneLine = message.replace(/\s*\n\s*/g, " ");
+  const oneLine = visible(message.replace(/\s*\n\s*/g, " "));
   printError(known === undefined ? `${label} internal error: ${oneLine}` : `${label} ${oneLine}`);
-  if (known?.hint !== undefined) printError(`  hint: ${known.hint}`);
+  if (known?.hint !== undefined) printError(`  hint: ${visible(known.hint)}`);
   if (known === undefined) {
     printError("  hint: this is a defect of oci-nix; please report it, with --verbose for more");
     if (flags.verbose === true && error instanceof Error) printError(error.stack ?? "");
   }
+}
+
+/** Control characters, which file names and inputs may hold, shown rather than sent to the terminal. */
+function visible(message: string): string {
+  return message.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 function useColor(flags: FlagValues): boolean {
@@ -71,14 +80,14 @@ export function showProgress(state: ProgressState, flags: FlagValues): () => voi
   };
   const timer = setInterval(
     () => {
-      if (redraw) writeSync(STDERR, `\r\x1b[2K${line()}`);
+      if (redraw) writeError(`\r\x1b[2K${line()}`);
       else printError(line());
     },
     redraw ? 100 : 5000,
   );
   return () => {
     clearInterval(timer);
-    if (redraw) writeSync(STDERR, "\r\x1b[2K");
+    if (redraw) writeError("\r\x1b[2K");
   };
 }
 

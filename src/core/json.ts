@@ -21,8 +21,9 @@ export function isJsonObject(value: Json | undefined): value is JsonObject {
 }
 
 const MAX_DEPTH = 512;
-const TOKEN =
-  /[ \t\n\r]*(?:([{}[\],:])|("[^"\\]*(?:\\.[^"\\]*)*")|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)|(true|false|null))/y;
+const BACKSLASH = 0x5c;
+const QUOTE = 0x22;
+const TOKEN = /[ \t\n\r]*(?:([{}[\],:])|(")|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)|(true|false|null))/y;
 
 /**
  * Parses JSON (RFC 8259); of a repeated key the last value counts, at the first one's place. A byte order mark is skipped.
@@ -39,18 +40,30 @@ export function parseJson(text: string, source: string): Json {
       `${source} is not valid JSON: ${what} at line ${before.length}, column ${column}`,
     );
   };
+  // Not by the regular expression, whose stack a long string would exhaust.
+  const quoted = (): string => {
+    const start = at - 1;
+    for (; at < text.length; at++) {
+      const unit = text.charCodeAt(at);
+      if (unit === BACKSLASH) at++;
+      else if (unit === QUOTE) return text.slice(start, ++at);
+    }
+    at = start;
+    return fail("a string that does not end");
+  };
   const token = (): string => {
     TOKEN.lastIndex = at;
     const match = TOKEN.exec(text);
     if (match === null) return fail(/^\s*$/.test(text.slice(at)) ? "it ends too early" : "unexpected characters");
     at = TOKEN.lastIndex;
+    if (match[2] !== undefined) return quoted();
     return (match[1] ?? match[2] ?? match[3] ?? match[4]) as string;
   };
-  const string = (quoted: string): string => {
+  const string = (literal: string): string => {
     try {
-      return JSON.parse(quoted) as string;
+      return JSON.parse(literal) as string;
     } catch {
-      return fail("a bad escape in a string");
+      return fail("a bad escape or a control character in a string");
     }
   };
   const value = (first: string, depth: number): Json => {

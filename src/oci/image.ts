@@ -95,9 +95,23 @@ function pythonIsoFormat(text: string): string {
   return `${date}T${time}${micros === "000000" ? "" : `.${micros}`}${/^[Zz]$/.test(zone as string) ? "+00:00" : zone}`;
 }
 
-/** Python's `repr` of a string of printable characters and common escapes. */
+/** Python's `repr` of a string. Which characters are printable depends on the Unicode version in newly assigned ones only. */
 function pythonRepr(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
-  const escaped = text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t");
-  return `${quote}${quote === "'" ? escaped.replaceAll("'", "\\'") : escaped}${quote}`;
+  let repr = "";
+  for (const character of text) {
+    if (character === quote || character === "\\") repr += `\\${character}`;
+    else if (character === "\n") repr += "\\n";
+    else if (character === "\r") repr += "\\r";
+    else if (character === "\t") repr += "\\t";
+    else if (character === " " || !/[\p{C}\p{Z}]/u.test(character)) repr += character;
+    else repr += escapeCodePoint(character.codePointAt(0) as number);
+  }
+  return `${quote}${repr}${quote}`;
+}
+
+function escapeCodePoint(code: number): string {
+  const hex = code.toString(16);
+  if (code <= 0xff) return `\\x${hex.padStart(2, "0")}`;
+  return code <= 0xffff ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`;
 }

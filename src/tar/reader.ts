@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { pipeline } from "node:stream/promises";
 import type * as TarStream from "tar-stream";
 import { OciNixError } from "../core/errors.js";
+import { abortReason } from "../core/event-loop-turns.js";
 
 const require = createRequire(import.meta.url);
 
@@ -48,7 +49,7 @@ export async function indexArchive(
       ...(signal === undefined ? {} : { signal }),
     });
   } catch (error) {
-    if (signal?.aborted) throw error;
+    if (signal?.aborted) throw abortReason(signal);
     throw new OciNixError("invalid-input", `${source} is not a complete tar archive: ${(error as Error).message}`, {
       cause: error,
     });

@@ -6,7 +6,8 @@ import { finished, pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import type { BlobSource } from "../core/blob.js";
 import { type Digest, parseDigest } from "../core/digest.js";
-import { OciNixError } from "../core/errors.js";
+import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { abortReason } from "../core/event-loop-turns.js";
 import { copyRange, openForReading, readRange } from "../core/file-range.js";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "../core/json.js";
 import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
@@ -56,26 +57,44 @@ export async function openDockerArchive(path: string, signal?: AbortSignal): Pro
 }
 
 async function unpackToTemporary(from: number, path: string, signal: AbortSignal | undefined): Promise<number> {
-  const directory = mkdtempSync(join(tmpdir(), "oci-nix-"));
+  const fd = openNameless();
   try {
-    const fd = openSync(join(directory, "archive.tar"), "wx+", 0o600);
-    try {
-      await pipeline(
-        createReadStream("", { fd: from, start: 0, autoClose: false }),
-        createGunzip(),
-        createWriteStream("", { fd, start: 0, autoClose: false }),
-        { ...(signal === undefined ? {} : { signal }) },
-      );
-      return fd;
-    } catch (error) {
-      closeSync(fd);
-      if (signal?.aborted) throw error;
-      throw new OciNixError("invalid-input", `${path} cannot be unpacked: ${(error as Error).message}`, {
+    await pipeline(
+      createReadStream("", { fd: from, start: 0, autoClose: false }),
+      createGunzip(),
+      createWriteStream("", { fd, start: 0, autoClose: false }),
+      { ...(signal === undefined ? {} : { signal }) },
+    );
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    if (signal?.aborted) throw abortReason(signal);
+    if (/^(ENOSPC|EDQUOT|EFBIG|EIO)$/.test(errnoOf(error) ?? "")) {
+      throw new OciNixError("output", `${path} cannot be unpacked to ${tmpdir()}: ${describeErrno(error)}`, {
+        hint: "set TMPDIR to a directory with more space, or unpack the image first: gunzip",
         cause: error,
       });
     }
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
+    throw new OciNixError("invalid-input", `${path} cannot be unpacked: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** A temporary file that is gone whenever the process ends, however it ends. */
+function openNameless(): number {
+  try {
+    const directory = mkdtempSync(join(tmpdir(), "oci-nix-"));
+    try {
+      return openSync(join(directory, "archive.tar"), "wx+", 0o600);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  } catch (error) {
+    throw new OciNixError("output", `cannot make a temporary file in ${tmpdir()}: ${describeErrno(error)}`, {
+      hint: "set TMPDIR to a directory that can be written to",
+      cause: error,
+    });
   }
 }
 
@@ -145,7 +164,7 @@ function layerBlob(fd: number, member: ArchiveMember, diffId: Digest, title: str
       out.beginDigest();
       let digest: Digest;
       if (gzipped) {
-        const check = gunzipDigest();
+        const check = gunzipDigest(title);
         await copyRange(fd, member, out, title, check.take);
         out.endDigest();
         digest = await check.end();
@@ -163,7 +182,7 @@ function layerBlob(fd: number, member: ArchiveMember, diffId: Digest, title: str
   };
 }
 
-function gunzipDigest(): { take(piece: Uint8Array): void | Promise<void>; end(): Promise<Digest> } {
+function gunzipDigest(title: string): { take(piece: Uint8Array): void | Promise<void>; end(): Promise<Digest> } {
   const hash = createHash("sha256");
   const gunzip = createGunzip();
   gunzip.on("data", (piece: Uint8Array) => hash.update(piece));
@@ -180,7 +199,14 @@ function gunzipDigest(): { take(piece: Uint8Array): void | Promise<void>; end():
     },
     async end() {
       gunzip.end();
-      await done;
+      try {
+        await done;
+      } catch (error) {
+        throw new OciNixError("verification", `${title} cannot be unpacked: ${(error as Error).message}`, {
+          hint: "the base image is damaged: fetch it again",
+          cause: error,
+        });
+      }
       return `sha256:${hash.digest("hex")}`;
     },
   };

@@ -37,7 +37,8 @@ export default async function stream(invocation: Invocation): Promise<void> {
         progress: counts,
         onLayer: ({ title, size, index, count }) => {
           state.layer = index + 1;
-          if (flags.verbose === true) printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
+          if (flags.verbose === true && flags.json !== true)
+            printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
         },
       },
     });

@@ -1,0 +1,20 @@
+import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The project's directory, as seen from where this file is compiled to. */
+export const PROJECT = fileURLToPath(new URL("../../..", import.meta.url));
+
+/** The script that computes digests only. */
+export const DIGEST_SCRIPT = join(PROJECT, "test", "bench", "digest-layers.mjs");
+
+/** Makes a directory for PATH in which `oci-nix` is this project's program and `node` is this very Node. */
+export function makeBinDirectory(parent: string): string {
+  const bin = join(parent, "bin");
+  rmSync(bin, { recursive: true, force: true });
+  mkdirSync(bin, { recursive: true });
+  symlinkSync(join(PROJECT, "bin", "oci-nix.js"), join(bin, "oci-nix"));
+  symlinkSync(DIGEST_SCRIPT, join(bin, "digest-layers"));
+  symlinkSync(process.execPath, join(bin, "node"));
+  return bin;
+}

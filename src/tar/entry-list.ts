@@ -1,4 +1,4 @@
-import type { ByteString } from "../core/byte-string.js";
+import { type ByteString, isAscii } from "../core/byte-string.js";
 
 export type EntryType = "file" | "directory" | "symlink";
 
@@ -24,7 +24,15 @@ export interface TarEntry {
   readonly linkTarget: ByteString;
   /** Where the contents of a file are read. */
   readonly source: ByteString;
+  /**
+   * Path and link target are ASCII and at most {@link PLAIN_LENGTH} bytes long: they fit a ustar header as they are, whatever slashes a
+   * profile adds.
+   */
+  readonly hasPlainNames: boolean;
 }
+
+/** Two less than a ustar header's name field holds. */
+export const PLAIN_LENGTH = 98;
 
 /** What is appended: the place in the tree is the depth and the entry's own name, so nothing is stored twice. */
 export interface NewEntry {
@@ -51,6 +59,10 @@ export interface EntryListParts {
 const FIRST_CHUNK = 1 << 14;
 const LAST_CHUNK = 1 << 20;
 const FIXED = 26;
+/** Bits of a record's second byte. */
+const OWN_SOURCE = 1;
+const PLAIN_NAMES = 2;
+const ASCII_SOURCE = 4;
 const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
 
 /**
@@ -67,6 +79,10 @@ export class EntryList {
   readonly chunkLengths: number[] = [];
   readonly owners: Ownership[] = [];
   readonly #ownerIndex = new Map<string, number>();
+  /** For each level, of the last directory there: the length of its path, and whether path and source are ASCII. */
+  readonly #lengths: number[] = [];
+  readonly #asciiPaths: boolean[] = [];
+  readonly #asciiSources: boolean[] = [];
   #lastOwner: Ownership | undefined;
   #lastOwnerIndex = 0;
 
@@ -83,7 +99,7 @@ export class EntryList {
       at = 0;
     }
     chunk[at] = TYPES.indexOf(entry.type);
-    chunk[at + 1] = entry.source === undefined ? 0 : 1;
+    chunk[at + 1] = this.#flagsOf(entry);
     chunk.writeUInt16LE(entry.mode, at + 2);
     chunk.writeUInt16LE(this.#indexOf(entry.owner), at + 4);
     chunk.writeUInt16LE(entry.depth, at + 6);
@@ -98,6 +114,22 @@ export class EntryList {
     }
     this.chunkLengths[this.chunks.length - 1] = text;
     this.count++;
+  }
+
+  #flagsOf({ depth, name, type, linkTarget, source }: NewEntry): number {
+    const nested = depth > 0;
+    const asciiName = isAscii(name);
+    const length = name.length + (nested ? (this.#lengths[depth - 1] as number) + 1 : 0);
+    const asciiPath = asciiName && (!nested || (this.#asciiPaths[depth - 1] as boolean));
+    const asciiSource =
+      source === undefined ? asciiName && (!nested || (this.#asciiSources[depth - 1] as boolean)) : isAscii(source);
+    if (type === "directory") {
+      this.#lengths[depth] = length;
+      this.#asciiPaths[depth] = asciiPath;
+      this.#asciiSources[depth] = asciiSource;
+    }
+    const plain = asciiPath && length <= PLAIN_LENGTH && linkTarget.length <= PLAIN_LENGTH && isAscii(linkTarget);
+    return (source === undefined ? 0 : OWN_SOURCE) | (plain ? PLAIN_NAMES : 0) | (asciiSource ? ASCII_SOURCE : 0);
   }
 
   /** What another thread needs to replay the list: shared memory, nothing is copied. Append nothing afterwards. */
@@ -143,6 +175,9 @@ export class EntryCursor implements TarEntry {
   size = 0;
   linkTarget: ByteString = "";
   source: ByteString = "";
+  hasPlainNames = false;
+  /** The source is ASCII, so that `fs` calls take it as it is. */
+  hasAsciiSource = false;
   readonly #list: EntryList;
   readonly #pathPrefixes: ByteString[] = [];
   readonly #sourcePrefixes: ByteString[] = [];
@@ -164,6 +199,9 @@ export class EntryCursor implements TarEntry {
     }
     const at = this.#at;
     this.type = TYPES[chunk[at] as number] as EntryType;
+    const flags = chunk[at + 1] as number;
+    this.hasPlainNames = (flags & PLAIN_NAMES) !== 0;
+    this.hasAsciiSource = (flags & ASCII_SOURCE) !== 0;
     this.mode = chunk.readUInt16LE(at + 2);
     this.owner = this.#list.owners[chunk.readUInt16LE(at + 4)] as Ownership;
     const depth = chunk.readUInt16LE(at + 6);
@@ -175,7 +213,7 @@ export class EntryCursor implements TarEntry {
     this.linkTarget = linkEnd === nameEnd ? "" : chunk.toString("latin1", nameEnd, linkEnd);
     this.path = depth === 0 ? name : (this.#pathPrefixes[depth - 1] as string) + name;
     this.source =
-      chunk[at + 1] === 1
+      (flags & OWN_SOURCE) !== 0
         ? chunk.toString("latin1", linkEnd, sourceEnd)
         : depth === 0
           ? name

@@ -67,17 +67,65 @@ export function padded(size: number): number {
   return Math.ceil(size / BLOCK) * BLOCK;
 }
 
+/**
+ * A header of which all but name, mode, type, size and link target is fixed, for the entries, nearly all, that share the rest:
+ * several times faster than {@link putHeader}, same bytes.
+ */
+export class HeaderTemplate {
+  readonly #bytes = Buffer.alloc(BLOCK);
+  /** Sum of the fixed bytes, the checksum field counting as spaces. */
+  readonly #sum: number;
+
+  /** @param fields the fixed ones; name and link target empty, mode and size 0, type a NUL */
+  constructor(fields: HeaderFields) {
+    putHeader(this.#bytes, 0, fields);
+    // Digits and the type are added up entry by entry.
+    for (const at of [...range(100, 107), ...range(124, 135), 156]) this.#bytes[at] = 0;
+    let sum = 8 * 0x20;
+    for (let i = 0; i < BLOCK; i++) if (i < 148 || i >= 156) sum += this.#bytes[i] as number;
+    this.#sum = sum;
+  }
+
+  /** @param name at most 100 ASCII bytes, as the link target */
+  put(target: Buffer, at: number, name: string, mode: number, type: string, size: number, linkName: string): void {
+    this.#bytes.copy(target, at);
+    let sum = this.#sum;
+    for (let i = 0; i < name.length; i++) {
+      const byte = name.charCodeAt(i);
+      target[at + i] = byte;
+      sum += byte;
+    }
+    for (let i = 0; i < linkName.length; i++) {
+      const byte = linkName.charCodeAt(i);
+      target[at + 157 + i] = byte;
+      sum += byte;
+    }
+    const flag = type.charCodeAt(0);
+    target[at + 156] = flag;
+    sum += flag + putOctal(target, at + 100, 7, mode) + putOctal(target, at + 124, 11, size);
+    putOctal(target, at + 148, 6, sum);
+  }
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, i) => from + i);
+}
+
 function putBytes(target: Buffer, at: number, bytes: ByteString, length: number): void {
   if (bytes.length > 0) target.write(bytes, at, Math.min(bytes.length, length), "latin1");
 }
 
-function putOctal(target: Buffer, at: number, digits: number, value: number): void {
+/** Writes zero-padded octal digits and returns their sum as bytes. */
+function putOctal(target: Buffer, at: number, digits: number, value: number): number {
   let rest = value;
+  let sum = 0x30 * digits;
   for (let i = at + digits - 1; i >= at; i--) {
     const digit = rest % 8;
     target[i] = 0x30 + digit;
+    sum += digit;
     rest = (rest - digit) / 8;
   }
   // The profiles divert such values into pax records; reaching this is a defect, and a wrong header must never go out.
   if (rest !== 0) throw new OciNixError("limit", `${value} does not fit a tar header field of ${digits} octal digits`);
+  return sum;
 }

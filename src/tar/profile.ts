@@ -4,6 +4,7 @@ import type { Ownership, TarEntry } from "./entry-list.js";
 import {
   BLOCK,
   type HeaderFields,
+  HeaderTemplate,
   MAX_OCTAL_7,
   MAX_OCTAL_11,
   padded,
@@ -48,20 +49,42 @@ interface Encoding {
 }
 
 function profile(
-  description: Omit<TarProfile, "headerLength" | "putHeaders">,
-  isPlain: (path: ByteString, entry: TarEntry) => boolean,
-  encode: (entry: TarEntry, mtime: number) => Encoding,
+  description: Omit<TarProfile, "headerLength" | "putHeaders"> & {
+    /** The name as the profile writes it. */
+    readonly entryName: (entry: TarEntry) => ByteString;
+    readonly device: "" | "0000000";
+  },
+  encode: (main: HeaderFields) => Encoding,
 ): TarProfile {
+  const { entryName, device } = description;
+  // Owner and time are the same for runs of entries: what depends on them is made once a run.
+  let owner: Ownership | undefined;
+  let time = Number.NaN;
+  let template: HeaderTemplate | undefined;
+  const templateFor = (entry: TarEntry, mtime: number): HeaderTemplate | undefined => {
+    if (entry.owner !== owner || mtime !== time) {
+      owner = entry.owner;
+      time = mtime;
+      template = fitsPlainly(owner, mtime)
+        ? new HeaderTemplate(fieldsOf({ ...BLANK, owner }, "", mtime, device))
+        : undefined;
+    }
+    return entry.hasPlainNames && entry.size <= MAX_OCTAL_11 ? template : undefined;
+  };
   return {
     ...description,
     headerLength(entry, mtime) {
-      // Nearly every entry is plain, and asking is much cheaper than encoding.
-      if (isPlain(entry.path, entry) && isPlainNumbers(entry, mtime)) return BLOCK;
-      const { pax } = encode(entry, mtime);
+      if (templateFor(entry, mtime) !== undefined) return BLOCK;
+      const { pax } = encode(fieldsOf(entry, entryName(entry), mtime, device));
       return BLOCK + (pax === undefined ? 0 : BLOCK + padded(pax.records.length));
     },
     putHeaders(target, at, entry, mtime) {
-      const { main, pax } = encode(entry, mtime);
+      const plain = templateFor(entry, mtime);
+      if (plain !== undefined) {
+        plain.put(target, at, entryName(entry), entry.mode, typeFlag(entry), entry.size, entry.linkTarget);
+        return;
+      }
+      const { main, pax } = encode(fieldsOf(entry, entryName(entry), mtime, device));
       let mainAt = at;
       if (pax !== undefined) {
         putHeader(target, at, pax.header);
@@ -74,12 +97,21 @@ function profile(
   };
 }
 
-function isPlainNumbers(entry: TarEntry, mtime: number): boolean {
-  const { uid, gid, uname, gname } = entry.owner;
+const BLANK: Omit<TarEntry, "owner"> = {
+  path: "",
+  type: "file",
+  mode: 0,
+  size: 0,
+  linkTarget: "",
+  source: "",
+  hasPlainNames: true,
+};
+
+/** Whether owner and time fit a ustar header under every profile. */
+function fitsPlainly({ uid, gid, uname, gname }: Ownership, mtime: number): boolean {
   return (
     uid <= MAX_OCTAL_7 &&
     gid <= MAX_OCTAL_7 &&
-    entry.size <= MAX_OCTAL_11 &&
     mtime >= 0 &&
     mtime <= MAX_OCTAL_11 &&
     uname.length <= 32 &&
@@ -89,16 +121,11 @@ function isPlainNumbers(entry: TarEntry, mtime: number): boolean {
   );
 }
 
-/** Short ASCII names, with room for one slash at either end. */
-function isPlainNames(path: ByteString, entry: TarEntry): boolean {
-  return path.length <= 98 && entry.linkTarget.length <= 100 && isAscii(path) && isAscii(entry.linkTarget);
-}
-
 function typeFlag(entry: TarEntry): string {
   return entry.type === "file" ? TYPE_FILE : entry.type === "directory" ? TYPE_DIRECTORY : TYPE_SYMLINK;
 }
 
-function mainFields(entry: TarEntry, name: ByteString, mtime: number, device: "" | "0000000"): HeaderFields {
+function fieldsOf(entry: TarEntry, name: ByteString, mtime: number, device: "" | "0000000"): HeaderFields {
   const { uid, gid, uname, gname } = entry.owner;
   return {
     name,
@@ -197,14 +224,14 @@ const OCI = profile(
   {
     name: "oci",
     version: 1,
+    entryName: (entry) => (entry.type === "directory" ? `${entry.path}/` : entry.path),
+    device: "0000000",
     compareNames: compareStrings,
     storePathOrder: "sorted",
     parents: "store",
     recordSize: BLOCK,
   },
-  isPlainNames,
-  (entry, mtime) => {
-    const main = mainFields(entry, entry.type === "directory" ? `${entry.path}/` : entry.path, mtime, "0000000");
+  (main) => {
     const records = oversized(main);
     const split = records.has("path") ? splitName(main.name) : undefined;
     if (split !== undefined) {
@@ -243,14 +270,14 @@ const DOCKERTOOLS = profile(
   {
     name: "dockertools",
     version: 1,
+    entryName: (entry) => (entry.type === "directory" ? `/${entry.path}/` : `/${entry.path}`),
+    device: "",
     compareNames: compareByCodePoint,
     storePathOrder: "given",
     parents: "always-nix-store",
     recordSize: 20 * BLOCK,
   },
-  isPlainNames,
-  (entry, mtime) => {
-    const main = mainFields(entry, entry.type === "directory" ? `/${entry.path}/` : `/${entry.path}`, mtime, "");
+  (main) => {
     // Python measures characters, not bytes; a non-ASCII value needs a record either way.
     const records = oversized(main);
     main.name = questionMarks(main.name);
@@ -270,15 +297,15 @@ const NIX2CONTAINER = profile(
   {
     name: "nix2container",
     version: 1,
+    entryName: (entry) => `/${entry.path}`,
+    device: "0000000",
     compareNames: compareStrings,
     storePathOrder: "sorted",
     parents: "root-and-store",
     parentOwner: ROOT,
     recordSize: BLOCK,
   },
-  isPlainNames,
-  (entry, mtime) => {
-    const main = mainFields(entry, `/${entry.path}`, mtime, "0000000");
+  (main) => {
     const records = oversized(main);
     const split = records.has("path") ? splitName(main.name) : undefined;
     if (records.size === 0) return { main };

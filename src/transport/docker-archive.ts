@@ -59,7 +59,16 @@ async function putMember(name: string, bytes: Uint8Array, out: BlockWriter): Pro
 
 async function putMemberHeader(name: string, size: number, out: BlockWriter): Promise<void> {
   const profile = tarProfile("oci");
-  const entry = { path: name, type: "file", mode: 0o644, owner: OWNER, size, linkTarget: "", source: "" } as const;
+  const entry = {
+    path: name,
+    type: "file",
+    mode: 0o644,
+    owner: OWNER,
+    size,
+    linkTarget: "",
+    source: "",
+    hasPlainNames: true,
+  } as const;
   const header = Buffer.alloc(profile.headerLength(entry, MTIME));
   profile.putHeaders(header, 0, entry, MTIME);
   await out.put(header);

@@ -9,7 +9,7 @@ import {
   streamPlannedImage,
 } from "../../index.js";
 import { type FlagValues, type Invocation, text } from "../command.js";
-import { IMAGE_FLAGS } from "../commands.js";
+import { IMAGE_FLAGS } from "../flags.js";
 import { checkedSpecOf, inputOf } from "../spec-from-flags.js";
 import { formatBytes, type ProgressState, printError, showProgress } from "../ui.js";
 

@@ -120,7 +120,7 @@ describe("parseClosure", () => {
     ["an empty file", "", "f is empty"],
     ["blanks only", "\ufeff \n\n", "f is empty"],
     ["another text", "hello\nworld", 'f is not a closure graph: it starts with "hello"'],
-    ["JSON that is cut off", '[{"path": "/nix', "f is not valid JSON: unexpected"],
+    ["JSON that is cut off", '[{"path": "/nix', "f is not valid JSON: a string that does not end"],
     ["a list of paths", `${LEAF}\n${SELF}\n`, "f ends after line 2"],
     ["no paths", "[]", "f holds no store paths"],
     ["an empty object", "{}", "f is not a closure graph: it is an empty object"],

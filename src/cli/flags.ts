@@ -1,0 +1,82 @@
+import type { Flags } from "./command.js";
+
+/** Where the closure is and where its files are. */
+export const CLOSURE_FLAGS: Flags = {
+  closure: {
+    type: "string",
+
+    describe: "Read the closure graph from FILE instead of the Nix database",
+  },
+  "store-root": { type: "string", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
+  "store-dir": {
+    type: "string",
+
+    describe: "The store directory, where it is not that of the store paths",
+  },
+};
+
+/** How the closure is split into layers. */
+export const LAYER_FLAGS: Flags = {
+  "max-layers": {
+    type: "number",
+
+    describe: "Layers of the image at most (default 100, at most 125)",
+  },
+  strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
+  exclude: {
+    type: "string",
+    repeated: true,
+
+    describe: "Plan with this store path but never ship it",
+  },
+};
+
+/** Everything that describes an image; each is also a field of the spec file. */
+export const IMAGE_FLAGS: Flags = {
+  name: { type: "string", describe: "Image name, for example registry.example/app" },
+  tag: { type: "string", describe: "Image tag (default latest)" },
+  cmd: {
+    type: "string",
+    repeated: true,
+
+    describe: 'Default command: one word each, or all as ["a","b"]',
+  },
+  entrypoint: { type: "string", repeated: true, describe: "Entry point, given like --cmd" },
+  env: { type: "string", repeated: true, describe: "Environment variable" },
+  label: { type: "string", repeated: true, describe: "Label" },
+  user: { type: "string", describe: "User (and :group) that the container runs as" },
+  workdir: { type: "string", describe: "Working directory" },
+  expose: {
+    type: "string",
+    repeated: true,
+
+    describe: "Port that the container listens on",
+  },
+  volume: { type: "string", repeated: true, describe: "Directory that is a volume" },
+  "stop-signal": { type: "string", describe: "Signal that stops the container" },
+  architecture: { type: "string", describe: "CPU architecture (default amd64)" },
+  variant: { type: "string", describe: "Variant of the architecture, for example v8" },
+  created: { type: "string", describe: 'Creation time, or "now" (default 1970-01-01T00:00:01Z)' },
+  mtime: { type: "string", describe: "Modification time of the files, like --created" },
+  uid: { type: "number", describe: "Owner of the files (default 0)" },
+  gid: { type: "number", describe: "Group of the files (default 0)" },
+  uname: { type: "string", describe: "Owner's name (default root)" },
+  gname: { type: "string", describe: "Group's name (default root)" },
+  "tar-profile": {
+    type: "string",
+
+    describe: "Bytes of the layers: oci (default), dockertools or nix2container",
+  },
+  ...LAYER_FLAGS,
+  ...CLOSURE_FLAGS,
+};
+
+/** Flags every command has. */
+export const GLOBAL_FLAGS: Flags = {
+  json: { type: "boolean", describe: "Results and errors as JSON" },
+  quiet: { type: "boolean", alias: "q", describe: "Print nothing but errors on standard error" },
+  verbose: { type: "boolean", alias: "v", describe: "Say more about what is done" },
+  progress: { type: "string", choices: ["auto", "plain", "none"], describe: "How to show progress (default auto)" },
+  help: { type: "boolean", alias: "h", describe: "Show this help" },
+  color: { type: "string", choices: ["auto", "always", "never"], describe: "Colour on standard error (default auto)" },
+};

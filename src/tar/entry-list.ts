@@ -24,15 +24,11 @@ export interface TarEntry {
   readonly linkTarget: ByteString;
   /** Where the contents of a file are read. */
   readonly source: ByteString;
-  /**
-   * Path and link target are ASCII and at most {@link PLAIN_LENGTH} bytes long: they fit a ustar header as they are, whatever slashes a
-   * profile adds.
-   */
+  /** Path and link target are ASCII, and the link target fits the 100 bytes that ustar has for it. */
   readonly hasPlainNames: boolean;
 }
 
-/** Two less than a ustar header's name field holds. */
-export const PLAIN_LENGTH = 98;
+const MAX_PLAIN_LINK = 100;
 
 /** What is appended: the place in the tree is the depth and the entry's own name, so nothing is stored twice. */
 export interface NewEntry {
@@ -79,8 +75,7 @@ export class EntryList {
   readonly chunkLengths: number[] = [];
   readonly owners: Ownership[] = [];
   readonly #ownerIndex = new Map<string, number>();
-  /** For each level, of the last directory there: the length of its path, and whether path and source are ASCII. */
-  readonly #lengths: number[] = [];
+  /** For each level, of the last directory there: whether its path and its source are ASCII. */
   readonly #asciiPaths: boolean[] = [];
   readonly #asciiSources: boolean[] = [];
   #lastOwner: Ownership | undefined;
@@ -119,16 +114,14 @@ export class EntryList {
   #flagsOf({ depth, name, type, linkTarget, source }: NewEntry): number {
     const nested = depth > 0;
     const asciiName = isAscii(name);
-    const length = name.length + (nested ? (this.#lengths[depth - 1] as number) + 1 : 0);
     const asciiPath = asciiName && (!nested || (this.#asciiPaths[depth - 1] as boolean));
     const asciiSource =
       source === undefined ? asciiName && (!nested || (this.#asciiSources[depth - 1] as boolean)) : isAscii(source);
     if (type === "directory") {
-      this.#lengths[depth] = length;
       this.#asciiPaths[depth] = asciiPath;
       this.#asciiSources[depth] = asciiSource;
     }
-    const plain = asciiPath && length <= PLAIN_LENGTH && linkTarget.length <= PLAIN_LENGTH && isAscii(linkTarget);
+    const plain = asciiPath && linkTarget.length <= MAX_PLAIN_LINK && isAscii(linkTarget);
     return (source === undefined ? 0 : OWN_SOURCE) | (plain ? PLAIN_NAMES : 0) | (asciiSource ? ASCII_SOURCE : 0);
   }
 

@@ -53,10 +53,12 @@ function profile(
     /** The name as the profile writes it. */
     readonly entryName: (entry: TarEntry) => ByteString;
     readonly device: "" | "0000000";
+    /** Whether long names are split over ustar's name and prefix fields. */
+    readonly splitsNames: boolean;
   },
   encode: (main: HeaderFields) => Encoding,
 ): TarProfile {
-  const { entryName, device } = description;
+  const { entryName, device, splitsNames } = description;
   // Owner and time are the same for runs of entries: what depends on them is made once a run.
   let owner: Ownership | undefined;
   let time = Number.NaN;
@@ -71,20 +73,28 @@ function profile(
     }
     return entry.hasPlainNames && entry.size <= MAX_OCTAL_11 ? template : undefined;
   };
+  // Where a plain name is split (0: not at all); -1 where it fits no ustar header.
+  const splitOf = (name: ByteString): number => {
+    if (name.length <= 100) return 0;
+    return splitsNames ? splitPoint(name) : -1;
+  };
   return {
     ...description,
     headerLength(entry, mtime) {
-      if (templateFor(entry, mtime) !== undefined) return BLOCK;
-      const { pax } = encode(fieldsOf(entry, entryName(entry), mtime, device));
+      const name = entryName(entry);
+      if (templateFor(entry, mtime) !== undefined && splitOf(name) >= 0) return BLOCK;
+      const { pax } = encode(fieldsOf(entry, name, mtime, device));
       return BLOCK + (pax === undefined ? 0 : BLOCK + padded(pax.records.length));
     },
     putHeaders(target, at, entry, mtime) {
+      const name = entryName(entry);
       const plain = templateFor(entry, mtime);
-      if (plain !== undefined) {
-        plain.put(target, at, entryName(entry), entry.mode, typeFlag(entry), entry.size, entry.linkTarget);
+      const split = plain === undefined ? -1 : splitOf(name);
+      if (plain !== undefined && split >= 0) {
+        plain.put(target, at, name, split, entry.mode, typeFlag(entry), entry.size, entry.linkTarget);
         return;
       }
-      const { main, pax } = encode(fieldsOf(entry, entryName(entry), mtime, device));
+      const { main, pax } = encode(fieldsOf(entry, name, mtime, device));
       let mainAt = at;
       if (pax !== undefined) {
         putHeader(target, at, pax.header);
@@ -226,6 +236,7 @@ const OCI = profile(
     version: 1,
     entryName: (entry) => (entry.type === "directory" ? `${entry.path}/` : entry.path),
     device: "0000000",
+    splitsNames: true,
     compareNames: compareStrings,
     storePathOrder: "sorted",
     parents: "store",
@@ -253,15 +264,18 @@ const OCI = profile(
 
 /** ustar: a name of up to 100 bytes and a prefix of up to 155 that ends before a slash; the longest prefix is taken. */
 function splitName(name: ByteString): { readonly prefix: ByteString; readonly name: ByteString } | undefined {
-  if (!isAscii(name)) return undefined;
+  const slash = isAscii(name) ? splitPoint(name) : -1;
+  return slash === -1 ? undefined : { prefix: name.slice(0, slash), name: name.slice(slash + 1) };
+}
+
+/** The slash at which an ASCII name is split, or -1. */
+function splitPoint(name: ByteString): number {
   let length = name.length;
   if (length > 156) length = 156;
   else if (name[length - 1] === "/") length--;
   const slash = name.lastIndexOf("/", length - 1);
   const rest = name.length - slash - 1;
-  return slash <= 0 || rest === 0 || rest > 100
-    ? undefined
-    : { prefix: name.slice(0, slash), name: name.slice(slash + 1) };
+  return slash <= 0 || rest === 0 || rest > 100 ? -1 : slash;
 }
 
 // ---- dockertools: the bytes of Python's tarfile as nixpkgs' stream_layered_image.py uses it --------------------------
@@ -272,6 +286,7 @@ const DOCKERTOOLS = profile(
     version: 1,
     entryName: (entry) => (entry.type === "directory" ? `/${entry.path}/` : `/${entry.path}`),
     device: "",
+    splitsNames: false,
     compareNames: compareByCodePoint,
     storePathOrder: "given",
     parents: "always-nix-store",
@@ -299,6 +314,7 @@ const NIX2CONTAINER = profile(
     version: 1,
     entryName: (entry) => `/${entry.path}`,
     device: "0000000",
+    splitsNames: true,
     compareNames: compareStrings,
     storePathOrder: "sorted",
     parents: "root-and-store",

@@ -12,5 +12,8 @@ if (args.length === 1 && args[0] === "--version") {
   process.stdout.write(`${version}\n`);
 } else {
   const { main } = await import("../dist/cli/main.js");
-  process.exitCode = await main(args, version);
+  const code = await main(args, version);
+  // A write that was interrupted, to a socket that nobody reads, would keep the process alive.
+  if (code > 128) process.exit(code);
+  process.exitCode = code;
 }

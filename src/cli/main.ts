@@ -8,6 +8,10 @@ import { GLOBAL_FLAGS, reportError } from "./ui.js";
 
 const COMMANDS: readonly Command[] = [streamCommand, planCommand, closureCommand];
 
+/** How long an interrupted command may take to put things away. */
+const GRACE_MS = 2000;
+const SAME_SIGNAL_MS = 300;
+
 /** Exit codes; every other failure is 1. */
 const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = { usage: 2, verification: 3, interrupted: 130 };
 
@@ -22,11 +26,27 @@ export async function main(args: readonly string[], version: string): Promise<nu
   const interrupt = new AbortController();
   const signals = { SIGINT: 130, SIGTERM: 143 } as const;
   let signalled: number | undefined;
+  let signalledAt = 0;
+  let grace: NodeJS.Timeout | undefined;
+  // process.exit would wait for a thread that is in a system call, on a FIFO that nobody writes to for example.
+  const endBy = (name: keyof typeof signals) => {
+    process.off(name, onSignal);
+    process.kill(process.pid, name);
+  };
   const onSignal = (name: keyof typeof signals) => {
-    // The second one does not wait for anybody.
-    if (signalled !== undefined) process.exit(signals[name]);
+    if (signalled !== undefined) {
+      // timeout(1) sends its signal to the process and to its group: those two are one. Another does not wait for anybody.
+      if (performance.now() - signalledAt > SAME_SIGNAL_MS) endBy(name);
+      return;
+    }
     signalled = signals[name];
-    interrupt.abort(new OciNixError("interrupted", `interrupted by ${name}`));
+    signalledAt = performance.now();
+    const reason = new OciNixError("interrupted", `interrupted by ${name}`);
+    interrupt.abort(reason);
+    grace = setTimeout(() => {
+      reportError(reason, flags);
+      endBy(name);
+    }, GRACE_MS);
   };
   for (const name of Object.keys(signals)) process.on(name, onSignal);
   try {
@@ -40,6 +60,7 @@ export async function main(args: readonly string[], version: string): Promise<nu
     if (signalled !== undefined) return signalled;
     return (error instanceof OciNixError ? EXIT_CODES[error.code] : undefined) ?? 1;
   } finally {
+    clearTimeout(grace);
     for (const name of Object.keys(signals)) process.off(name, onSignal);
   }
 }

@@ -8,4 +8,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
 }
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
 const { main } = await import("../dist/cli/main.js");
-process.exitCode = await main(process.argv.slice(2), version);
+const code = await main(process.argv.slice(2), version);
+// A write that was interrupted, to a socket that nobody reads, would keep the process alive.
+if (code > 128) process.exit(code);
+process.exitCode = code;

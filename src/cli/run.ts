@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { type ErrorCode, nearest, OciNixError } from "../index.js";
 import type { Command, Flag, FlagValues } from "./command.js";
 import { COMMANDS, flagsOf } from "./commands.js";
+import { Interrupts } from "./signals.js";
 import { reportError } from "./ui.js";
 
 /** Exit codes; every other failure is 1. */
@@ -15,28 +16,18 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = { usage: 2, ver
 export async function run(args: readonly string[]): Promise<number> {
   // Errors before the flags are parsed still have to know whether they are wanted as JSON.
   let flags: FlagValues = { json: args.includes("--json") };
-  const interrupt = new AbortController();
-  const signals = { SIGINT: 130, SIGTERM: 143 } as const;
-  let signalled: number | undefined;
-  const onSignal = (name: keyof typeof signals) => {
-    // The second one does not wait for anybody.
-    if (signalled !== undefined) process.exit(signals[name]);
-    signalled = signals[name];
-    interrupt.abort(new OciNixError("interrupted", `interrupted by ${name}`));
-  };
-  for (const name of Object.keys(signals)) process.on(name, onSignal);
+  const interrupts = new Interrupts((reason) => reportError(reason, flags));
   try {
     const parsed = parse(args);
     flags = parsed.flags;
     const { default: runCommand } = await parsed.command.load();
-    await runCommand({ inputs: parsed.inputs, flags, signal: interrupt.signal });
+    await runCommand({ inputs: parsed.inputs, flags, signal: interrupts.signal });
     return 0;
   } catch (error) {
     reportError(error, flags);
-    if (signalled !== undefined) return signalled;
-    return (error instanceof OciNixError ? EXIT_CODES[error.code] : undefined) ?? 1;
+    return interrupts.exitCode ?? (error instanceof OciNixError ? EXIT_CODES[error.code] : undefined) ?? 1;
   } finally {
-    for (const name of Object.keys(signals)) process.off(name, onSignal);
+    interrupts.stop();
   }
 }
 

@@ -62,24 +62,22 @@ function reopenNonBlocking(fd: number): number | undefined {
 /** A socket cannot be opened a second time; libuv makes ours non-blocking and waits for it. */
 function socketSink(fd: number, name: string, signal: AbortSignal | undefined): FdSink {
   const socket = new Socket({ fd, readable: false, writable: true });
+  // Node tells the write's callback first and emits the event afterwards, when nobody waits for it any more.
+  socket.on("error", () => undefined);
   return {
     write: (bytes) =>
       new Promise((resolve, reject) => {
         const abort = () => reject(abortReason(signal as AbortSignal));
-        const fail = (error: unknown) => reject(outputError(error, name));
         if (signal?.aborted) return abort();
         signal?.addEventListener("abort", abort, { once: true });
-        socket.once("error", fail);
         socket.write(bytes, (error) => {
           signal?.removeEventListener("abort", abort);
-          socket.off("error", fail);
-          if (error) fail(error);
+          if (error) reject(outputError(error, name));
           else resolve();
         });
       }),
     close() {
       // Destroying it would close the caller's descriptor. What was not taken after an abort is not waited for.
-      socket.on("error", () => undefined);
       socket.unref();
     },
   };

@@ -1,0 +1,360 @@
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { hashCli, installForEverybody, runCli, startCli } from "../support/cli.js";
+import type { CommandResult } from "../support/command.js";
+import { conf, makeCustomisation, packImage, packTar } from "../support/confs.js";
+import { copySampleStore, type SampleStore } from "../support/sample-store.js";
+
+let directory: string;
+let store: SampleStore;
+let paths: readonly string[];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "oci-nix-errors-"));
+  chmodSync(directory, 0o755);
+  store = copySampleStore(directory);
+  paths = (JSON.parse(readFileSync(store.closureFile, "utf8")) as { path: string }[]).map(({ path }) => path);
+  return () => rmSync(directory, { recursive: true, force: true });
+});
+
+const stream = (...more: string[]) => ["stream", store.closureFile, "--store-root", store.storeRoot, ...more];
+
+function file(name: string, content: string | Buffer): string {
+  const path = join(directory, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+/** One line and its hint at most, the exit code of the design, and never a stack trace. */
+function expectError(result: CommandResult, status: number, message: RegExp | string): void {
+  expect(result.stderr).toMatch(message);
+  expect(result.stderr).toMatch(/^error: [^\n]+\n(?: {2}hint: [^\n]+\n)?$/);
+  expect(result.stderr).not.toMatch(/internal error|\n\s+at /);
+  expect(result.status).toBe(status);
+}
+
+describe("a store that is not as the closure says", () => {
+  it("names the missing store paths before the first byte", async () => {
+    const [missing] = paths as [string];
+    rmSync(join(store.storeRoot, missing), { recursive: true, force: true });
+    const result = await runCli(stream());
+    expectError(result, 1, missing);
+    expect(result.stderr).toContain("--realise");
+    expect(result.stdout).toHaveLength(0);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)("names the file that cannot be read", async () => {
+    const { directory: installed, program } = installForEverybody();
+    try {
+      chmodSync(store.storeRoot, 0o755);
+      const closed = join(store.storeRoot, paths[0] as string);
+      chmodSync(closed, 0);
+      const result = await runCli(stream(), { uid: 65534, gid: 65534, program });
+      expectError(result, 1, /permission denied \(EACCES\)/);
+      expect(result.stderr).toContain(closed);
+    } finally {
+      rmSync(installed, { recursive: true, force: true });
+    }
+  });
+
+  it.each(["FIFO", "socket"])("refuses a %s", async (kind) => {
+    const path = join(directory, "closure-with-special.json");
+    const storePath = "/nix/store/00000000000000000000000000000000-special";
+    writeFileSync(path, JSON.stringify([{ path: storePath, references: [] }]));
+    mkdirSync(join(store.storeRoot, storePath));
+    const special = join(store.storeRoot, storePath, "special");
+    if (kind === "FIFO") execFileSync("mkfifo", [special]);
+    const server = kind === "socket" ? createServer().listen(special) : undefined;
+    try {
+      if (server !== undefined) await new Promise((resolve) => server.once("listening", resolve));
+      expectError(
+        await runCli(["stream", path, "--store-root", store.storeRoot]),
+        1,
+        `special is a ${kind}: a store object holds`,
+      );
+    } finally {
+      server?.close();
+    }
+  });
+
+  it.each([
+    ["shrinks", 1024 * 1024, /ended after/],
+    ["grows", 64 * 1024 * 1024, /is longer than/],
+  ])("fails where a file %s while it is read", async (_, size, message) => {
+    const storePath = "/nix/store/00000000000000000000000000000000-big";
+    const big = join(store.storeRoot, storePath);
+    writeFileSync(big, "");
+    truncateSync(big, 32 * 1024 * 1024);
+    const closure = file("big.json", JSON.stringify([{ path: storePath, references: [] }]));
+    const running = startCli(["stream", closure, "--store-root", store.storeRoot]);
+    // The header is out, so the size is promised; the pipe is full long before the file's end.
+    await new Promise((resolve) => running.stdout.once("readable", resolve));
+    truncateSync(big, size);
+    running.stdout.resume();
+    expectError(await running.ended, 1, message);
+  });
+});
+
+describe("a closure that is wrong", () => {
+  it("says which path lacks which reference", async () => {
+    const a = "/nix/store/00000000000000000000000000000000-a";
+    const b = "/nix/store/11111111111111111111111111111111-b";
+    const closure = file("open.json", JSON.stringify([{ path: a, references: [b] }]));
+    expectError(await runCli(["stream", closure]), 1, `${a} refers to ${b}, which is not in it`);
+  });
+
+  it.each([
+    ["a number", "1"],
+    ["an open object", '{"a":'],
+    ["nothing", ""],
+    ["NaN", '{"closure": NaN}'],
+    ["100,000 arrays", "[".repeat(100_000) + "]".repeat(100_000)],
+    ["100,000 objects", '{"a":'.repeat(100_000)],
+    ["a string of 5 million escapes", `{"closure":{},"name":"${"\\n".repeat(5_000_000)}"}`],
+    ["bytes that are no UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])],
+    ["a database of noise", Buffer.alloc(5000, 0x9c)],
+  ])("does not take %s", async (_, content) => {
+    expectError(await runCli(["stream", file("input.json", content)]), 1, "input.json");
+  });
+
+  it("refuses a database that is none", async () => {
+    const db = join(directory, "root/nix/var/nix/db");
+    mkdirSync(db, { recursive: true });
+    writeFileSync(join(db, "db.sqlite"), Buffer.alloc(5000, 0x9c));
+    expectError(
+      await runCli(["closure", paths[0] as string, "--store-root", join(directory, "root")]),
+      1,
+      "not an intact SQLite database",
+    );
+  });
+});
+
+describe("inputs that are none", () => {
+  it.each([
+    ["no-such-file", /"no-such-file" is not a store path, and there is no such file/],
+    ["", /"" is not a store path/],
+    ["/", /"\/" is not a store path/],
+    ["/dev/null", /"\/dev\/null" is not a store path/],
+    ["a".repeat(5000), /ENAMETOOLONG/],
+    ["line\nbreak\u001b[31m", /"line\\nbreak\\u001b\[31m"/],
+  ])("refuses %j", async (input, message) => {
+    expectError(await runCli(["stream", input]), 1, message);
+  });
+
+  it("refuses a FIFO at once, though nobody writes to it", async () => {
+    const fifo = join(directory, "fifo");
+    execFileSync("mkfifo", [fifo]);
+    const result = await runCli(["stream", fifo], { timeoutMs: 10_000 });
+    expectError(result, 1, /is not a store path/);
+    expect(result.stderr).toContain("a pipe cannot be the input");
+  });
+
+  it("refuses a loop of symlinks as input and as store root", async () => {
+    const loop = join(directory, "loop");
+    symlinkSync("loop", loop);
+    expectError(await runCli(["stream", loop]), 1, /ELOOP/);
+    expectError(await runCli(["stream", store.closureFile, "--store-root", loop]), 1, /ELOOP/);
+  });
+
+  it("refuses a store root that is a file or not there", async () => {
+    expectError(await runCli(["stream", store.closureFile, "--store-root", store.closureFile]), 1, /ENOTDIR/);
+    expectError(
+      await runCli(["stream", store.closureFile, "--store-root", join(directory, "none")]),
+      1,
+      /store paths are missing under/,
+    );
+  });
+});
+
+describe("the command line", () => {
+  it.each([
+    [["--nmae", "x"], /unknown flag --nmae\n {2}hint: did you mean --name\?/],
+    [["--constructor", "x"], /unknown flag --constructor/],
+    [["--toString=x"], /unknown flag --toString/],
+    [["--__proto__", "x"], /unknown flag/],
+    [["--cmd", "["], /--cmd \[ is not a JSON array/],
+    [["--cmd", '["a",1]'], /is not a JSON array of strings/],
+    [["--expose", "99999"], /--expose "99999"/],
+    [["--uid", "-1"], /--uid takes a whole number, not "-1"/],
+    [["--uid", "NaN"], /--uid takes a whole number/],
+    [["--uid", "1", "--uid", "2"], /--uid is given more than once/],
+    [["--label", "x"], /KEY=VALUE/],
+    [["--max-layers", "0"], /at least 1, not 0/],
+    [["--strategy", "populrity"], /did you mean popularity\?/],
+    [["--tar-profile", "oc"], /did you mean oci\?/],
+    [["--progress", "bogus"], /auto, plain, none\n/],
+    [["--tag", "x"], /needs a name/],
+  ])("refuses %j with exit code 2", async (flags, message) => {
+    expectError(await runCli(stream(...flags)), 2, message);
+  });
+
+  it.each([
+    [["--max-layers", "126"], /126 layers cannot be run/],
+    [["--env", "FOO"], /"FOO" is not NAME=VALUE/],
+    [["--name", "App"], /image names are lower case: app/],
+    [["--exclude", "x"], /"x" is not a store path/],
+  ])("refuses %j", async (flags, message) => {
+    expectError(await runCli(stream(...flags)), 1, message);
+  });
+
+  it("names the nearest command", async () => {
+    expectError(await runCli(["strem"]), 2, /unknown command strem\n {2}hint: did you mean stream\?/);
+    expectError(await runCli(["--json"].slice(1)), 2, /no command given/);
+  });
+
+  it("takes what follows -- as inputs", async () => {
+    const result = await runCli(["plan", "--json", "--", store.closureFile]);
+    expect(result.stderr).toBe("");
+    expect(result.status).toBe(0);
+    expectError(await runCli(stream("--", "more")), 1, /must be the only input/);
+  });
+
+  it("says the same whatever the language", async () => {
+    const env = { LANG: "de_DE.UTF-8", LC_ALL: "de_DE.UTF-8", LANGUAGE: "de" };
+    expect((await runCli(["stream", "--cmd"], { env })).stderr).toBe((await runCli(["stream", "--cmd"])).stderr);
+  });
+
+  it("prints help for help, on standard output", async () => {
+    const result = await runCli(["help"]);
+    expect(result.status).toBe(0);
+    expect(result.stdout.toString()).toContain("  stream ");
+  });
+
+  it("lets a flag replace no wrong value of a spec file in silence", async () => {
+    const spec = (config: unknown) =>
+      file("spec.json", JSON.stringify({ closure: { graph: store.closureFile }, config }));
+    const run = (...flags: string[]) =>
+      runCli(["stream", join(directory, "spec.json"), "--store-root", store.storeRoot, ...flags]);
+    spec(5);
+    expectError(await run("--user", "x"), 1, /config must be an object/);
+    spec({ Env: "x" });
+    expectError(await run("--env", "A=b"), 1, /config.Env must be an array of strings/);
+    spec({ Labels: [] });
+    expectError(await run("--label", "A=b"), 1, /config.Labels must be an object/);
+  });
+
+  it.each([
+    [["--json", "bogus"], 2, "usage"],
+    [["stream", "--json", "--nmae"], 2, "usage"],
+    [["stream", "--json", "no-such-file"], 1, "not-found"],
+    [["stream", "--verbose", "--json", "/"], 1, "invalid-input"],
+  ])("prints the error of %j as one JSON object", async (args, status, code) => {
+    const result = await runCli(args);
+    expect(JSON.parse(result.stderr)).toMatchObject({ code, message: expect.any(String), hint: expect.any(String) });
+    expect(result.stderr.trimEnd()).not.toContain("\n");
+    expect(result.status).toBe(status);
+  });
+});
+
+describe("the output", () => {
+  it("is refused to a terminal", async () => {
+    const wrapper = [
+      "python3",
+      "-c",
+      "import pty,sys,os; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))",
+    ];
+    const result = await runCli(stream(), { wrapper, env: { NO_COLOR: "1" } });
+    expect(result.stdout.toString()).toMatch(
+      /^error: standard output is a terminal: [^\n]+\r\n {2}hint: oci-nix stream … \| docker load[^\n]+\r\n$/,
+    );
+    expect(result.status).toBe(2);
+  });
+
+  it("fails with one line where the reader goes away", async () => {
+    const storePath = "/nix/store/00000000000000000000000000000000-big";
+    writeFileSync(join(store.storeRoot, storePath), "");
+    truncateSync(join(store.storeRoot, storePath), 32 * 1024 * 1024);
+    const running = startCli([
+      "stream",
+      file("big.json", JSON.stringify([{ path: storePath, references: [] }])),
+      "--store-root",
+      store.storeRoot,
+    ]);
+    await new Promise((resolve) => running.stdout.once("readable", resolve));
+    running.stdout.destroy();
+    expectError(await running.ended, 1, /^error: standard output: the reader went away/);
+  });
+
+  it.skipIf(!existsSync("/dev/full"))("fails with one line where the disk is full", async () => {
+    const result = await runCli(stream(), { wrapper: ["sh", "-c", 'exec "$@" > /dev/full', "sh"] });
+    expectError(result, 1, /no space left on device \(ENOSPC\)/);
+  });
+});
+
+describe("an interrupt", () => {
+  let temporary: string;
+  beforeEach(() => {
+    temporary = join(directory, "tmp");
+    mkdirSync(temporary);
+  });
+
+  it.each(["SIGINT", "SIGTERM"] as const)("by %s ends a stalled stream and leaves nothing behind", async (signal) => {
+    await makeCustomisation(store.storeRoot);
+    const layer = await packTar([["noise", Buffer.alloc(8 * 1024 * 1024, 1)]]);
+    const base = file("base.tar.gz", gzipSync(await packImage([{ name: "a.tar", tar: layer }])));
+    const input = file("conf.json", JSON.stringify(conf({ from_image: base, store_layers: [paths] })));
+    const running = startCli(["stream", input, "--store-root", store.storeRoot], { env: { TMPDIR: temporary } });
+    await new Promise((resolve) => running.stdout.once("readable", resolve));
+    expect(readdirSync(temporary)).toEqual([]);
+    running.child.kill(signal);
+    expectError(await running.ended, signal === "SIGINT" ? 130 : 143, `interrupted by ${signal}`);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  it("ends a wait for a FIFO that nobody writes to", async () => {
+    const fifo = join(directory, "fifo");
+    execFileSync("mkfifo", [fifo]);
+    const running = startCli(["closure", "--closure", fifo, paths[0] as string]);
+    running.stdout.resume();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    running.child.kill("SIGINT");
+    const result = await running.ended;
+    expect(result.stderr).toBe("error: interrupted by SIGINT\n");
+    // By the signal itself: a shell calls that 130.
+    expect(result.signal).toBe("SIGINT");
+  });
+});
+
+describe("the bytes", () => {
+  const shapes = [0, 1];
+  let digests: string[];
+  beforeAll(async () => {
+    const names = Array.from({ length: 40 }, (_, i) => `f${(i * 7919) % 101}`);
+    digests = [];
+    for (const shape of shapes) {
+      const root = mkdtempSync(join(existsSync("/dev/shm") && shape === 1 ? "/dev/shm" : tmpdir(), "oci-nix-order-"));
+      try {
+        const storePath = "/nix/store/00000000000000000000000000000000-many";
+        mkdirSync(join(root, storePath), { recursive: true });
+        for (const name of shape === 0 ? names : [...names].reverse())
+          writeFileSync(join(root, storePath, name), name, { mode: 0o444 });
+        const closure = join(root, "closure.json");
+        writeFileSync(closure, JSON.stringify([{ path: storePath, references: [] }]));
+        digests.push((await hashCli(["stream", closure, "--store-root", root])).sha256);
+      } finally {
+        rmSync(root, { recursive: true, force: true });
+      }
+    }
+  });
+
+  it("do not depend on the order in which files were made, nor on the file system", () => {
+    expect(digests[0]).toMatch(/^[0-9a-f]{64}$/);
+    expect(new Set(digests).size).toBe(1);
+  });
+});

@@ -198,7 +198,7 @@ describe("the command line", () => {
     [["--max-layers", "0"], /at least 1, not 0/],
     [["--strategy", "populrity"], /did you mean popularity\?/],
     [["--tar-profile", "oc"], /did you mean oci\?/],
-    [["--progress", "bogus"], /auto, plain, none\n/],
+    [["--progress", "bogus"], /auto, plain, none,/],
     [["--tag", "x"], /needs a name/],
   ])("refuses %j with exit code 2", async (flags, message) => {
     expectError(await runCli(stream(...flags)), 2, message);

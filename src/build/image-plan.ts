@@ -9,7 +9,12 @@ import { type FileTreeOptions, rootPrefix } from "./file-tree.js";
 
 /** A layer of an image before anything of it is read: to be made from the store, or at hand already. */
 export type PlannedLayer =
-  | { readonly kind: "store"; readonly plan: LayerPlan }
+  | {
+      readonly kind: "store";
+      readonly plan: LayerPlan;
+      /** Sum of the NAR sizes, where known: about what there is to read. */
+      readonly narSize?: number | undefined;
+    }
   | {
       readonly kind: "ready";
       readonly blob: BlobSource;

@@ -56,6 +56,17 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly Laye
   return plans;
 }
 
+/** Sum of the NAR sizes of what a layer holds, in bytes; undefined where one is unknown. */
+export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined {
+  let sum = 0;
+  for (const { storePath } of plan.contents) {
+    const size = closure.objects.get(storePath)?.narSize;
+    if (size === undefined) return undefined;
+    sum += size;
+  }
+  return sum;
+}
+
 /**
  * Decides everything about the image a spec asks for, reading the closure graph but no file contents.
  * @throws OciNixError for anything wrong with the spec or the closure, or a store path that is missing
@@ -80,7 +91,9 @@ export async function planImage(spec: ImageSpec): Promise<ImagePlan> {
   const mtime = spec.mtime === undefined ? DEFAULT_TIMESTAMP : parseTimestamp(spec.mtime, "mtime");
   const profile = tarProfile(spec.tarProfile ?? "oci");
   const closure = await readClosure(spec.closure);
-  const layers = planSpecLayers(spec, closure).map((plan) => ({ kind: "store", plan }) as const);
+  const layers = planSpecLayers(spec, closure).map(
+    (plan) => ({ kind: "store", plan, narSize: narSizeOf(plan, closure) }) as const,
+  );
   const storeRoot = spec.closure.storeRoot ?? "/";
   checkStorePathsExist(layers, storeRoot);
   const metadata = { architecture, variant, created, author, config: spec.config ?? new Map() };

@@ -1,22 +1,12 @@
-import { MessageChannel, Worker } from "node:worker_threads";
+import { MessageChannel } from "node:worker_threads";
 import type { BlobSource } from "../../core/blob.js";
 import type { BlockWriter } from "../../core/block-writer.js";
 import type { Digest } from "../../core/digest.js";
-import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { FileTreeOptions } from "../file-tree.js";
-import {
-  Cell,
-  CONTROL_LENGTH,
-  type GeneratorData,
-  type ListerData,
-  type Report,
-  SEGMENT,
-  SLOTS,
-  segmentsOf,
-  startedCell,
-} from "./shared.js";
+import { Cell, type GeneratorData, type ListerData, SEGMENT, SLOTS, segmentsOf, startedCell } from "./shared.js";
+import { WorkerTeam } from "./worker-team.js";
 
 /** How long the main thread waits for a segment before it lets the event loop run. */
 const WAIT_MS = 5;
@@ -28,14 +18,11 @@ const WAIT_MS = 5;
  * The bytes are those of {@link tarBlob}, whatever the number of threads.
  */
 export class LayerPipeline {
-  readonly #control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_LENGTH));
+  readonly #team: WorkerTeam;
   readonly #slots = new SharedArrayBuffer(SLOTS * SEGMENT);
   readonly #bytes = Buffer.from(this.#slots);
-  readonly #workers: Worker[] = [];
   readonly #sizes: PromiseWithResolvers[];
   readonly #signal: AbortSignal | undefined;
-  readonly #exits: Promise<unknown>[] = [];
-  #failure: Error | undefined;
   #nextSegment = 0;
 
   /**
@@ -48,15 +35,23 @@ export class LayerPipeline {
   ) {
     this.#signal = options.signal;
     this.#sizes = plans.map(withResolvers);
+    this.#team = new WorkerTeam(
+      (report) => {
+        if (report.kind === "listed") this.#sizes[report.index]?.resolve(report.size);
+      },
+      (error) => {
+        for (const size of this.#sizes) size.reject(error);
+      },
+    );
     const shared = {
-      control: this.#control.buffer as SharedArrayBuffer,
+      control: this.#team.control.buffer as SharedArrayBuffer,
       profile: options.profile.name,
       mtime: options.mtime,
     };
     const channels = Array.from({ length: options.threads }, () => new MessageChannel());
     const ports = channels.map(({ port1 }) => port1);
     const { storeRoot, owner } = options;
-    this.#start({ ...shared, role: "lister", plans, storeRoot, owner, ports } satisfies ListerData, ports);
+    this.#team.start({ ...shared, role: "lister", plans, storeRoot, owner, ports } satisfies ListerData, ports);
     for (const { port2 } of channels) {
       const data: GeneratorData = {
         ...shared,
@@ -65,7 +60,7 @@ export class LayerPipeline {
         layers: plans.length,
         port: port2,
       };
-      this.#start(data, [port2]);
+      this.#team.start(data, [port2]);
     }
   }
 
@@ -77,42 +72,7 @@ export class LayerPipeline {
 
   /** Stops all threads and waits for their end. */
   async close(): Promise<void> {
-    Atomics.store(this.#control, Cell.stop, 1);
-    for (let cell = 0; cell < CONTROL_LENGTH; cell++) Atomics.notify(this.#control, cell);
-    await Promise.all(this.#exits);
-  }
-
-  #start(data: ListerData | GeneratorData, transfer: ListerData["ports"]): void {
-    const worker = new Worker(new URL("./worker.js", import.meta.url), {
-      workerData: data,
-      transferList: [...transfer],
-      // The caller's flags (a debugger, a profiler) are not for these.
-      execArgv: [],
-      resourceLimits: { maxYoungGenerationSizeMb: 4 },
-    });
-    worker.on("message", (report: Report) => {
-      if (report.kind === "listed") this.#sizes[report.index]?.resolve(report.size);
-      else if (report.code === undefined) this.#fail(new Error(report.message));
-      else
-        this.#fail(
-          new OciNixError(report.code, report.message, report.hint === undefined ? {} : { hint: report.hint }),
-        );
-    });
-    worker.on("error", (error) => this.#fail(error));
-    this.#exits.push(
-      new Promise((resolve) => {
-        worker.on("exit", (code) => {
-          if (code !== 0) this.#fail(new Error(`a worker thread ended with exit code ${code}`));
-          resolve(undefined);
-        });
-      }),
-    );
-    this.#workers.push(worker);
-  }
-
-  #fail(error: Error): void {
-    this.#failure ??= error;
-    for (const size of this.#sizes) size.reject(this.#failure);
+    await this.#team.close();
   }
 
   async #writeLayer(size: number, out: BlockWriter): Promise<Digest> {
@@ -126,12 +86,12 @@ export class LayerPipeline {
       await this.#ready(slot, segment);
       const start = slot * SEGMENT;
       await out.pass(this.#bytes.subarray(start, start + Math.min(SEGMENT, size - i * SEGMENT)));
-      out.progress.files += Atomics.load(this.#control, startedCell(slot));
-      Atomics.add(this.#control, Cell.consumed, 1);
-      Atomics.notify(this.#control, Cell.consumed);
+      out.progress.files += Atomics.load(this.#team.control, startedCell(slot));
+      Atomics.add(this.#team.control, Cell.consumed, 1);
+      Atomics.notify(this.#team.control, Cell.consumed);
     }
-    Atomics.add(this.#control, Cell.layersDone, 1);
-    Atomics.notify(this.#control, Cell.layersDone);
+    Atomics.add(this.#team.control, Cell.layersDone, 1);
+    Atomics.notify(this.#team.control, Cell.layersDone);
     return out.endDigest();
   }
 
@@ -139,12 +99,12 @@ export class LayerPipeline {
   async #ready(slot: number, segment: number): Promise<void> {
     const cell = Cell.slots + slot;
     for (;;) {
-      const seen = Atomics.load(this.#control, cell);
+      const seen = Atomics.load(this.#team.control, cell);
       if (seen === segment + 1) return;
-      if (Atomics.wait(this.#control, cell, seen, WAIT_MS) !== "timed-out") continue;
+      if (Atomics.wait(this.#team.control, cell, seen, WAIT_MS) !== "timed-out") continue;
       // Messages and signals come through the event loop only.
       await new Promise((resolve) => setImmediate(resolve));
-      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#team.failure !== undefined) throw this.#team.failure;
       if (this.#signal?.aborted) throw abortReason(this.#signal);
     }
   }

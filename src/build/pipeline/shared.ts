@@ -1,4 +1,5 @@
 import type { MessagePort } from "node:worker_threads";
+import type { Digest } from "../../core/digest.js";
 import { type ErrorCode, OciNixError } from "../../core/errors.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
@@ -21,6 +22,8 @@ export const Cell = {
   listed: 2,
   /** Layers whose bytes have all been taken. */
   layersDone: 3,
+  /** Layers that some digester has taken on. */
+  digesting: 5,
   /** 1 once everybody shall stop. */
   stop: 4,
   /** First of the slots' cells: one more than the segment that it holds. */
@@ -31,15 +34,26 @@ export const Cell = {
 export const startedCell = (slot: number): number => Cell.slots + SLOTS + slot;
 export const CONTROL_LENGTH = Cell.slots + 2 * SLOTS;
 
-/** What the lister is given. */
-export interface ListerData {
-  readonly role: "lister";
-  readonly control: SharedArrayBuffer;
-  readonly plans: readonly LayerPlan[];
+/** What decides the bytes of the layers, as it crosses to another thread. */
+export interface LayerData {
   readonly storeRoot: string;
   readonly owner: Ownership;
   readonly profile: TarProfileName;
   readonly mtime: number;
+}
+
+/** What a digester is given. */
+export interface DigesterData extends LayerData {
+  readonly role: "digester";
+  readonly control: SharedArrayBuffer;
+  readonly plans: readonly LayerPlan[];
+}
+
+/** What the lister is given. */
+export interface ListerData extends LayerData {
+  readonly role: "lister";
+  readonly control: SharedArrayBuffer;
+  readonly plans: readonly LayerPlan[];
   /** One for each generator. */
   readonly ports: readonly MessagePort[];
 }
@@ -55,6 +69,8 @@ export interface GeneratorData {
   readonly port: MessagePort;
 }
 
+export type WorkerData = ListerData | GeneratorData | DigesterData;
+
 /** A listed layer, from the lister to the generators. */
 export interface ListedLayer {
   readonly entries: EntryListParts;
@@ -66,6 +82,7 @@ export interface ListedLayer {
 /** From any thread to the main one. */
 export type Report =
   | { readonly kind: "listed"; readonly index: number; readonly size: number }
+  | { readonly kind: "digested"; readonly index: number; readonly size: number; readonly digest: Digest }
   | {
       readonly kind: "failed";
       readonly code: ErrorCode | undefined;

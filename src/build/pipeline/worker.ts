@@ -1,10 +1,13 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { BlockWriter, BULK_BLOCK_SIZE } from "../../core/block-writer.js";
+import type { ByteSink } from "../../core/byte-sink.js";
 import { EntryList } from "../../tar/entry-list.js";
 import { tarProfile } from "../../tar/profile.js";
-import { TarWriter, tarSize } from "../../tar/writer.js";
+import { TarWriter, tarBlob, tarSize } from "../../tar/writer.js";
 import { layerEntries } from "../file-tree.js";
 import {
   Cell,
+  type DigesterData,
   type GeneratorData,
   LAYERS_AHEAD,
   type ListedLayer,
@@ -15,6 +18,7 @@ import {
   SLOTS,
   segmentsOf,
   startedCell,
+  type WorkerData,
 } from "./shared.js";
 
 /** The thread was told to stop while it waited. */
@@ -46,6 +50,26 @@ async function list(data: ListerData): Promise<void> {
     Atomics.add(control, Cell.listed, 1);
     Atomics.notify(control, Cell.listed);
     parentPort?.postMessage({ kind: "listed", index, size } satisfies Report);
+  }
+}
+
+/** Takes on layer after layer and hashes it, writing nothing. */
+async function digest(data: DigesterData): Promise<void> {
+  const control = new Int32Array(data.control);
+  const profile = tarProfile(data.profile);
+  const sink: ByteSink = {
+    write() {
+      if (Atomics.load(control, Cell.stop) === 1) throw new Stopped();
+    },
+  };
+  for (;;) {
+    const index = Atomics.add(control, Cell.digesting, 1);
+    const plan = data.plans[index];
+    if (plan === undefined) return;
+    const entries = await layerEntries(plan, { storeRoot: data.storeRoot, profile, owner: data.owner });
+    const blob = tarBlob("layer", entries, { profile, mtime: data.mtime });
+    const result = await blob.writeTo(new BlockWriter(sink, { blockSize: BULK_BLOCK_SIZE }));
+    parentPort?.postMessage({ kind: "digested", index, size: blob.size, digest: result } satisfies Report);
   }
 }
 
@@ -93,13 +117,14 @@ function layerReader(port: MessagePort, control: Int32Array, count: number): () 
   };
 }
 
-async function run(data: ListerData | GeneratorData): Promise<void> {
+async function run(data: WorkerData): Promise<void> {
   try {
     if (data.role === "lister") await list(data);
+    else if (data.role === "digester") await digest(data);
     else generate(data);
   } catch (error) {
     if (!(error instanceof Stopped)) parentPort?.postMessage(reportOf(error));
   }
 }
 
-await run(workerData as ListerData | GeneratorData);
+await run(workerData as WorkerData);

@@ -9,9 +9,7 @@ export default async function plan({ inputs, flags, signal }: Invocation): Promi
   const closure = await readClosure(spec.closure);
   const layers = planSpecLayers(spec, closure).map((plan) => {
     const storePaths = storePathsOf(plan);
-    const sizes = storePaths.map((path) => closure.objects.get(path)?.narSize);
-    const narSize = sizes.reduce((sum, size) => (sum === undefined || size === undefined ? undefined : sum + size), 0);
-    return { storePaths, narSize, reason: plan.reason };
+    return { storePaths, narSize: narSizeOf(plan, closure), reason: plan.reason };
   });
   const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS } = spec;
   if (flags.json === true) {

@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, read, readSync } from "node:fs";
+import { promisify } from "node:util";
 import type { BlockWriter } from "./block-writer.js";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
 
@@ -68,6 +69,24 @@ export function readRange(
   }
   return bytes;
 }
+
+const readAsync = promisify(read);
+
+/**
+ * The bytes of an open file from its start, in pieces. Unlike a ReadStream it never closes the file, which a stream does where its
+ * pipeline fails, whatever `autoClose` says. Errors are those of the system call.
+ */
+export async function* readPieces(fd: number): AsyncGenerator<Buffer, void, void> {
+  for (let at = 0; ; ) {
+    const piece = Buffer.allocUnsafe(PIECE);
+    const { bytesRead } = await readAsync(fd, piece, 0, PIECE, at);
+    if (bytesRead === 0) return;
+    yield piece.subarray(0, bytesRead);
+    at += bytesRead;
+  }
+}
+
+const PIECE = 1 << 20;
 
 function readAt(fd: number, into: Buffer, at: number, length: number, offset: number, title: string): number {
   try {

@@ -1,9 +1,9 @@
-import { createReadStream } from "node:fs";
 import { createRequire } from "node:module";
 import { pipeline } from "node:stream/promises";
 import type * as TarStream from "tar-stream";
 import { OciNixError } from "../core/errors.js";
 import { abortReason } from "../core/event-loop-turns.js";
+import { readPieces } from "../core/file-range.js";
 
 const require = createRequire(import.meta.url);
 
@@ -41,11 +41,13 @@ export async function indexArchive(
       offset: byteOffset,
       linkTarget: header.linkname ?? "",
     });
+    // A cut archive also fails the member it is cut in, which the pipeline does not listen to.
+    contents.on("error", () => undefined);
     contents.on("end", next);
     contents.resume();
   });
   try {
-    await pipeline(createReadStream("", { fd, start: 0, autoClose: false, highWaterMark: 1 << 20 }), extract, {
+    await pipeline(readPieces(fd), extract, {
       ...(signal === undefined ? {} : { signal }),
     });
   } catch (error) {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { closeSync, createReadStream, createWriteStream, mkdtempSync, openSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { finished, pipeline } from "node:stream/promises";
@@ -8,7 +8,7 @@ import type { BlobSource } from "../core/blob.js";
 import { type Digest, parseDigest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { abortReason } from "../core/event-loop-turns.js";
-import { copyRange, openForReading, readRange } from "../core/file-range.js";
+import { copyRange, openForReading, readPieces, readRange } from "../core/file-range.js";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "../core/json.js";
 import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
 
@@ -60,9 +60,11 @@ async function unpackToTemporary(from: number, path: string, signal: AbortSignal
   const fd = openNameless();
   try {
     await pipeline(
-      createReadStream("", { fd: from, start: 0, autoClose: false }),
+      readPieces(from),
       createGunzip(),
-      createWriteStream("", { fd, start: 0, autoClose: false }),
+      async (pieces: AsyncIterable<Buffer>) => {
+        for await (const piece of pieces) for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
+      },
       { ...(signal === undefined ? {} : { signal }) },
     );
     return fd;

@@ -1,4 +1,11 @@
-import { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, planSpecLayers, readClosure, storePathsOf } from "../../index.js";
+import {
+  DEFAULT_MAX_LAYERS,
+  DEFAULT_STRATEGY,
+  narSizeOf,
+  planSpecLayers,
+  readClosure,
+  storePathsOf,
+} from "../../index.js";
 import type { Invocation } from "../command.js";
 import { closureSpecOf } from "../spec-from-flags.js";
 import { formatBytes, printOutput } from "../ui.js";

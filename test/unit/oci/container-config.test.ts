@@ -1,0 +1,90 @@
+import { describe, expect, it } from "vitest";
+import { formatJson, parseJson } from "../../../src/core/json.js";
+import { checkContainerConfig } from "../../../src/oci/container-config.js";
+import { formatReference } from "../../../src/oci/reference.js";
+
+const check = (json: unknown) => formatJson(checkContainerConfig(parseJson(JSON.stringify(json), "c"), "config"));
+
+const FULL = {
+  User: "1000:100",
+  ExposedPorts: { "443/tcp": {}, "80/tcp": {} },
+  Env: ["A=1", "B="],
+  Entrypoint: ["/bin/sh"],
+  Cmd: ["-c", ""],
+  Healthcheck: {
+    Test: ["CMD", "true"],
+    Interval: 30000000000,
+    Timeout: 1,
+    StartPeriod: 2,
+    StartInterval: 3,
+    Retries: 4,
+  },
+  ArgsEscaped: true,
+  Volumes: { "/data": {} },
+  WorkingDir: "/",
+  Labels: { "10": "x", "9": "y", é: "" },
+  StopSignal: "SIGTERM",
+  Memory: 1,
+  MemorySwap: -1,
+  CpuShares: 2,
+  OnBuild: ["RUN x"],
+  StopTimeout: 10,
+  Shell: ["/bin/sh", "-c"],
+};
+
+describe("checkContainerConfig", () => {
+  it("keeps every field, whatever their order was", () => {
+    const reversed = Object.fromEntries(Object.entries(FULL).reverse());
+    expect(JSON.parse(check(FULL))).toEqual(FULL);
+    expect(check(reversed)).toBe(check(FULL));
+    expect(check({ Labels: { b: "1", a: "2" } })).toBe('{"Labels":{"a":"2","b":"1"}}');
+  });
+
+  it.each(Object.keys(FULL))("takes null for no %s, and refuses values of another type", (field) => {
+    expect(check({ [field]: null })).toBe("{}");
+    const isNumber = typeof FULL[field as keyof typeof FULL] === "number";
+    for (const wrong of [isNumber ? "1" : 1, 1.5, [1], { a: 1 }]) {
+      expect(() => check({ [field]: wrong }), JSON.stringify(wrong)).toThrow(
+        /^config\.\w+(: unknown field "a"| must be )/,
+      );
+    }
+  });
+
+  it.each([
+    ["entrypoint", "Entrypoint"],
+    ["Lables", "Labels"],
+    ["HealthCheck", "Healthcheck"],
+    ["ExposedPort", "ExposedPorts"],
+    ["__proto__", undefined],
+  ])("names for the unknown field %s the nearest known one", (field, near) => {
+    const config = new Map([[field, "x"]]);
+    expect(() => checkContainerConfig(config, "config")).toThrow(`config: unknown field "${field}"`);
+    try {
+      checkContainerConfig(config, "config");
+    } catch (error) {
+      expect((error as { hint: string }).hint).toMatch(near === undefined ? /^known fields/ : `did you mean ${near}?`);
+    }
+  });
+
+  it.each(["A", "=1", ""])("refuses %j as an environment variable", (entry) => {
+    expect(() => check({ Env: [entry] })).toThrow(/is not NAME=VALUE/);
+  });
+});
+
+describe("formatReference", () => {
+  it.each(["app", "team/app", "registry.example:5000/team/app", "localhost/a__b", "a-b.c_d/e", "[::1]:5000/x"])(
+    "takes %s",
+    (name) => {
+      expect(formatReference(name, "1.0_x-Y")).toBe(`${name}:1.0_x-Y`);
+    },
+  );
+  it.each(["", "App", "a//b", "/a", "a/", "a:b", "a b", "a___b", "a\n", "-a", "a@b", "a".repeat(256)])(
+    "refuses the name %j",
+    (name) => {
+      expect(() => formatReference(name, "1")).toThrow(/is not an image name/);
+    },
+  );
+  it.each(["", ".a", "-a", "a b", "a/b", "a\n", "é", "a".repeat(129)])("refuses the tag %j", (tag) => {
+    expect(() => formatReference("app", tag)).toThrow(/is not an image tag/);
+  });
+});

@@ -9,7 +9,7 @@ import { storeLayer } from "../layers/plan.js";
 import { MAX_LAYERS } from "../layers/plan-layers.js";
 import { parseStorePath } from "../nix/store-path.js";
 import { formatDockertoolsConfig, inheritEnv } from "../oci/image.js";
-import { formatReference } from "../oci/reference.js";
+import { checkName, checkTag } from "../oci/reference.js";
 import { tarProfile } from "../tar/profile.js";
 import { openDockerArchive } from "../transport/docker-archive-reader.js";
 import { ownership } from "./file-tree.js";
@@ -41,6 +41,7 @@ export async function planDockertoolsImage(
   const text = (key: string): string => {
     const value = conf.get(key);
     if (typeof value !== "string") throw new OciNixError("invalid-input", `${source}: ${key} must be a string`);
+    if (value.includes("\0")) throw new OciNixError("invalid-input", `${source}: ${key} must not hold a NUL`);
     return value;
   };
   const id = (key: string): number => {
@@ -50,8 +51,9 @@ export async function planDockertoolsImage(
   };
   const storeDir = text("store_dir").replace(/\/+$/, "");
   const located = (path: string) => (path.startsWith(`${storeDir}/`) ? join(storeRoot, path) : path);
-  const config = conf.get("config") ?? new Map();
-  if (!isJsonObject(config)) throw new OciNixError("invalid-input", `${source}: config must be an object`);
+  const config = conf.get("config") ?? null;
+  if (config !== null && !isJsonObject(config))
+    throw new OciNixError("invalid-input", `${source}: config must be an object`);
   const created = parseTimestamp(text("created"), `${source}: created`);
   const mtime = parseTimestamp(text("mtime"), `${source}: mtime`);
   const owner = ownership(id("uid"), id("gid"), text("uname"), text("gname"));
@@ -73,7 +75,7 @@ export async function planDockertoolsImage(
         hint: "lower maxLayers in the Nix expression; the layers of fromImage count",
       });
     }
-    const merged = base === undefined ? config : inheritEnv(base.config.get("config"), config);
+    const merged = base === undefined ? config : inheritEnv(base.config.get("config"), config ?? new Map());
     return {
       repoTags: [repoTag],
       layers,
@@ -99,7 +101,7 @@ function repoTagOf(
 ): string {
   if (name === undefined && tag === undefined) return repoTag;
   const colon = repoTag.lastIndexOf(":");
-  return formatReference(name ?? repoTag.slice(0, colon), tag ?? repoTag.slice(colon + 1));
+  return `${name === undefined ? repoTag.slice(0, colon) : checkName(name, "--name")}:${tag === undefined ? repoTag.slice(colon + 1) : checkTag(tag, "--tag")}`;
 }
 
 function storeLayersOf(conf: JsonObject, storeDir: string, source: string): PlannedLayer[] {

@@ -1,6 +1,6 @@
 import { parseDigest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
-import { DEFAULT_TIMESTAMP, parseTimestamp } from "../core/timestamp.js";
+import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import type { LayerPlan } from "../layers/plan.js";
 import { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, planLayers } from "../layers/plan-layers.js";
 import type { Closure } from "../nix/closure.js";
@@ -8,22 +8,10 @@ import { readLocalClosure } from "../nix/local-database.js";
 import { readClosureFile } from "../nix/read-closure.js";
 import { parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig, storePathsComment } from "../oci/image.js";
-import { formatReference } from "../oci/reference.js";
 import { tarProfile } from "../tar/profile.js";
 import { ownership } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
 import type { ClosureSpec, ImageSpec } from "./spec.js";
-
-/** What GOARCH calls the machines that uname and Nix call otherwise. */
-const GOARCH: Readonly<Record<string, string>> = {
-  x86_64: "amd64",
-  "x86-64": "amd64",
-  aarch64: "arm64",
-  i686: "386",
-  i386: "386",
-  armv7l: "arm (with variant v7)",
-  armv6l: "arm (with variant v6)",
-};
 
 /**
  * Reads a closure: from a graph file where one is given, else from the Nix database.
@@ -72,24 +60,9 @@ export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined
  * @throws OciNixError for anything wrong with the spec or the closure, or a store path that is missing
  */
 export async function planImage(spec: ImageSpec): Promise<ImagePlan> {
-  const { name, tag, uid = 0, gid = 0, uname = "root", gname = "root", variant, author, architecture = "amd64" } = spec;
-  if (name === undefined && tag !== undefined) {
-    throw new OciNixError("usage", `a tag (${tag}) needs a name`, { hint: "add --name (spec: name)" });
-  }
-  const repoTags = name === undefined ? [] : [formatReference(name, tag ?? "latest")];
-  if (Object.hasOwn(GOARCH, architecture) || !/^[a-z0-9_]+$/.test(architecture)) {
-    const go = GOARCH[architecture];
-    throw new OciNixError(
-      "invalid-input",
-      `${JSON.stringify(architecture)} is not an architecture as images name it (GOARCH)`,
-      {
-        hint: go === undefined ? "for example amd64, arm64, riscv64" : `it is called ${go}`,
-      },
-    );
-  }
-  const created = spec.created === undefined ? DEFAULT_TIMESTAMP : parseTimestamp(spec.created, "created");
-  const mtime = spec.mtime === undefined ? DEFAULT_TIMESTAMP : parseTimestamp(spec.mtime, "mtime");
-  const profile = tarProfile(spec.tarProfile ?? "oci");
+  const { name, tag = "latest", uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
+  const { variant, author, architecture = "amd64", created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP } = spec;
+  const { tarProfile: profile = tarProfile("oci") } = spec;
   const closure = await readClosure(spec.closure);
   const layers = planSpecLayers(spec, closure).map(
     (plan) => ({ kind: "store", plan, narSize: narSizeOf(plan, closure) }) as const,
@@ -98,7 +71,7 @@ export async function planImage(spec: ImageSpec): Promise<ImagePlan> {
   checkStorePathsExist(layers, storeRoot);
   const metadata = { architecture, variant, created, author, config: spec.config ?? new Map() };
   return {
-    repoTags,
+    repoTags: name === undefined ? [] : [`${name}:${tag}`],
     layers,
     files: { storeRoot, profile, owner: ownership(uid, gid, uname, gname) },
     mtime: mtime.seconds,

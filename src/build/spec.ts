@@ -1,6 +1,9 @@
 import { compareStrings, nearest, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
+import { parseTimestamp, type Timestamp } from "../core/timestamp.js";
 import { checkContainerConfig } from "../oci/container-config.js";
+import { checkName, checkTag } from "../oci/reference.js";
+import { type TarProfile, tarProfile } from "../tar/profile.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -30,13 +33,13 @@ export interface ImageSpec {
   readonly architecture?: string | undefined;
   readonly variant?: string | undefined;
   readonly author?: string | undefined;
-  readonly created?: string | undefined;
-  readonly mtime?: string | undefined;
+  readonly created?: Timestamp | undefined;
+  readonly mtime?: Timestamp | undefined;
   readonly uid?: number | undefined;
   readonly gid?: number | undefined;
   readonly uname?: string | undefined;
   readonly gname?: string | undefined;
-  readonly tarProfile?: string | undefined;
+  readonly tarProfile?: TarProfile | undefined;
 }
 
 const MAX_ID = 2 ** 32 - 2;
@@ -45,8 +48,16 @@ type Check<T> = (value: Json, where: string) => T;
 
 const text: Check<string> = (value, where) => {
   if (typeof value !== "string" || value === "") throw wrong(where, "a string that is not empty");
+  // Neither a path nor a tar field nor UTF-8 can hold them.
+  if (/\p{Cc}|\p{Cs}/u.test(value)) throw wrong(where, "text without control characters and lone surrogates");
   return value;
 };
+
+/** A text that is parsed further. */
+const parsed =
+  <T>(parse: (value: string, where: string) => T): Check<T> =>
+  (value, where) =>
+    parse(text(value, where), where);
 
 const texts: Check<readonly string[]> = (value, where) => {
   if (!Array.isArray(value)) throw wrong(where, "an array of strings");
@@ -63,26 +74,26 @@ const wholeNumber =
 
 const id = wholeNumber(MAX_ID);
 
-const CLOSURE_FIELDS = { roots: texts, graph: text, storeRoot: text, storeDir: text } as const;
+const CLOSURE_FIELDS = { roots: texts, graph: text, storeRoot: text, storeDir: parsed(checkStoreDir) } as const;
 
 const FIELDS = {
-  name: text,
-  tag: text,
+  name: parsed(checkName),
+  tag: parsed(checkTag),
   closure: (value: Json, where: string): ClosureSpec => checkFields(value, CLOSURE_FIELDS, where),
   strategy: text,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
   exclude: texts,
   config: checkContainerConfig,
-  architecture: text,
+  architecture: parsed(checkArchitecture),
   variant: text,
   author: text,
-  created: text,
-  mtime: text,
+  created: parsed(parseTimestamp),
+  mtime: parsed(parseTimestamp),
   uid: id,
   gid: id,
   uname: text,
   gname: text,
-  tarProfile: text,
+  tarProfile: parsed(tarProfile),
 } as const satisfies { readonly [Key in keyof Required<ImageSpec>]: Check<unknown> };
 
 /** Whether JSON has the shape of a spec file: an object with a `closure` object that is no export of a closure graph. */
@@ -103,7 +114,37 @@ export function checkSpec(json: Json, source: string): ImageSpec {
       hint: '"closure": {"roots": ["/nix/store/…"]}',
     });
   }
+  if (checked.tag !== undefined && checked.name === undefined) {
+    throw new OciNixError("invalid-input", `${source}: a tag needs a name`, { hint: "give a name, too" });
+  }
   return { ...checked, closure };
+}
+
+/** What GOARCH calls the machines that uname and Nix call otherwise. */
+const GOARCH: Readonly<Record<string, string>> = {
+  x86_64: "amd64",
+  "x86-64": "amd64",
+  aarch64: "arm64",
+  i686: "386",
+  i386: "386",
+  armv7l: "arm (with variant v7)",
+  armv6l: "arm (with variant v6)",
+};
+
+function checkArchitecture(architecture: string, where: string): string {
+  if (!Object.hasOwn(GOARCH, architecture) && /^[a-z0-9_]+$/.test(architecture)) return architecture;
+  const go = GOARCH[architecture];
+  throw new OciNixError(
+    "invalid-input",
+    `${where}: ${JSON.stringify(architecture)} is not an architecture as images name it (GOARCH)`,
+    { hint: go === undefined ? "for example amd64, arm64, riscv64" : `it is called ${go}` },
+  );
+}
+
+function checkStoreDir(directory: string, where: string): string {
+  const trimmed = directory.replace(/\/+$/, "");
+  if (/^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
+  throw wrong(where, "an absolute path such as /nix/store");
 }
 
 function checkFields<Fields extends Readonly<Record<string, Check<unknown>>>>(

@@ -31,9 +31,16 @@ export function closureSpecOf(inputs: readonly string[], flags: FlagValues): Ima
   return checkedSpecOf(input, flags);
 }
 
-/** {@link specOf}, checked. */
+/** {@link specOf}, checked: what is wrong is the file's fault where there is one, else the call's. */
 export function checkedSpecOf(input: SpecInput, flags: FlagValues): ImageSpec {
-  return checkSpec(specOf(input, flags), input.kind === "spec" ? input.source : "the command line");
+  const spec = specOf(input, flags);
+  if (input.kind === "spec") return checkSpec(spec, input.source);
+  try {
+    return checkSpec(spec, "the command line");
+  } catch (error) {
+    if (!(error instanceof OciNixError) || error.code !== "invalid-input") throw error;
+    throw new OciNixError("usage", error.message, error.hint === undefined ? {} : { hint: error.hint });
+  }
 }
 
 type SpecInput = Exclude<Input, { kind: "dockertools-conf" }>;

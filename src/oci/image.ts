@@ -24,8 +24,8 @@ export interface ImageMetadata {
   readonly variant?: string | undefined;
   readonly created: Timestamp;
   readonly author?: string | undefined;
-  /** Checked, as {@link checkContainerConfig} gives it. */
-  readonly config: JsonObject;
+  /** As {@link checkContainerConfig} gives it, or as nixpkgs does. */
+  readonly config: JsonObject | null;
 }
 
 /** The bytes of an OCI image config ("application/vnd.oci.image.config.v1+json"): compact JSON, keys in the image-spec's order. */

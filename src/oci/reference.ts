@@ -8,23 +8,25 @@ const NAME = new RegExp(`^(?:${DOMAIN}/)?${COMPONENT}(?:/${COMPONENT})*$`);
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 /**
- * `name:tag`, checked.
- * @throws OciNixError `invalid-input` where either is not what a registry or Docker accepts
+ * An image name without a tag.
+ * @param where names the origin, for errors
+ * @throws OciNixError `invalid-input` where it is not what registries and Docker accept
  */
-export function formatReference(name: string, tag: string): string {
-  if (name.length > 255 || !NAME.test(name)) {
-    const lower = name.toLowerCase();
-    throw new OciNixError("invalid-input", `${JSON.stringify(name)} is not an image name`, {
-      hint:
-        lower !== name && NAME.test(lower)
-          ? `image names are lower case: ${lower}`
-          : "an image name looks like app, team/app or registry.example:5000/team/app",
-    });
-  }
-  if (!TAG.test(tag)) {
-    throw new OciNixError("invalid-input", `${JSON.stringify(tag)} is not an image tag`, {
-      hint: "up to 128 letters, digits and _.- that do not start with a dot or a dash",
-    });
-  }
-  return `${name}:${tag}`;
+export function checkName(name: string, where: string): string {
+  if (name.length <= 255 && NAME.test(name)) return name;
+  const lower = name.toLowerCase();
+  throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(name)} is not an image name`, {
+    hint:
+      lower !== name && lower.length <= 255 && NAME.test(lower)
+        ? `image names are lower case: ${lower}`
+        : "an image name looks like app, team/app or registry.example:5000/team/app",
+  });
+}
+
+/** A tag. @throws OciNixError as {@link checkName} */
+export function checkTag(tag: string, where: string): string {
+  if (TAG.test(tag)) return tag;
+  throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(tag)} is not an image tag`, {
+    hint: "up to 128 letters, digits and _.- that do not start with a dot or a dash",
+  });
 }

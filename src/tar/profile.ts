@@ -368,12 +368,12 @@ const PROFILES: Readonly<Record<TarProfileName, TarProfile>> = {
 
 export const TAR_PROFILE_NAMES = Object.keys(PROFILES) as readonly TarProfileName[];
 
-/** @throws OciNixError `usage` for an unknown name */
-export function tarProfile(name: string): TarProfile {
+/** @param where names the origin, for errors. @throws OciNixError `invalid-input` for an unknown name */
+export function tarProfile(name: string, where = "tar profile"): TarProfile {
   const found = Object.hasOwn(PROFILES, name) ? PROFILES[name as TarProfileName] : undefined;
   if (found !== undefined) return found;
   const near = nearest(name, TAR_PROFILE_NAMES);
-  throw new OciNixError("usage", `unknown tar profile ${JSON.stringify(name)}`, {
+  throw new OciNixError("invalid-input", `${where}: unknown tar profile ${JSON.stringify(name)}`, {
     hint: near === undefined ? `one of ${TAR_PROFILE_NAMES.join(", ")}` : `did you mean ${near}?`,
   });
 }

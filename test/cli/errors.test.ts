@@ -200,14 +200,14 @@ describe("the command line", () => {
     [["--tar-profile", "oc"], /did you mean oci\?/],
     [["--progress", "bogus"], /auto, plain, none,/],
     [["--tag", "x"], /needs a name/],
+    [["--env", "FOO"], /"FOO" is not NAME=VALUE/],
+    [["--name", "App"], /image names are lower case: app/],
   ])("refuses %j with exit code 2", async (flags, message) => {
     expectError(await runCli(stream(...flags)), 2, message);
   });
 
   it.each([
     [["--max-layers", "126"], /126 layers cannot be run/],
-    [["--env", "FOO"], /"FOO" is not NAME=VALUE/],
-    [["--name", "App"], /image names are lower case: app/],
     [["--exclude", "x"], /"x" is not a store path/],
   ])("refuses %j", async (flags, message) => {
     expectError(await runCli(stream(...flags)), 1, message);

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { formatJson, parseJson } from "../../../src/core/json.js";
 import { checkContainerConfig } from "../../../src/oci/container-config.js";
-import { formatReference } from "../../../src/oci/reference.js";
 
 const check = (json: unknown) => formatJson(checkContainerConfig(parseJson(JSON.stringify(json), "c"), "config"));
 
@@ -68,23 +67,5 @@ describe("checkContainerConfig", () => {
 
   it.each(["A", "=1", ""])("refuses %j as an environment variable", (entry) => {
     expect(() => check({ Env: [entry] })).toThrow(/is not NAME=VALUE/);
-  });
-});
-
-describe("formatReference", () => {
-  it.each(["app", "team/app", "registry.example:5000/team/app", "localhost/a__b", "a-b.c_d/e", "[::1]:5000/x"])(
-    "takes %s",
-    (name) => {
-      expect(formatReference(name, "1.0_x-Y")).toBe(`${name}:1.0_x-Y`);
-    },
-  );
-  it.each(["", "App", "a//b", "/a", "a/", "a:b", "a b", "a___b", "a\n", "-a", "a@b", "a".repeat(256)])(
-    "refuses the name %j",
-    (name) => {
-      expect(() => formatReference(name, "1")).toThrow(/is not an image name/);
-    },
-  );
-  it.each(["", ".a", "-a", "a b", "a/b", "a\n", "é", "a".repeat(129)])("refuses the tag %j", (tag) => {
-    expect(() => formatReference("app", tag)).toThrow(/is not an image tag/);
   });
 });

@@ -12,9 +12,9 @@ import { type Comparison, compare } from "./compare.mjs";
 import { CORPUS_NAMES, cacheDirectory, removeTemporary, withCorpus } from "./corpus.mjs";
 import { type Growth, measureGrowth } from "./growth.mjs";
 import { describeMachine, formatMachine } from "./machine.mjs";
+import { setPatience } from "./measure.mjs";
 import { type Micro, measureMicro } from "./micro.mjs";
-import type { Group } from "./programs.mjs";
-import { TAR } from "./programs.mjs";
+import { type Group, TAR } from "./programs.mjs";
 import { makeBinDirectory, PROJECT } from "./project.mjs";
 import { measureStartup, type Startup } from "./startup.mjs";
 
@@ -22,11 +22,12 @@ const COMPARED: readonly Group[] = ["stream", "digests", "rebuild", "copy"];
 const PARTS = [...COMPARED, "startup", "growth", "micro"] as const;
 type Part = (typeof PARTS)[number];
 
-const USAGE = `usage: npm run bench -- [--only PART,…] [--corpus NAME,…] [--runs N] [--output FILE.json]
+const USAGE = `usage: npm run bench -- [--only PART,…] [--corpus NAME,…] [--runs N] [--wait SECONDS] [--output FILE.json]
 
   --only     ${PARTS.join(", ")} (default: all)
   --corpus   ${CORPUS_NAMES.join(", ")} (default: all); for ${COMPARED.join(", ")}
   --runs     measured runs of each command, in turns, after one that is not counted (default 5)
+  --wait     before every run, wait up to this long for the machine to be quiet (default 0)
   --output   where the figures go as JSON (default: a new file in the cache directory)
 
   BENCH_DOCKERTOOLS=…/stream_layered_image.py   measures nixpkgs' program, too (as root)
@@ -42,6 +43,7 @@ async function main(): Promise<void> {
       only: { type: "string" },
       corpus: { type: "string" },
       runs: { type: "string", default: "5" },
+      wait: { type: "string", default: "0" },
       output: { type: "string" },
       help: { type: "boolean", short: "h" },
     },
@@ -54,6 +56,9 @@ async function main(): Promise<void> {
   const corpora = chosen("--corpus", values.corpus, CORPUS_NAMES);
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1) throw new UsageError(`--runs takes a number from 1, not ${values.runs}`);
+  const wait = Number(values.wait);
+  if (!(wait >= 0)) throw new UsageError(`--wait takes a number of seconds, not ${values.wait}`);
+  setPatience(wait);
   if (!existsSync("/usr/bin/time")) throw new Error("GNU time is missing: install the Debian package time");
 
   const cache = cacheDirectory();

@@ -30,6 +30,7 @@ export interface Spread {
   readonly max: number;
 }
 
+/** Where commands run. */
 export interface Environment {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -90,6 +91,24 @@ function runToEnd(
   });
 }
 
+/** How long a machine that is busy with something else is waited for, before every run. Nothing by default. */
+let patienceSeconds = 0;
+
+export function setPatience(seconds: number): void {
+  patienceSeconds = seconds;
+}
+
+const QUIET = 0.1;
+const SAMPLE_MS = 400;
+
+async function waitForQuiet(): Promise<void> {
+  for (let waited = 0; waited < patienceSeconds * 1000; waited += SAMPLE_MS) {
+    const [busyBefore, start] = [busySeconds(), performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
+    if ((busySeconds() - busyBefore) / ((performance.now() - start) / 1000) < QUIET) return;
+  }
+}
+
 /**
  * Runs every command once unmeasured, which fills the page cache, and then in turns: A B C, A B C, …, so that a disturbance hits
  * all of them alike.
@@ -104,6 +123,7 @@ export async function interleave<Id extends string>(
   for (let round = 0; round <= runs; round++) {
     const walls: string[] = [];
     for (const [id, script] of scripts) {
+      await waitForQuiet();
       const run = await measure(script, environment);
       if (round > 0) measured.get(id)?.push(run);
       walls.push(`${id} ${run.wall.toFixed(2)}`);

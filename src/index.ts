@@ -16,4 +16,4 @@ export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_
 export type { Closure, StoreObject } from "./nix/closure.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
-export { TAR_PROFILE_NAMES } from "./tar/profile.js";
+export { TAR_PROFILE_NAMES } from "./tar/profiles.js";

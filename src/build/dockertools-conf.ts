@@ -10,7 +10,7 @@ import { MAX_LAYERS } from "../layers/plan-layers.js";
 import { parseStorePath } from "../nix/store-path.js";
 import { formatDockertoolsConfig, inheritEnv } from "../oci/image.js";
 import { checkName, checkTag } from "../oci/reference.js";
-import { tarProfile } from "../tar/profile.js";
+import { tarProfile } from "../tar/profiles.js";
 import { openDockerArchive } from "../transport/docker-archive-reader.js";
 import { ownership } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";

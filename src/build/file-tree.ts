@@ -5,7 +5,7 @@ import { compileRegex } from "../core/regex.js";
 import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
 import { DEFAULT_STORE_DIR, storeDirOf } from "../nix/store-path.js";
 import { EntryList, type Ownership } from "../tar/entry-list.js";
-import type { TarProfile } from "../tar/profile.js";
+import type { TarProfile } from "../tar/profiles.js";
 import { DestinationTree } from "./destination-tree.js";
 import { walkStore } from "./store-walk.js";
 

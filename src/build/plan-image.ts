@@ -8,7 +8,7 @@ import { readLocalClosure } from "../nix/local-database.js";
 import { readClosureFile } from "../nix/read-closure.js";
 import { parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig, storePathsComment } from "../oci/image.js";
-import { tarProfile } from "../tar/profile.js";
+import { tarProfile } from "../tar/profiles.js";
 import { ownership } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
 import type { ClosureSpec, ImageSpec } from "./spec.js";

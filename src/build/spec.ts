@@ -3,7 +3,7 @@ import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/js
 import { parseTimestamp, type Timestamp } from "../core/timestamp.js";
 import { checkContainerConfig } from "../oci/container-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
-import { type TarProfile, tarProfile } from "../tar/profile.js";
+import { type TarProfile, tarProfile } from "../tar/profiles.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {

@@ -5,7 +5,7 @@ import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { EntryCursor, type EntryList } from "./entry-list.js";
 import { BLOCK, padded } from "./header.js";
-import type { TarProfile } from "./profile.js";
+import type { TarProfile } from "./profiles.js";
 
 /** How a list of entries becomes an archive. */
 export interface TarOptions {

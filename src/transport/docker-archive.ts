@@ -3,7 +3,7 @@ import type { BlockWriter } from "../core/block-writer.js";
 import { type Digest, hexOf, sha256 } from "../core/digest.js";
 import { formatJson, toJson } from "../core/json.js";
 import { padded } from "../tar/header.js";
-import { tarProfile } from "../tar/profile.js";
+import { tarProfile } from "../tar/profiles.js";
 
 /** An image whose layers are still to be streamed. */
 export interface StreamableImage {

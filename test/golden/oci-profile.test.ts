@@ -8,7 +8,7 @@ import { nullSink } from "../../src/core/byte-sink.js";
 import { sha256 } from "../../src/core/digest.js";
 import type { StorePath } from "../../src/nix/store-path.js";
 import type { TarEntry } from "../../src/tar/entry-list.js";
-import { tarProfile } from "../../src/tar/profile.js";
+import { tarProfile } from "../../src/tar/profiles.js";
 import { tarBlob } from "../../src/tar/writer.js";
 
 const STORE_PATHS = [

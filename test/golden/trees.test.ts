@@ -4,7 +4,7 @@ import { BlockWriter } from "../../src/core/block-writer.js";
 import { nullSink } from "../../src/core/byte-sink.js";
 import type { LayerContent, LayerPlan } from "../../src/layers/plan.js";
 import type { StorePath } from "../../src/nix/store-path.js";
-import { type TarProfileName, tarProfile } from "../../src/tar/profile.js";
+import { type TarProfileName, tarProfile } from "../../src/tar/profiles.js";
 import { tarBlob } from "../../src/tar/writer.js";
 import { makeStore, readVectors, type TreeVectorEntry } from "../support/vectors.js";
 

@@ -18,7 +18,7 @@ import { describe, expect, it } from "vitest";
 import { layerEntries, ownership } from "../../src/build/file-tree.js";
 import { BlockWriter } from "../../src/core/block-writer.js";
 import type { StorePath } from "../../src/nix/store-path.js";
-import { type TarProfileName, tarProfile } from "../../src/tar/profile.js";
+import { type TarProfileName, tarProfile } from "../../src/tar/profiles.js";
 import { tarBlob } from "../../src/tar/writer.js";
 import { expectOk, runCommand } from "../support/command.js";
 

@@ -3,7 +3,7 @@ import type { Digest } from "../../core/digest.js";
 import { type ErrorCode, OciNixError } from "../../core/errors.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
-import type { TarProfileName } from "../../tar/profile.js";
+import type { TarProfileName } from "../../tar/profiles.js";
 
 /** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
 export const SEGMENT = 512 * 1024;

@@ -2,7 +2,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "
 import { BlockWriter, BULK_BLOCK_SIZE } from "../../core/block-writer.js";
 import type { ByteSink } from "../../core/byte-sink.js";
 import { EntryList } from "../../tar/entry-list.js";
-import { tarProfile } from "../../tar/profile.js";
+import { tarProfile } from "../../tar/profiles.js";
 import { TarWriter, tarBlob, tarSize } from "../../tar/writer.js";
 import { layerEntries } from "../file-tree.js";
 import {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ownership } from "../../../src/build/file-tree.js";
 import type { TarEntry } from "../../../src/tar/entry-list.js";
-import { TAR_PROFILE_NAMES, type TarProfile, tarProfile } from "../../../src/tar/profile.js";
+import { TAR_PROFILE_NAMES, type TarProfile, tarProfile } from "../../../src/tar/profiles.js";
 
 /** The name that a reader takes from an entry's headers: the pax record, or ustar's prefix and name. */
 function nameIn(headers: Buffer): string {

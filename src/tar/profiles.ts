@@ -1,0 +1,25 @@
+import { nearest, OciNixError } from "../core/errors.js";
+import type { TarProfile, TarProfileName } from "./profile.js";
+import { DOCKERTOOLS } from "./profiles/dockertools.js";
+import { NIX2CONTAINER } from "./profiles/nix2container.js";
+import { OCI } from "./profiles/oci.js";
+
+export type { TarProfile, TarProfileName } from "./profile.js";
+
+const PROFILES: Readonly<Record<TarProfileName, TarProfile>> = {
+  oci: OCI,
+  dockertools: DOCKERTOOLS,
+  nix2container: NIX2CONTAINER,
+};
+
+export const TAR_PROFILE_NAMES = Object.keys(PROFILES) as readonly TarProfileName[];
+
+/** @param where names the origin, for errors. @throws OciNixError `invalid-input` for an unknown name */
+export function tarProfile(name: string, where = "tar profile"): TarProfile {
+  const found = Object.hasOwn(PROFILES, name) ? PROFILES[name as TarProfileName] : undefined;
+  if (found !== undefined) return found;
+  const near = nearest(name, TAR_PROFILE_NAMES);
+  throw new OciNixError("invalid-input", `${where}: unknown tar profile ${JSON.stringify(name)}`, {
+    hint: near === undefined ? `one of ${TAR_PROFILE_NAMES.join(", ")}` : `did you mean ${near}?`,
+  });
+}

@@ -10,7 +10,7 @@ export interface WriteProgress {
 }
 
 /** Block size for sinks that are pipes: measured fastest, see docs/performance.md. */
-export const PIPE_BLOCK_SIZE = 16 * 1024;
+export const PIPE_BLOCK_SIZE = 64 * 1024;
 /** Block size where only a hash or a file takes the bytes. */
 export const BULK_BLOCK_SIZE = 256 * 1024;
 

@@ -81,6 +81,11 @@ export class EntryList {
   #lastOwner: Ownership | undefined;
   #lastOwnerIndex = 0;
 
+  /** Bytes of memory in use. */
+  get byteLength(): number {
+    return this.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  }
+
   append(entry: NewEntry): void {
     const source = entry.source ?? "";
     const length = FIXED + entry.name.length + entry.linkTarget.length + source.length;

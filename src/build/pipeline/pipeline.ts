@@ -13,7 +13,7 @@ const WAIT_MS = 5;
 
 /**
  * Generates layers in other threads: one lists files ahead, the others each take on the next segment of the archive being written. The
- * caller's thread only hashes and writes, in order. Memory is bounded: {@link SLOTS} segments, and the file lists of a few layers.
+ * caller's thread only hashes and writes, in order. Memory is bounded: {@link SLOTS} segments, and the file lists of the next layers.
  *
  * The bytes are those of {@link tarBlob}, whatever the number of threads.
  */
@@ -21,7 +21,7 @@ export class LayerPipeline {
   readonly #team: WorkerTeam;
   readonly #slots = new SharedArrayBuffer(SLOTS * SEGMENT);
   readonly #bytes = Buffer.from(this.#slots);
-  readonly #sizes: PromiseWithResolvers[];
+  readonly #listed: PromiseWithResolvers[];
   readonly #signal: AbortSignal | undefined;
   #nextSegment = 0;
 
@@ -34,13 +34,13 @@ export class LayerPipeline {
     options: FileTreeOptions & { readonly mtime: number; readonly threads: number },
   ) {
     this.#signal = options.signal;
-    this.#sizes = plans.map(withResolvers);
+    this.#listed = plans.map(withResolvers);
     this.#team = new WorkerTeam(
       (report) => {
-        if (report.kind === "listed") this.#sizes[report.index]?.resolve(report.size);
+        if (report.kind === "listed") this.#listed[report.index]?.resolve(report);
       },
       (error) => {
-        for (const size of this.#sizes) size.reject(error);
+        for (const size of this.#listed) size.reject(error);
       },
     );
     const shared = {
@@ -66,8 +66,8 @@ export class LayerPipeline {
 
   /** The layer with this index, once its files are listed. Layers are to be written in order, each once. */
   async layer(index: number, title: string): Promise<BlobSource> {
-    const size = await (this.#sizes[index] as PromiseWithResolvers).promise;
-    return { title, size, writeTo: (out) => this.#writeLayer(size, out) };
+    const { size, listKiB } = await (this.#listed[index] as PromiseWithResolvers).promise;
+    return { title, size, writeTo: (out) => this.#writeLayer(size, listKiB, out) };
   }
 
   /** Stops all threads and waits for their end. */
@@ -75,7 +75,7 @@ export class LayerPipeline {
     await this.#team.close();
   }
 
-  async #writeLayer(size: number, out: BlockWriter): Promise<Digest> {
+  async #writeLayer(size: number, listKiB: number, out: BlockWriter): Promise<Digest> {
     out.beginDigest();
     const first = this.#nextSegment;
     const count = segmentsOf(size);
@@ -90,8 +90,8 @@ export class LayerPipeline {
       Atomics.add(this.#team.control, Cell.consumed, 1);
       Atomics.notify(this.#team.control, Cell.consumed);
     }
-    Atomics.add(this.#team.control, Cell.layersDone, 1);
-    Atomics.notify(this.#team.control, Cell.layersDone);
+    Atomics.sub(this.#team.control, Cell.listsKiB, listKiB);
+    Atomics.notify(this.#team.control, Cell.listsKiB);
     return out.endDigest();
   }
 
@@ -110,16 +110,21 @@ export class LayerPipeline {
   }
 }
 
+interface Listed {
+  readonly size: number;
+  readonly listKiB: number;
+}
+
 interface PromiseWithResolvers {
-  readonly promise: Promise<number>;
-  readonly resolve: (size: number) => void;
+  readonly promise: Promise<Listed>;
+  readonly resolve: (listed: Listed) => void;
   readonly reject: (error: Error) => void;
 }
 
 function withResolvers(): PromiseWithResolvers {
-  let resolve!: (size: number) => void;
+  let resolve!: (listed: Listed) => void;
   let reject!: (error: Error) => void;
-  const promise = new Promise<number>((onResolve, onReject) => {
+  const promise = new Promise<Listed>((onResolve, onReject) => {
     resolve = onResolve;
     reject = onReject;
   });

@@ -9,8 +9,8 @@ import type { TarProfileName } from "../../tar/profiles.js";
 export const SEGMENT = 512 * 1024;
 /** Segments held at once, generated and not yet taken. */
 export const SLOTS = 16;
-/** Layers whose files are listed before their turn comes. */
-export const LAYERS_AHEAD = 8;
+/** KiB of file lists held at most, before listing waits for the writing; one layer's list may be larger. */
+export const MAX_LISTS_KIB = 16 * 1024;
 
 /** Cells of the control array, 32-bit integers that all threads share. */
 export const Cell = {
@@ -20,8 +20,8 @@ export const Cell = {
   consumed: 1,
   /** Layers whose files are listed. */
   listed: 2,
-  /** Layers whose bytes have all been taken. */
-  layersDone: 3,
+  /** KiB of the lists of layers that are not written yet. */
+  listsKiB: 3,
   /** Layers that some digester has taken on. */
   digesting: 5,
   /** 1 once everybody shall stop. */
@@ -81,7 +81,7 @@ export interface ListedLayer {
 
 /** From any thread to the main one. */
 export type Report =
-  | { readonly kind: "listed"; readonly index: number; readonly size: number }
+  | { readonly kind: "listed"; readonly index: number; readonly size: number; readonly listKiB: number }
   | { readonly kind: "digested"; readonly index: number; readonly size: number; readonly digest: Digest }
   | {
       readonly kind: "failed";

@@ -9,9 +9,9 @@ import {
   Cell,
   type DigesterData,
   type GeneratorData,
-  LAYERS_AHEAD,
   type ListedLayer,
   type ListerData,
+  MAX_LISTS_KIB,
   type Report,
   reportOf,
   SEGMENT,
@@ -35,21 +35,23 @@ function waitFor(control: Int32Array, cell: number, ready: () => boolean): void 
   }
 }
 
-/** Lists the files of one layer after the other, a few layers ahead of the one being written. */
+/** Lists the files of one layer after the other, ahead of the one being written. */
 async function list(data: ListerData): Promise<void> {
   const control = new Int32Array(data.control);
   const profile = tarProfile(data.profile);
   let firstSegment = 0;
   for (const [index, plan] of data.plans.entries()) {
-    waitFor(control, Cell.layersDone, () => index - Atomics.load(control, Cell.layersDone) < LAYERS_AHEAD);
+    waitFor(control, Cell.listsKiB, () => Atomics.load(control, Cell.listsKiB) < MAX_LISTS_KIB);
     const entries = await layerEntries(plan, { storeRoot: data.storeRoot, profile, owner: data.owner });
     const size = tarSize(entries, { profile, mtime: data.mtime });
     const layer: ListedLayer = { entries: entries.parts, size, firstSegment };
     for (const port of data.ports) port.postMessage(layer);
     firstSegment += segmentsOf(size);
+    const listKiB = Math.ceil(entries.byteLength / 1024);
+    Atomics.add(control, Cell.listsKiB, listKiB);
     Atomics.add(control, Cell.listed, 1);
     Atomics.notify(control, Cell.listed);
-    parentPort?.postMessage({ kind: "listed", index, size } satisfies Report);
+    parentPort?.postMessage({ kind: "listed", index, size, listKiB } satisfies Report);
   }
 }
 

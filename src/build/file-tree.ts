@@ -28,9 +28,37 @@ export function ownership(uid: number, gid: number, uname: string, gname: string
  * @throws OciNixError as {@link walkStore}; `conflict` where two contents want one place
  */
 export async function layerEntries(plan: LayerPlan, options: FileTreeOptions): Promise<EntryList> {
+  const [whole] = layerParts(plan, Number.POSITIVE_INFINITY);
+  return await partEntries(plan, whole as LayerPart, options);
+}
+
+/** A run of a layer's contents, in the order of the archive, that can be listed by itself. */
+export interface LayerPart {
+  readonly from: number;
+  /** Exclusive. */
+  readonly to: number;
+}
+
+/**
+ * Divides a layer into parts whose lists, joined in order, are the layer's. At least one; contents that move are not divided.
+ * @param length contents in a part at most
+ */
+export function layerParts(plan: LayerPlan, length: number): readonly LayerPart[] {
+  const count = plan.contents.length;
+  if (count <= length || moves(plan)) return [{ from: 0, to: count }];
+  const parts: LayerPart[] = [];
+  for (let from = 0; from < count; from += length) parts.push({ from, to: Math.min(from + length, count) });
+  return parts;
+}
+
+/** The entries of one part of a layer. @throws OciNixError as {@link layerEntries} */
+export async function partEntries(plan: LayerPlan, part: LayerPart, options: FileTreeOptions): Promise<EntryList> {
   checkNoDuplicates(plan);
-  const moved = plan.contents.some((content) => content.rewrite !== undefined || content.permissions !== undefined);
-  return moved ? await movedEntries(plan, options) : await plainEntries(plan, options);
+  return moves(plan) ? await movedEntries(plan, options) : await plainEntries(plan, part, options);
+}
+
+function moves(plan: LayerPlan): boolean {
+  return plan.contents.some((content) => content.rewrite !== undefined || content.permissions !== undefined);
 }
 
 function checkNoDuplicates(plan: LayerPlan): void {
@@ -47,35 +75,40 @@ export function rootPrefix(storeRoot: string): ByteString {
 }
 
 /** Store paths where they are: entries go straight from the walk to the list. */
-async function plainEntries(plan: LayerPlan, options: FileTreeOptions): Promise<EntryList> {
+async function plainEntries(plan: LayerPlan, part: LayerPart, options: FileTreeOptions): Promise<EntryList> {
   const { profile, owner } = options;
-  const entries = new EntryList();
+  const parentOwner = profile.parentOwner ?? owner;
+  const entries = new EntryList([owner, parentOwner]);
   const turns = new EventLoopTurns(options.signal);
-  // A conf.json may have a layer without store paths: it holds the parents alone.
-  const [first] = plan.contents;
-  const storeDir = (first === undefined ? DEFAULT_STORE_DIR : storeDirOf(first.storePath)).slice(1);
-  const parents = profile.parents === "always-nix-store" ? ["nix", "store"] : storeDir.split("/");
-  if (profile.parents === "root-and-store") parents.unshift("");
-  parents.forEach((name, depth) => {
-    const parent = { depth, name, type: "directory", mode: 0o755, size: 0, linkTarget: "" } as const;
-    entries.append({ ...parent, owner: profile.parentOwner ?? owner });
-  });
-  // Without an entry for its own store directory, a path is named in full.
-  const nested = profile.parents !== "always-nix-store" || storeDir === "nix/store";
+  const prefix = rootPrefix(options.storeRoot);
+  if (part.from === 0) {
+    for (const name of parentsOf(plan, profile)) {
+      entries.append({ depth: 0, name, type: "directory", mode: 0o755, owner: parentOwner, size: 0, linkTarget: "" });
+    }
+  }
   const contents =
     profile.storePathOrder === "given"
       ? plan.contents
       : [...plan.contents].sort((a, b) => compareStrings(a.storePath, b.storePath));
-  for (const content of contents) {
-    const path = nested ? content.storePath.slice(content.storePath.lastIndexOf("/") + 1) : content.storePath.slice(1);
-    const base = nested ? parents.length : 0;
-    await walkStore(rootPrefix(options.storeRoot) + content.storePath, profile.compareNames, turns, (found) => {
-      const { depth, name, type, mode, size, linkTarget } = found;
-      if (depth > 0) entries.append({ depth: base + depth, name, type, mode, owner, size, linkTarget });
-      else entries.append({ depth: base, name: path, type, mode, owner, size, linkTarget, source: found.source });
+  for (const { storePath } of contents.slice(part.from, part.to)) {
+    await walkStore(prefix + storePath, profile.compareNames, turns, (found) => {
+      const { depth, name, type, mode, size, linkTarget, source } = found;
+      if (depth > 0) entries.append({ depth, name, type, mode, owner, size, linkTarget });
+      // Named in full, so that a part does not depend on what comes before it.
+      else entries.append({ depth, name: storePath.slice(1), type, mode, owner, size, linkTarget, source });
     });
   }
   return entries;
+}
+
+/** The directories that a layer starts with, each named in full. */
+function parentsOf(plan: LayerPlan, profile: TarProfile): readonly ByteString[] {
+  // A conf.json may have a layer without store paths: it holds the parents alone.
+  const [first] = plan.contents;
+  const fixed = profile.parents === "always-nix-store" || first === undefined;
+  const components = (fixed ? DEFAULT_STORE_DIR : storeDirOf(first.storePath)).slice(1).split("/");
+  const parents = components.map((_, i) => components.slice(0, i + 1).join("/"));
+  return profile.parents === "root-and-store" ? ["", ...parents] : parents;
 }
 
 /** Contents that move or change owner: a tree by destination, then the list. */

@@ -81,6 +81,11 @@ export class EntryList {
   #lastOwner: Ownership | undefined;
   #lastOwnerIndex = 0;
 
+  /** @param owners owners known beforehand: lists made with the same ones, and no others, can be joined */
+  constructor(owners: readonly Ownership[] = []) {
+    for (const owner of owners) this.#indexOf(owner);
+  }
+
   /** Bytes of memory in use. */
   get byteLength(): number {
     return this.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
@@ -140,14 +145,17 @@ export class EntryList {
     };
   }
 
-  /** The list that {@link parts} came from. */
-  static fromParts(parts: EntryListParts): EntryList {
-    const list = new EntryList();
-    list.count = parts.count;
-    list.owners.push(...parts.owners);
-    list.chunks.push(...parts.chunks.map((chunk) => Buffer.from(chunk)));
-    list.chunkLengths.push(...parts.chunkLengths);
-    return list;
+  /** One list out of several made with the same owners; each begins at the first level. */
+  static join(lists: readonly EntryListParts[]): EntryList {
+    const joined = new EntryList();
+    for (const { count, owners, chunks, chunkLengths } of lists) {
+      if (joined.owners.length === 0) joined.owners.push(...owners);
+      else if (joined.owners.length !== owners.length) throw new Error("lists with other owners cannot be joined");
+      joined.count += count;
+      joined.chunks.push(...chunks.map((chunk) => Buffer.from(chunk)));
+      joined.chunkLengths.push(...chunkLengths);
+    }
+    return joined;
   }
 
   #indexOf(owner: Ownership): number {

@@ -14,12 +14,17 @@ export interface TarOptions {
   readonly mtime: number;
 }
 
-/** The exact length of the archive of these entries, end-of-archive blocks included. */
-export function tarSize(entries: EntryList, { profile, mtime }: TarOptions): number {
-  let size = 2 * BLOCK;
+/** Bytes that these entries take in an archive, without its end. */
+export function entriesSize(entries: EntryList, { profile, mtime }: TarOptions): number {
+  let size = 0;
   const cursor = new EntryCursor(entries);
   while (cursor.next()) size += profile.headerLength(cursor, mtime) + padded(cursor.size);
-  return Math.ceil(size / profile.recordSize) * profile.recordSize;
+  return size;
+}
+
+/** The length of an archive whose entries take `size` bytes: two zero blocks follow, then zeros to the profile's record size. */
+export function archiveSize(size: number, { profile }: TarOptions): number {
+  return Math.ceil((size + 2 * BLOCK) / profile.recordSize) * profile.recordSize;
 }
 
 /**
@@ -198,7 +203,7 @@ const PROBE = Buffer.alloc(1);
 
 /** The archive of these entries as a blob: its size is known at once, its digest only when it is written. */
 export function tarBlob(title: string, entries: EntryList, options: TarOptions): BlobSource {
-  const size = tarSize(entries, options);
+  const size = archiveSize(entriesSize(entries, options), options);
   return {
     title,
     size,

@@ -4,76 +4,84 @@ import { type ErrorCode, OciNixError } from "../../core/errors.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
 import type { TarProfileName } from "../../tar/profiles.js";
+import { type LayerPart, layerParts } from "../file-tree.js";
 
 /** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
-export const SEGMENT = 512 * 1024;
+export const SEGMENT = 256 * 1024;
 /** Segments held at once, generated and not yet taken. */
 export const SLOTS = 16;
-/** KiB of file lists held at most, before listing waits for the writing; one layer's list may be larger. */
+/** Store paths that one thread lists at a time. */
+const PART_LENGTH = 16;
+/** KiB of file lists held, before listing waits for the writing; one layer's lists may be larger. */
 export const MAX_LISTS_KIB = 16 * 1024;
 
 /** Cells of the control array, 32-bit integers that all threads share. */
 export const Cell = {
-  /** Segments that some thread has taken on. */
-  claimed: 0,
-  /** Segments whose bytes have been taken; their slots are free. */
-  consumed: 1,
-  /** Layers whose files are listed. */
-  listed: 2,
+  /** Changes whenever a waiting thread may have something to do. */
+  tick: 0,
+  /** 1 once everybody shall stop. */
+  stop: 1,
+  /** Parts of layers that some thread has taken on to list. */
+  listing: 2,
   /** KiB of the lists of layers that are not written yet. */
   listsKiB: 3,
-  /** Layers that some digester has taken on. */
-  digesting: 5,
-  /** 1 once everybody shall stop. */
-  stop: 4,
+  /** Layers, and their segments, that can be generated. */
+  publishedLayers: 4,
+  publishedSegments: 5,
+  /** Segments that some thread has taken on. */
+  claimed: 6,
+  /** Segments whose bytes have been taken; their slots are free. */
+  consumed: 7,
+  /** Whole layers that some thread has taken on to digest. */
+  digesting: 8,
   /** First of the slots' cells: one more than the segment that it holds. */
-  slots: 8,
+  slots: 9,
 } as const;
 
 /** A slot's second cell: tar entries that begin in it, for progress. */
 export const startedCell = (slot: number): number => Cell.slots + SLOTS + slot;
 export const CONTROL_LENGTH = Cell.slots + 2 * SLOTS;
 
-/** What decides the bytes of the layers, as it crosses to another thread. */
+/** What every thread is given: the layers, and what decides their bytes. */
 export interface LayerData {
+  readonly control: SharedArrayBuffer;
+  readonly plans: readonly LayerPlan[];
   readonly storeRoot: string;
   readonly owner: Ownership;
   readonly profile: TarProfileName;
   readonly mtime: number;
 }
 
-/** What a digester is given. */
-export interface DigesterData extends LayerData {
-  readonly role: "digester";
-  readonly control: SharedArrayBuffer;
-  readonly plans: readonly LayerPlan[];
-}
-
-/** What the lister is given. */
-export interface ListerData extends LayerData {
-  readonly role: "lister";
-  readonly control: SharedArrayBuffer;
-  readonly plans: readonly LayerPlan[];
-  /** One for each generator. */
-  readonly ports: readonly MessagePort[];
-}
-
-/** What each generator is given. */
-export interface GeneratorData {
+/** For a thread that lists files and generates segments. */
+export interface GeneratorData extends LayerData {
   readonly role: "generator";
-  readonly control: SharedArrayBuffer;
   readonly slots: SharedArrayBuffer;
-  readonly profile: TarProfileName;
-  readonly mtime: number;
-  readonly layers: number;
+  /** Brings a {@link ListedLayer} for each published layer, in order. */
   readonly port: MessagePort;
 }
 
-export type WorkerData = ListerData | GeneratorData | DigesterData;
+/** For a thread that hashes whole layers. */
+export interface DigesterData extends LayerData {
+  readonly role: "digester";
+}
 
-/** A listed layer, from the lister to the generators. */
+export type WorkerData = GeneratorData | DigesterData;
+
+/** A part of a layer: what one thread lists at a time. */
+export interface Unit {
+  readonly layer: number;
+  readonly part: number;
+  readonly range: LayerPart;
+}
+
+/** All parts of all layers, in order; every thread comes to the same ones. */
+export function unitsOf(plans: readonly LayerPlan[]): readonly Unit[] {
+  return plans.flatMap((plan, layer) => layerParts(plan, PART_LENGTH).map((range, part) => ({ layer, part, range })));
+}
+
+/** A layer whose files are listed, from the main thread to the generators. */
 export interface ListedLayer {
-  readonly entries: EntryListParts;
+  readonly lists: readonly EntryListParts[];
   readonly size: number;
   /** Number of its first segment, counted through all layers. */
   readonly firstSegment: number;
@@ -81,7 +89,13 @@ export interface ListedLayer {
 
 /** From any thread to the main one. */
 export type Report =
-  | { readonly kind: "listed"; readonly index: number; readonly size: number; readonly listKiB: number }
+  | {
+      readonly kind: "listed";
+      readonly unit: number;
+      readonly list: EntryListParts;
+      /** Bytes that the entries take in the archive. */
+      readonly size: number;
+    }
   | { readonly kind: "digested"; readonly index: number; readonly size: number; readonly digest: Digest }
   | {
       readonly kind: "failed";
@@ -92,6 +106,11 @@ export type Report =
 
 export function segmentsOf(size: number): number {
   return Math.ceil(size / SEGMENT);
+}
+
+/** KiB of memory that a list takes. */
+export function listKiB(list: EntryListParts): number {
+  return Math.ceil(list.chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0) / 1024);
 }
 
 export function reportOf(error: unknown): Report {

@@ -1,16 +1,16 @@
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { BlockWriter, BULK_BLOCK_SIZE } from "../../core/block-writer.js";
 import type { ByteSink } from "../../core/byte-sink.js";
 import { EntryList } from "../../tar/entry-list.js";
 import { tarProfile } from "../../tar/profiles.js";
-import { TarWriter, tarBlob, tarSize } from "../../tar/writer.js";
-import { layerEntries } from "../file-tree.js";
+import { entriesSize, TarWriter, tarBlob } from "../../tar/writer.js";
+import { layerEntries, partEntries } from "../file-tree.js";
 import {
   Cell,
   type DigesterData,
   type GeneratorData,
   type ListedLayer,
-  type ListerData,
+  listKiB,
   MAX_LISTS_KIB,
   type Report,
   reportOf,
@@ -18,40 +18,88 @@ import {
   SLOTS,
   segmentsOf,
   startedCell,
+  unitsOf,
   type WorkerData,
 } from "./shared.js";
 
-/** The thread was told to stop while it waited. */
-class Stopped extends Error {}
+/** A stop changes the tick, too; the bound is for a notification that came just before the wait. */
+const WAIT_MS = 50;
 
-/** Waits until `ready` holds, looking again whenever the cell changes. */
-function waitFor(control: Int32Array, cell: number, ready: () => boolean): void {
-  for (;;) {
-    const seen = Atomics.load(control, cell);
-    if (Atomics.load(control, Cell.stop) === 1) throw new Stopped();
-    if (ready()) return;
-    // A stop changes another cell; the bound sees to it that it is noticed.
-    Atomics.wait(control, cell, seen, 100);
-  }
-}
-
-/** Lists the files of one layer after the other, ahead of the one being written. */
-async function list(data: ListerData): Promise<void> {
+/** Lists parts of layers and generates segments, whatever is to be done next, until all is generated. */
+async function generate(data: GeneratorData): Promise<void> {
   const control = new Int32Array(data.control);
-  const profile = tarProfile(data.profile);
-  let firstSegment = 0;
-  for (const [index, plan] of data.plans.entries()) {
-    waitFor(control, Cell.listsKiB, () => Atomics.load(control, Cell.listsKiB) < MAX_LISTS_KIB);
-    const entries = await layerEntries(plan, { storeRoot: data.storeRoot, profile, owner: data.owner });
-    const size = tarSize(entries, { profile, mtime: data.mtime });
-    const layer: ListedLayer = { entries: entries.parts, size, firstSegment };
-    for (const port of data.ports) port.postMessage(layer);
-    firstSegment += segmentsOf(size);
-    const listKiB = Math.ceil(entries.byteLength / 1024);
-    Atomics.add(control, Cell.listsKiB, listKiB);
-    Atomics.add(control, Cell.listed, 1);
-    Atomics.notify(control, Cell.listed);
-    parentPort?.postMessage({ kind: "listed", index, size, listKiB } satisfies Report);
+  const load = (cell: number) => Atomics.load(control, cell);
+  const slots = Buffer.from(data.slots);
+  const options = { profile: tarProfile(data.profile), mtime: data.mtime };
+  const fileOptions = { storeRoot: data.storeRoot, profile: options.profile, owner: data.owner };
+  const units = unitsOf(data.plans);
+
+  const claim = (cell: number, isFree: (claimed: number) => boolean): number | undefined => {
+    for (;;) {
+      const claimed = load(cell);
+      if (!isFree(claimed)) return undefined;
+      if (Atomics.compareExchange(control, cell, claimed, claimed + 1) === claimed) return claimed;
+    }
+  };
+  const claimUnit = () => {
+    // Lists are freed by writing only: with nothing to write, listing goes on whatever there is already.
+    const isFull = load(Cell.listsKiB) >= MAX_LISTS_KIB && load(Cell.publishedSegments) > load(Cell.consumed);
+    return claim(Cell.listing, (claimed) => claimed < units.length && !isFull);
+  };
+  const claimSegment = () =>
+    claim(Cell.claimed, (claimed) => claimed < load(Cell.publishedSegments) && claimed - load(Cell.consumed) < SLOTS);
+
+  const listUnit = async (index: number) => {
+    const { layer, range } = units[index] as (typeof units)[number];
+    const entries = await partEntries(data.plans[layer] as (typeof data.plans)[number], range, fileOptions);
+    const list = entries.parts;
+    Atomics.add(control, Cell.listsKiB, listKiB(list));
+    parentPort?.postMessage({
+      kind: "listed",
+      unit: index,
+      list,
+      size: entriesSize(entries, options),
+    } satisfies Report);
+  };
+
+  let layer: ListedLayer | undefined;
+  let writer: TarWriter | undefined;
+  const generateSegment = (segment: number) => {
+    while (layer === undefined || segment >= layer.firstSegment + segmentsOf(layer.size)) {
+      writer?.close();
+      writer = undefined;
+      layer = receiveMessageOnPort(data.port)?.message as ListedLayer;
+    }
+    writer ??= new TarWriter(EntryList.join(layer.lists), options);
+    const slot = segment % SLOTS;
+    const offset = (segment - layer.firstSegment) * SEGMENT;
+    writer.seek(offset);
+    writer.started = 0;
+    writer.fill(slots, slot * SEGMENT, slot * SEGMENT + Math.min(SEGMENT, layer.size - offset));
+    Atomics.store(control, startedCell(slot), writer.started);
+    Atomics.store(control, Cell.slots + slot, segment + 1);
+    Atomics.notify(control, Cell.slots + slot);
+  };
+
+  try {
+    while (load(Cell.stop) === 0) {
+      const tick = load(Cell.tick);
+      // Little left to generate: list first, lest everybody runs dry at the end of a layer.
+      const runsDry = load(Cell.publishedSegments) - load(Cell.claimed) < SLOTS;
+      const unit = runsDry ? claimUnit() : undefined;
+      const segment = unit === undefined ? claimSegment() : undefined;
+      const other = unit ?? (segment === undefined ? claimUnit() : undefined);
+      if (segment !== undefined) generateSegment(segment);
+      else if (other !== undefined) await listUnit(other);
+      else if (
+        load(Cell.publishedLayers) === data.plans.length &&
+        load(Cell.claimed) === load(Cell.publishedSegments)
+      ) {
+        return;
+      } else Atomics.wait(control, Cell.tick, tick, WAIT_MS);
+    }
+  } finally {
+    writer?.close();
   }
 }
 
@@ -59,6 +107,7 @@ async function list(data: ListerData): Promise<void> {
 async function digest(data: DigesterData): Promise<void> {
   const control = new Int32Array(data.control);
   const profile = tarProfile(data.profile);
+  const options = { storeRoot: data.storeRoot, profile, owner: data.owner, mtime: data.mtime };
   const sink: ByteSink = {
     write() {
       if (Atomics.load(control, Cell.stop) === 1) throw new Stopped();
@@ -68,62 +117,19 @@ async function digest(data: DigesterData): Promise<void> {
     const index = Atomics.add(control, Cell.digesting, 1);
     const plan = data.plans[index];
     if (plan === undefined) return;
-    const entries = await layerEntries(plan, { storeRoot: data.storeRoot, profile, owner: data.owner });
-    const blob = tarBlob("layer", entries, { profile, mtime: data.mtime });
+    const blob = tarBlob("layer", await layerEntries(plan, options), options);
     const result = await blob.writeTo(new BlockWriter(sink, { blockSize: BULK_BLOCK_SIZE }));
     parentPort?.postMessage({ kind: "digested", index, size: blob.size, digest: result } satisfies Report);
   }
 }
 
-/** Takes on segment after segment and generates each into its slot, as soon as that is free. */
-function generate(data: GeneratorData): void {
-  const control = new Int32Array(data.control);
-  const slots = Buffer.from(data.slots);
-  const options = { profile: tarProfile(data.profile), mtime: data.mtime };
-  const layers = layerReader(data.port, control, data.layers);
-  let layer = layers();
-  let writer: TarWriter | undefined;
-  try {
-    while (layer !== undefined) {
-      const segment = Atomics.add(control, Cell.claimed, 1);
-      while (layer !== undefined && segment >= layer.firstSegment + segmentsOf(layer.size)) {
-        writer?.close();
-        writer = undefined;
-        layer = layers();
-      }
-      if (layer === undefined) return;
-      writer ??= new TarWriter(EntryList.fromParts(layer.entries), options);
-      waitFor(control, Cell.consumed, () => segment - Atomics.load(control, Cell.consumed) < SLOTS);
-      const slot = segment % SLOTS;
-      const offset = (segment - layer.firstSegment) * SEGMENT;
-      writer.seek(offset);
-      writer.started = 0;
-      writer.fill(slots, slot * SEGMENT, slot * SEGMENT + Math.min(SEGMENT, layer.size - offset));
-      Atomics.store(control, startedCell(slot), writer.started);
-      Atomics.store(control, Cell.slots + slot, segment + 1);
-      Atomics.notify(control, Cell.slots + slot);
-    }
-  } finally {
-    writer?.close();
-  }
-}
-
-/** Gives the listed layers in order, waiting for each; undefined after the last. */
-function layerReader(port: MessagePort, control: Int32Array, count: number): () => ListedLayer | undefined {
-  let given = 0;
-  return () => {
-    if (given === count) return undefined;
-    waitFor(control, Cell.listed, () => Atomics.load(control, Cell.listed) > given);
-    given++;
-    return receiveMessageOnPort(port)?.message as ListedLayer | undefined;
-  };
-}
+/** The thread was told to stop. */
+class Stopped extends Error {}
 
 async function run(data: WorkerData): Promise<void> {
   try {
-    if (data.role === "lister") await list(data);
-    else if (data.role === "digester") await digest(data);
-    else generate(data);
+    if (data.role === "digester") await digest(data);
+    else await generate(data);
   } catch (error) {
     if (!(error instanceof Stopped)) parentPort?.postMessage(reportOf(error));
   }

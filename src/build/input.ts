@@ -13,10 +13,12 @@ export type Input =
   | { readonly kind: "closure-file"; readonly file: string }
   | { readonly kind: "store-paths"; readonly roots: readonly string[] };
 
+const STANDARD_INPUT = "/dev/stdin";
+
 /**
  * Recognises INPUT by its shape: one file that holds a spec, a dockerTools conf.json or a closure graph; else store paths. A path below
  * a store path stands for it, and a symlink that leads into the store (`./result`) for what it leads to. A store path that is itself a
- * JSON file of one of the first two shapes is taken as that file.
+ * JSON file of one of the first two shapes is taken as that file. `-` is a closure graph on standard input.
  *
  * @throws OciNixError `usage` for no input; `not-found` or `invalid-input` for what is neither a store path nor a file we read
  */
@@ -26,6 +28,9 @@ export function recogniseInput(args: readonly string[], storeRoot: string): Inpu
     throw new OciNixError("usage", "nothing to build: no input is given", {
       hint: "give store paths, a spec file, a conf.json or a closure graph",
     });
+  }
+  if (args.length === 1 && (first === "-" || first === STANDARD_INPUT)) {
+    return { kind: "closure-file", file: STANDARD_INPUT };
   }
   if (args.length === 1) {
     const inStore = pathInStore(first, storeRoot);
@@ -152,6 +157,6 @@ function hintFor(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat?.isFile()) return "a spec, conf.json or closure graph must be the only input";
   if (stat?.isFIFO())
-    return "a pipe cannot be the input: write it to a file; a closure graph may come from one with --closure";
+    return "a pipe cannot be the input: write it to a file, or give a closure graph on standard input as -";
   return "give store paths, for example what nix-build prints";
 }

@@ -16,14 +16,14 @@ export interface OpenLayers {
 
 /**
  * Opens the layers of an image, bottom first.
- * @param options.threads threads that read files besides the caller's; 0 to read in the caller's own. By default the number of
- *   processors. The bytes do not depend on it.
+ * @param options.threads threads that read files besides the caller's; 0 to read in the caller's own. By default one
+ *   less than there are processors: the caller's own hashes and writes. The bytes do not depend on it.
  */
 export function openLayers(
   plan: ImagePlan,
   options: { readonly signal?: AbortSignal | undefined; readonly threads?: number | undefined } = {},
 ): OpenLayers {
-  const { signal, threads = availableParallelism() } = options;
+  const { signal, threads = availableParallelism() - 1 } = options;
   const layerOptions = { ...plan.files, mtime: plan.mtime, signal };
   const storeLayers = plan.layers.flatMap((layer) => (layer.kind === "store" ? [layer.plan] : []));
   const pipeline =

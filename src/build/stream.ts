@@ -30,7 +30,7 @@ export interface StreamSummary {
   /** Bytes of the whole archive. */
   readonly bytes: number;
   /** Tar entries in all layers. */
-  readonly files: number;
+  readonly entries: number;
 }
 
 /**
@@ -47,7 +47,7 @@ export async function streamPlannedImage(
   } = {},
 ): Promise<StreamSummary> {
   const { signal, observer, threads } = options;
-  const progress = observer?.progress ?? { bytes: 0, files: 0 };
+  const progress = observer?.progress ?? { bytes: 0, entries: 0 };
   const out = new BlockWriter(sink, { signal, progress });
   const layers = openLayers(plan, { signal, threads });
   try {
@@ -72,7 +72,7 @@ export async function streamPlannedImage(
         storePaths: pathsOf(plan.layers[i] as ImagePlan["layers"][number]),
       })),
       bytes: out.written,
-      files: progress.files,
+      entries: progress.entries,
     };
   } finally {
     await layers.close();

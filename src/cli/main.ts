@@ -22,6 +22,7 @@ function answer([word, ...rest]: readonly string[], version: string): string | u
   if (word === "help") return answer([...rest, "--help"], version);
   if (word === "--help" || word === "-h") return formatHelp(COMMANDS);
   const command = COMMANDS.find(({ name }) => name === word);
+  if (command !== undefined && rest.includes("--version")) return `${version}\n`;
   const help = rest.some((arg) => arg === "--help" || arg === "-h");
   return command !== undefined && help ? formatCommandHelp(command, flagsOf(command)) : undefined;
 }

@@ -76,6 +76,9 @@ function parse(args: readonly string[]): Parsed {
     }
     setValue(values, token.name, flag, token.value);
   }
+  if (values.quiet === true && values.verbose === true) {
+    throw new OciNixError("usage", "--quiet and --verbose contradict each other", { hint: "give one of them" });
+  }
   return { command, inputs, flags: values };
 }
 

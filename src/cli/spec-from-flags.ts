@@ -1,3 +1,4 @@
+import { dirname, resolve } from "node:path";
 import {
   checkSpec,
   type ImageSpec,
@@ -71,8 +72,15 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
 
 function closureOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json {
   const closure = new Map<string, Json>(isJsonObject(fromFile) ? fromFile : []);
+  // What a spec file names lies beside it, wherever the command is run.
+  for (const key of input.kind === "spec" ? ["graph", "storeRoot"] : []) {
+    const path = closure.get(key);
+    if (typeof path === "string")
+      closure.set(key, resolve(dirname((input as { readonly source: string }).source), path));
+  }
   if (input.kind === "store-paths") closure.set("roots", input.roots);
-  const graph = text(flags, "closure");
+  const given = text(flags, "closure");
+  const graph = given === "-" ? "/dev/stdin" : given;
   if (input.kind === "closure-file") {
     if (graph !== undefined) {
       throw new OciNixError(

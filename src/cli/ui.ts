@@ -64,7 +64,7 @@ export interface ProgressState {
   /** Layer being written, from 1, and how many there are. */
   layer: number;
   layers: number;
-  readonly counts: { bytes: number; files: number };
+  readonly counts: { bytes: number; entries: number };
 }
 
 /** Shows progress until stopped: one line redrawn on a terminal, a plain line every five seconds elsewhere. */
@@ -75,8 +75,8 @@ export function showProgress(state: ProgressState, flags: FlagValues): () => voi
   const start = performance.now();
   const line = () => {
     const seconds = (performance.now() - start) / 1000;
-    const { bytes, files } = state.counts;
-    return `layer ${state.layer} of ${state.layers}, ${files} files, ${formatBytes(bytes)}, ${formatBytes(Math.round(bytes / seconds))}/s`;
+    const { bytes, entries } = state.counts;
+    return `layer ${state.layer} of ${state.layers}, ${entries} entries, ${formatBytes(bytes)}, ${formatBytes(Math.round(bytes / seconds))}/s`;
   };
   const timer = setInterval(
     () => {

@@ -6,7 +6,7 @@ import { EventLoopTurns } from "./event-loop-turns.js";
 /** How much has gone out; read by whoever shows progress, at any time. */
 export interface WriteProgress {
   bytes: number;
-  files: number;
+  entries: number;
 }
 
 /** Block size for sinks that are pipes: measured fastest, see docs/performance.md. */
@@ -42,7 +42,7 @@ export class BlockWriter {
     this.#sink = sink;
     this.block = Buffer.allocUnsafeSlow(options.blockSize ?? PIPE_BLOCK_SIZE);
     this.#turns = new EventLoopTurns(options.signal);
-    this.progress = options.progress ?? { bytes: 0, files: 0 };
+    this.progress = options.progress ?? { bytes: 0, entries: 0 };
   }
 
   /** Free bytes in the block. */

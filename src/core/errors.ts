@@ -46,7 +46,10 @@ const ERRNO_WORDS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or directory",
   ENOSPC: "no space left on device",
   ENOTDIR: "a parent is not a directory",
+  EBADF: "it is not open for that",
   EIO: "input/output error",
+  ENAMETOOLONG: "the path is too long",
+  ESPIPE: "it is no regular file any more",
 };
 
 /** Words for a failed system call: `permission denied (EACCES)`; the error's own message where it is no system call. */

@@ -77,13 +77,24 @@ function runAndClose<T>(database: SqliteDatabase, query: (database: SqliteDataba
 }
 
 async function queryCopy<T>(file: string, query: (database: SqliteDatabase) => T): Promise<T> {
-  const directory = mkdtempSync(join(tmpdir(), "oci-nix-db-"));
+  const directory = makeTemporaryDirectory(file);
   try {
     const copy = join(directory, "db.sqlite");
     await copyConsistently(file, copy);
     return runAndClose(openSqlitePrivate(copy), query);
   } finally {
     rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function makeTemporaryDirectory(file: string): string {
+  try {
+    return mkdtempSync(join(tmpdir(), "oci-nix-db-"));
+  } catch (error) {
+    throw new OciNixError("output", `${file} has to be copied to ${tmpdir()}, which fails: ${describeErrno(error)}`, {
+      hint: "set TMPDIR to a directory that can be written to",
+      cause: error,
+    });
   }
 }
 

@@ -48,7 +48,31 @@ export function checkContainerConfig(config: Json, where: string): JsonObject {
       throw new OciNixError("invalid-input", `${where}.Env: ${JSON.stringify(entry)} is not NAME=VALUE`);
     }
   }
+  checkForm(checked.get("WorkingDir") || undefined, ABSOLUTE, `${where}.WorkingDir`, "an absolute path");
+  checkForm(
+    checked.get("StopSignal") || undefined,
+    /^(SIG[A-Z0-9+-]+|[0-9]{1,2})$/,
+    `${where}.StopSignal`,
+    "a signal such as SIGTERM",
+  );
+  for (const directory of keysOf(checked.get("Volumes"))) {
+    checkForm(directory, ABSOLUTE, `${where}.Volumes`, "absolute paths");
+  }
+  for (const port of keysOf(checked.get("ExposedPorts"))) {
+    checkForm(port, /^[0-9]{1,5}(-[0-9]{1,5})?(\/(tcp|udp|sctp))?$/, `${where}.ExposedPorts`, "ports such as 80/tcp");
+  }
   return checked;
+}
+
+const ABSOLUTE = /^\//;
+
+function keysOf(value: Json | undefined): readonly string[] {
+  return isJsonObject(value) ? [...value.keys()] : [];
+}
+
+function checkForm(value: Json | undefined, form: RegExp, where: string, expected: string): void {
+  if (value === undefined || (typeof value === "string" && form.test(value))) return;
+  throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(value)} is not ${expected}`);
 }
 
 function checkFields(value: Json, fields: Readonly<Record<string, Shape>>, where: string): JsonObject {

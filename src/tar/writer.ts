@@ -217,7 +217,7 @@ export function tarBlob(title: string, entries: EntryList, options: TarOptions):
           writer.fill(out.block, out.position, out.position + count);
           out.position += count;
           left -= count;
-          out.progress.files += writer.started;
+          out.progress.entries += writer.started;
           writer.started = 0;
         }
       } finally {

@@ -10,6 +10,7 @@ import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { abortReason } from "../core/event-loop-turns.js";
 import { copyRange, openForReading, readPieces, readRange } from "../core/file-range.js";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "../core/json.js";
+import { runFilter } from "../core/process.js";
 import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
 
 /** One layer of an archived image, byte for byte as the archive has it. */
@@ -32,7 +33,8 @@ export interface ArchivedImage {
 const MAX_JSON = 20 * 1024 * 1024;
 
 /**
- * Opens a docker-archive, plain or gzipped as a whole. A gzipped one is unpacked to a temporary file that has no name any more.
+ * Opens a docker-archive, plain or compressed as a whole: by gzip, or by bzip2, xz or zstd where that program is installed. A compressed
+ * one is unpacked to a temporary file that has no name any more.
  * @throws OciNixError `not-found`, `unreadable`, or `invalid-input` saying what the archive lacks
  */
 export async function openDockerArchive(path: string, signal?: AbortSignal): Promise<ArchivedImage> {
@@ -43,16 +45,45 @@ export async function openDockerArchive(path: string, signal?: AbortSignal): Pro
     if (magic.startsWith("1f8b")) {
       fd = await unpackToTemporary(opened.fd, path, signal);
       opened.close();
-    } else if (magic === "28b52ffd" || magic === "fd377a58" || magic.startsWith("425a68")) {
-      const kind = magic === "28b52ffd" ? "zstd" : magic === "fd377a58" ? "xz" : "bzip2";
-      throw new OciNixError("unsupported", `${path} is compressed with ${kind}, which is not read`, {
-        hint: `unpack it first: ${kind} -d`,
-      });
+    } else {
+      const tool = DECOMPRESSORS.find(({ magic: start }) => magic.startsWith(start));
+      if (tool !== undefined) {
+        fd = await filterToTemporary(tool, opened.fd, path, signal);
+        opened.close();
+      }
     }
     return await readImage(fd, path, signal);
   } catch (error) {
     closeSync(fd);
     throw error;
+  }
+}
+
+/** First bytes of an archive in hexadecimal, and who unpacks it. */
+const DECOMPRESSORS = [
+  { magic: "425a68", program: "bzip2", args: ["-dc"], debianPackage: "bzip2" },
+  { magic: "fd377a58", program: "xz", args: ["-dc"], debianPackage: "xz-utils" },
+  { magic: "28b52ffd", program: "zstd", args: ["-dcq"], debianPackage: "zstd" },
+] as const;
+
+async function filterToTemporary(
+  tool: (typeof DECOMPRESSORS)[number],
+  from: number,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const fd = openNameless();
+  // The child shares our file offset, which reading the first bytes at a position has not moved.
+  try {
+    await runFilter(tool, from, fd, signal);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;
+    throw new OciNixError(error.code, `${path} cannot be unpacked: ${error.message}`, {
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      cause: error,
+    });
   }
 }
 

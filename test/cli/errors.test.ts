@@ -16,8 +16,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { hashCli, installForEverybody, runCli, startCli } from "../support/cli.js";
-import type { CommandResult } from "../support/command.js";
+import { hashCli, installForEverybody, PROJECT, runCli, startCli } from "../support/cli.js";
+import { type CommandResult, runCommand } from "../support/command.js";
 import { conf, makeCustomisation, packImage, packTar } from "../support/confs.js";
 import { copySampleStore, type SampleStore } from "../support/sample-store.js";
 
@@ -155,6 +155,15 @@ describe("inputs that are none", () => {
     ["line\nbreak\u001b[31m", /"line\\nbreak\\u001b\[31m"/],
   ])("refuses %j", async (input, message) => {
     expectError(await runCli(["stream", input]), 1, message);
+  });
+
+  it("fails where standard output is closed, instead of writing to nowhere", async () => {
+    const program = join(PROJECT, "bin", "oci-nix.js");
+    const closed = await runCommand("sh", ["-c", '"$@" >&-', "sh", process.execPath, program, ...stream()]);
+    expect(closed.status).toBe(1);
+    expect(closed.stderr).toContain("standard output is closed");
+    const discarded = await runCommand("sh", ["-c", '"$@" >/dev/null', "sh", process.execPath, program, ...stream()]);
+    expect(discarded.status).toBe(0);
   });
 
   it("refuses a FIFO at once, though nobody writes to it", async () => {

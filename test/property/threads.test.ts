@@ -62,7 +62,7 @@ async function digest(maxLayers: number, threads: number, delay?: () => number):
     },
   };
   const summary = await streamPlannedImage(await plan(maxLayers), sink, { threads });
-  return `${summary.imageId} ${summary.files} ${hash.digest("hex")}`;
+  return `${summary.imageId} ${summary.entries} ${hash.digest("hex")}`;
 }
 
 describe("an image streamed by several threads", () => {

@@ -124,7 +124,7 @@ export class LayerPipeline {
       await this.#ready(slot, firstSegment + i);
       const start = slot * SEGMENT;
       await out.pass(this.#bytes.subarray(start, start + Math.min(SEGMENT, size - i * SEGMENT)));
-      out.progress.files += Atomics.load(control, startedCell(slot));
+      out.progress.entries += Atomics.load(control, startedCell(slot));
       Atomics.add(control, Cell.consumed, 1);
       this.#tick();
     }

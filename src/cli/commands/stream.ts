@@ -1,3 +1,4 @@
+import { constants, fstatSync, readFileSync, statSync } from "node:fs";
 import { isatty } from "node:tty";
 import {
   fdSink,
@@ -23,9 +24,10 @@ export default async function stream(invocation: Invocation): Promise<void> {
       hint: "oci-nix stream … | docker load, or > image.tar",
     });
   }
+  checkStdoutIsOpen();
   const plan = await planOf(invocation);
   const sink = fdSink(STDOUT, "standard output", signal);
-  const counts = { bytes: 0, files: 0 };
+  const counts = { bytes: 0, entries: 0 };
   const state: ProgressState = { layer: 0, layers: plan.layers.length, counts };
   const start = performance.now();
   const stopProgress = showProgress(state, flags);
@@ -47,6 +49,26 @@ export default async function stream(invocation: Invocation): Promise<void> {
     sink.close();
   }
   printSummary(summary, (performance.now() - start) / 1000, flags);
+}
+
+/**
+ * Node opens /dev/null, for reading and writing, in place of a descriptor that was closed at the start; a shell's `> /dev/null` opens it
+ * for writing only.
+ * @throws OciNixError `output`
+ */
+function checkStdoutIsOpen(): void {
+  let flags: string | undefined;
+  try {
+    if (fstatSync(STDOUT).rdev !== statSync("/dev/null").rdev) return;
+    flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${STDOUT}`, "utf8"))?.[1];
+  } catch {
+    return;
+  }
+  if (flags !== undefined && (Number.parseInt(flags, 8) & constants.O_RDWR) !== 0) {
+    throw new OciNixError("output", "standard output is closed: there is nowhere to write the archive to", {
+      hint: "oci-nix stream … | docker load, or > image.tar",
+    });
+  }
 }
 
 async function planOf({ inputs, flags, signal }: Invocation): Promise<ImagePlan> {
@@ -77,9 +99,9 @@ function printSummary(summary: StreamSummary, seconds: number, flags: FlagValues
     return;
   }
   if (flags.quiet === true) return;
-  const { repoTags, layers, files, bytes, imageId } = summary;
+  const { repoTags, layers, entries, bytes, imageId } = summary;
   const rate = formatBytes(Math.round(bytes / seconds));
   printError(
-    `${repoTags.join(", ") || "image"}: ${layers.length} layers, ${files} files, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
+    `${repoTags.join(", ") || "image"}: ${layers.length} layers, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
   );
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -50,6 +51,24 @@ describe("openDockerArchive", () => {
     ]);
     for (const archive of [plain, gzipSync(plain), inside, gzipSync(inside)])
       expect(await read(archive)).toEqual(ids(a, b));
+  });
+
+  it.each(["bzip2", "xz", "zstd"])("reads an archive compressed by %s", async (program) => {
+    const packed = execFileSync(program, ["-c"], { input: await packImage([{ name: "a", tar: a }]) });
+    expect(await read(packed)).toEqual(await read(await packImage([{ name: "a", tar: a }])));
+  });
+
+  it("names the package of a program that is missing", async () => {
+    const path = process.env.PATH;
+    process.env.PATH = "/nonexistent";
+    try {
+      await expect(read(Buffer.from("28b52ffd00", "hex"))).rejects.toMatchObject({
+        message: expect.stringContaining("zstd is not on the PATH") as string,
+        hint: "install the Debian package zstd",
+      });
+    } finally {
+      process.env.PATH = path;
+    }
   });
 
   it("leaves no temporary file behind for a gzipped archive", async () => {
@@ -109,8 +128,8 @@ describe("openDockerArchive", () => {
   it.each([
     ["nothing", () => Buffer.alloc(0), /holds no file "manifest.json"/],
     ["noise", () => Buffer.alloc(4096, 0x9c), /is not a complete tar archive/],
-    ["zstd", () => Buffer.from("28b52ffd00", "hex"), /is compressed with zstd/],
-    ["xz", () => Buffer.from("fd377a585a", "hex"), /is compressed with xz/],
+    ["zstd that is cut off", () => Buffer.from("28b52ffd00", "hex"), /cannot be unpacked: zstd failed/],
+    ["xz that is cut off", () => Buffer.from("fd377a585a", "hex"), /cannot be unpacked: xz failed/],
     ["a tar without a manifest", () => packTar([["a", "A"]]), /holds no file "manifest.json"/],
     ["a manifest that is no JSON", () => packTar([["manifest.json", "{"]]), /manifest.json is not valid JSON/],
     ["an empty manifest", () => packTar([["manifest.json", "[]"]]), /does not describe an image/],

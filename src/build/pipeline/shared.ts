@@ -7,9 +7,9 @@ import type { TarProfileName } from "../../tar/profiles.js";
 import { type LayerPart, layerParts } from "../file-tree.js";
 
 /** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
-export const SEGMENT = 256 * 1024;
+export const SEGMENT = 512 * 1024;
 /** Segments held at once, generated and not yet taken. */
-export const SLOTS = 16;
+export const SLOTS = 8;
 /** Store paths that one thread lists at a time. */
 const PART_LENGTH = 16;
 /** KiB of file lists held, before listing waits for the writing; one layer's lists may be larger. */

@@ -73,10 +73,10 @@ async function checkWork(environment: Environment, groups: ReadonlySet<Group>): 
   const stream = "oci-nix stream spec.json --progress=none --json 2>&1 >/dev/null | tail -n 1";
   const summary = JSON.parse(await output(stream, environment)) as {
     readonly bytes: number;
-    readonly files: number;
+    readonly entries: number;
     readonly layers: readonly { readonly diffId: string }[];
   };
-  const { bytes, files, layers } = summary;
+  const { bytes, entries, layers } = summary;
   if (groups.has("digests")) {
     const digests = (await output("digest-layers spec.json", environment)).trim();
     if (digests !== layers.map(({ diffId }) => diffId).join("\n")) {
@@ -84,7 +84,7 @@ async function checkWork(environment: Environment, groups: ReadonlySet<Group>): 
     }
   }
   const tarBytes = Number(await output(`${TAR} | wc -c`, environment));
-  return { bytes, tarBytes, entries: files, layers: layers.length };
+  return { bytes, tarBytes, entries, layers: layers.length };
 }
 
 /** Columns with ratios: each to this command. */

@@ -28,32 +28,38 @@ export function ownership(uid: number, gid: number, uname: string, gname: string
  * @throws OciNixError as {@link walkStore}; `conflict` where two contents want one place
  */
 export async function layerEntries(plan: LayerPlan, options: FileTreeOptions): Promise<EntryList> {
-  const [whole] = layerParts(plan, Number.POSITIVE_INFINITY);
+  const [whole] = layerParts(plan, options.profile, Number.POSITIVE_INFINITY);
   return await partEntries(plan, whole as LayerPart, options);
 }
 
 /** A run of a layer's contents, in the order of the archive, that can be listed by itself. */
 export interface LayerPart {
-  readonly from: number;
-  /** Exclusive. */
-  readonly to: number;
+  readonly contents: readonly LayerContent[];
+  readonly isFirst: boolean;
 }
 
 /**
  * Divides a layer into parts whose lists, joined in order, are the layer's. At least one; contents that move are not divided.
  * @param length contents in a part at most
+ * @throws OciNixError `conflict` where the layer has a store path twice
  */
-export function layerParts(plan: LayerPlan, length: number): readonly LayerPart[] {
-  const count = plan.contents.length;
-  if (count <= length || moves(plan)) return [{ from: 0, to: count }];
+export function layerParts(plan: LayerPlan, profile: TarProfile, length: number): readonly LayerPart[] {
+  checkNoDuplicates(plan);
+  if (moves(plan)) return [{ contents: plan.contents, isFirst: true }];
+  const contents =
+    profile.storePathOrder === "given"
+      ? plan.contents
+      : [...plan.contents].sort((a, b) => compareStrings(a.storePath, b.storePath));
+  if (contents.length <= length) return [{ contents, isFirst: true }];
   const parts: LayerPart[] = [];
-  for (let from = 0; from < count; from += length) parts.push({ from, to: Math.min(from + length, count) });
+  for (let from = 0; from < contents.length; from += length) {
+    parts.push({ contents: contents.slice(from, from + length), isFirst: from === 0 });
+  }
   return parts;
 }
 
 /** The entries of one part of a layer. @throws OciNixError as {@link layerEntries} */
 export async function partEntries(plan: LayerPlan, part: LayerPart, options: FileTreeOptions): Promise<EntryList> {
-  checkNoDuplicates(plan);
   return moves(plan) ? await movedEntries(plan, options) : await plainEntries(plan, part, options);
 }
 
@@ -81,16 +87,12 @@ async function plainEntries(plan: LayerPlan, part: LayerPart, options: FileTreeO
   const entries = new EntryList([owner, parentOwner]);
   const turns = new EventLoopTurns(options.signal);
   const prefix = rootPrefix(options.storeRoot);
-  if (part.from === 0) {
+  if (part.isFirst) {
     for (const name of parentsOf(plan, profile)) {
       entries.append({ depth: 0, name, type: "directory", mode: 0o755, owner: parentOwner, size: 0, linkTarget: "" });
     }
   }
-  const contents =
-    profile.storePathOrder === "given"
-      ? plan.contents
-      : [...plan.contents].sort((a, b) => compareStrings(a.storePath, b.storePath));
-  for (const { storePath } of contents.slice(part.from, part.to)) {
+  for (const { storePath } of part.contents) {
     await walkStore(prefix + storePath, profile.compareNames, turns, (found) => {
       const { depth, name, type, mode, size, linkTarget, source } = found;
       if (depth > 0) entries.append({ depth, name, type, mode, owner, size, linkTarget });

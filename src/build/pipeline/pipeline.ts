@@ -51,7 +51,7 @@ export class LayerPipeline {
     const { storeRoot, owner, profile, mtime, threads, signal } = options;
     this.#signal = signal;
     this.#tar = { profile, mtime };
-    this.#units = unitsOf(plans);
+    this.#units = unitsOf(plans, profile);
     this.#layers = plans.map(newLayerState);
     for (const { layer } of this.#units) (this.#layers[layer] as LayerState).missing++;
     this.#team = new WorkerTeam(
@@ -78,9 +78,9 @@ export class LayerPipeline {
   }
 
   #listed({ unit, list, size }: Extract<Report, { kind: "listed" }>): void {
-    const { layer, part } = this.#units[unit] as Unit;
+    const { layer, index } = this.#units[unit] as Unit;
     const state = this.#layers[layer] as LayerState;
-    state.lists[part] = list;
+    state.lists[index] = list;
     state.size += size;
     state.missing--;
     // In order: generators take the layers as they come.

@@ -3,7 +3,7 @@ import type { Digest } from "../../core/digest.js";
 import { type ErrorCode, OciNixError } from "../../core/errors.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
-import type { TarProfileName } from "../../tar/profiles.js";
+import type { TarProfile, TarProfileName } from "../../tar/profiles.js";
 import { type LayerPart, layerParts } from "../file-tree.js";
 
 /** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
@@ -70,13 +70,15 @@ export type WorkerData = GeneratorData | DigesterData;
 /** A part of a layer: what one thread lists at a time. */
 export interface Unit {
   readonly layer: number;
-  readonly part: number;
-  readonly range: LayerPart;
+  readonly index: number;
+  readonly part: LayerPart;
 }
 
 /** All parts of all layers, in order; every thread comes to the same ones. */
-export function unitsOf(plans: readonly LayerPlan[]): readonly Unit[] {
-  return plans.flatMap((plan, layer) => layerParts(plan, PART_LENGTH).map((range, part) => ({ layer, part, range })));
+export function unitsOf(plans: readonly LayerPlan[], profile: TarProfile): readonly Unit[] {
+  return plans.flatMap((plan, layer) =>
+    layerParts(plan, profile, PART_LENGTH).map((part, index) => ({ layer, index, part })),
+  );
 }
 
 /** A layer whose files are listed, from the main thread to the generators. */

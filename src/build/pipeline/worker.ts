@@ -32,7 +32,7 @@ async function generate(data: GeneratorData): Promise<void> {
   const slots = Buffer.from(data.slots);
   const options = { profile: tarProfile(data.profile), mtime: data.mtime };
   const fileOptions = { storeRoot: data.storeRoot, profile: options.profile, owner: data.owner };
-  const units = unitsOf(data.plans);
+  const units = unitsOf(data.plans, options.profile);
 
   const claim = (cell: number, isFree: (claimed: number) => boolean): number | undefined => {
     for (;;) {
@@ -50,8 +50,8 @@ async function generate(data: GeneratorData): Promise<void> {
     claim(Cell.claimed, (claimed) => claimed < load(Cell.publishedSegments) && claimed - load(Cell.consumed) < SLOTS);
 
   const listUnit = async (index: number) => {
-    const { layer, range } = units[index] as (typeof units)[number];
-    const entries = await partEntries(data.plans[layer] as (typeof data.plans)[number], range, fileOptions);
+    const { layer, part } = units[index] as (typeof units)[number];
+    const entries = await partEntries(data.plans[layer] as (typeof data.plans)[number], part, fileOptions);
     const list = entries.parts;
     Atomics.add(control, Cell.listsKiB, listKiB(list));
     parentPort?.postMessage({

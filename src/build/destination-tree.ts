@@ -1,16 +1,9 @@
 import { type ByteString, displayBytes } from "../core/byte-string.js";
 import { compareStrings, OciNixError } from "../core/errors.js";
-import type { EntryList, EntryType, Ownership } from "../tar/entry-list.js";
+import type { EntryList, NewEntry, Ownership } from "../tar/entry-list.js";
 
 /** What stands at one place of the image. */
-export interface Placed {
-  readonly type: EntryType;
-  readonly mode: number;
-  readonly owner: Ownership;
-  readonly size: number;
-  readonly linkTarget: ByteString;
-  readonly source: ByteString;
-}
+export type Placed = Omit<NewEntry, "depth" | "name" | "source"> & { readonly source: ByteString };
 
 interface Node {
   placed: Placed | undefined;

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
 import { nullSink } from "../core/byte-sink.js";
 import type { ImagePlan, PlannedLayer } from "./image-plan.js";
-import { openLayers } from "./layers.js";
+import { MAX_READERS, openLayers } from "./layers.js";
 import { digestApart, type LayerDigest } from "./pipeline/digesters.js";
 
 /**
@@ -11,7 +11,8 @@ import { digestApart, type LayerDigest } from "./pipeline/digesters.js";
  * Whole layers are hashed side by side, the largest first. Where one layer is more than a thread's share of the work, all threads read
  * for one layer after the other instead: a hash cannot be divided, but everything before it can.
  *
- * @param options.threads threads at work; 0 for the caller's own alone; by default the number of processors
+ * @param options.threads threads at work; 0 for the caller's own alone; by default the number of processors, at most
+ *   {@link MAX_READERS} of which read where layers go in turn
  * @throws OciNixError as {@link openLayers}
  */
 export async function digestLayers(
@@ -20,7 +21,9 @@ export async function digestLayers(
 ): Promise<readonly LayerDigest[]> {
   const { signal, threads = availableParallelism() } = options;
   const order = apartOrder(plan.layers, threads);
-  if (order === undefined) return await digestInTurn(plan, signal, threads);
+  if (order === undefined) {
+    return await digestInTurn(plan, signal, options.threads ?? Math.min(threads, MAX_READERS));
+  }
   const storePlans = order.flatMap((index) => {
     const layer = plan.layers[index] as PlannedLayer;
     return layer.kind === "store" ? [layer.plan] : [];

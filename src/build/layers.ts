@@ -14,16 +14,19 @@ export interface OpenLayers {
   close(): Promise<void>;
 }
 
+/** More readers than this outrun one hash, and each takes memory. */
+export const MAX_READERS = 4;
+
 /**
  * Opens the layers of an image, bottom first.
  * @param options.threads threads that read files besides the caller's; 0 to read in the caller's own. By default one
- *   less than there are processors: the caller's own hashes and writes. The bytes do not depend on it.
+ *   less than there are processors, as the caller's own hashes and writes, but at most {@link MAX_READERS}. The bytes do not depend on it.
  */
 export function openLayers(
   plan: ImagePlan,
   options: { readonly signal?: AbortSignal | undefined; readonly threads?: number | undefined } = {},
 ): OpenLayers {
-  const { signal, threads = availableParallelism() - 1 } = options;
+  const { signal, threads = Math.min(availableParallelism() - 1, MAX_READERS) } = options;
   const layerOptions = { ...plan.files, mtime: plan.mtime, signal };
   const storeLayers = plan.layers.flatMap((layer) => (layer.kind === "store" ? [layer.plan] : []));
   const pipeline =

@@ -3,7 +3,7 @@ import type { ByteSink } from "../core/byte-sink.js";
 import type { Digest } from "../core/digest.js";
 import { writeDockerArchive } from "../transport/docker-archive.js";
 import { type ImagePlan, pathsOf } from "./image-plan.js";
-import { openLayers } from "./layers.js";
+import { type OpenLayers, openLayers } from "./layers.js";
 
 /** Told as the work goes on. */
 export interface StreamObserver {
@@ -49,13 +49,15 @@ export async function streamPlannedImage(
   const { signal, observer, threads } = options;
   const progress = observer?.progress ?? { bytes: 0, entries: 0 };
   const out = new BlockWriter(sink, { signal, progress });
-  const layers = openLayers(plan, { signal, threads });
+  let layers: OpenLayers | undefined;
   try {
+    const opened = openLayers(plan, { signal, threads });
+    layers = opened;
     const { imageId, layers: written } = await writeDockerArchive(
       {
         repoTags: plan.repoTags,
         layers: plan.layers.map((_, index) => async () => {
-          const blob = await layers.open(index);
+          const blob = await opened.open(index);
           observer?.onLayer({ title: blob.title, size: blob.size, index, count: plan.layers.length });
           return blob;
         }),
@@ -75,7 +77,7 @@ export async function streamPlannedImage(
       entries: progress.entries,
     };
   } finally {
-    await layers.close();
+    await layers?.close();
     plan.close();
   }
 }

@@ -74,9 +74,7 @@ export class BlockWriter {
   flush(): void | Promise<void> {
     const bytes = this.block.subarray(0, this.position);
     this.#hash?.update(bytes.subarray(this.#hashFrom));
-    const waiting = this.#sink.write(bytes);
-    this.progress.bytes += bytes.length;
-    this.#flushed += bytes.length;
+    const waiting = this.#send(bytes);
     if (waiting !== undefined) {
       return waiting.then(() => {
         this.#blockIsFree();
@@ -85,6 +83,12 @@ export class BlockWriter {
     }
     this.#blockIsFree();
     return this.#turns.next();
+  }
+
+  #send(bytes: Uint8Array): void | Promise<void> {
+    this.progress.bytes += bytes.length;
+    this.#flushed += bytes.length;
+    return this.#sink.write(bytes);
   }
 
   #blockIsFree(): void {
@@ -101,10 +105,8 @@ export class BlockWriter {
     for (let at = 0; at < bytes.length; at += this.block.length) {
       const piece = bytes.subarray(at, at + this.block.length);
       this.#hash?.update(piece);
-      const waiting = this.#sink.write(piece);
+      const waiting = this.#send(piece);
       if (waiting !== undefined) await waiting;
-      this.progress.bytes += piece.length;
-      this.#flushed += piece.length;
     }
     const due = this.#turns.next();
     if (due !== undefined) await due;

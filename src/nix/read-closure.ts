@@ -38,10 +38,19 @@ export async function readClosureFile(
   return parseClosure(await readText(path), { ...options, source: path });
 }
 
+const STANDARD_INPUT = "/dev/stdin";
+
+/** Not by its path, which cannot be opened where it is a socket. */
+async function readStandardInput(): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of process.stdin) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces);
+}
+
 async function readText(path: string): Promise<string> {
   let bytes: Buffer;
   try {
-    bytes = await readFile(path);
+    bytes = path === STANDARD_INPUT ? await readStandardInput() : await readFile(path);
   } catch (error) {
     const code = errnoOf(error) === "ENOENT" ? "not-found" : "unreadable";
     throw new OciNixError(code, `cannot read the closure ${path}: ${describeErrno(error)}`, { cause: error });

@@ -62,8 +62,3 @@ export function storeDirOf(path: StorePath): string {
 export function baseNameOf(path: StorePath): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
-
-/** The name without the hash: `hello-2.12`. */
-export function nameOf(path: StorePath): string {
-  return baseNameOf(path).slice(HASH_LENGTH + 1);
-}

@@ -157,6 +157,26 @@ describe("inputs that are none", () => {
     expectError(await runCli(["stream", input]), 1, message);
   });
 
+  it("reads a closure graph from standard input for -", async () => {
+    const graph = readFileSync(store.closureFile);
+    const piped = await runCli(["closure", "-"], { stdin: graph });
+    const read = await runCli(["closure", store.closureFile]);
+    expect(piped.status).toBe(0);
+    expect(piped.stdout.equals(read.stdout)).toBe(true);
+  });
+
+  it("takes the paths in a spec file as relative to it", async () => {
+    const spec = join(directory, "spec.json");
+    writeFileSync(join(directory, "graph.json"), readFileSync(store.closureFile));
+    writeFileSync(spec, JSON.stringify({ closure: { graph: "graph.json" } }));
+    const result = await runCli(["plan", spec, "--json"], { cwd: "/" });
+    expect(result.status).toBe(0);
+  });
+
+  it("refuses --quiet together with --verbose", async () => {
+    expectError(await runCli(["plan", store.closureFile, "--quiet", "--verbose"]), 2, /contradict each other/);
+  });
+
   it("fails where standard output is closed, instead of writing to nowhere", async () => {
     const program = join(PROJECT, "bin", "oci-nix.js");
     const closed = await runCommand("sh", ["-c", '"$@" >&-', "sh", process.execPath, program, ...stream()]);

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   type ByteSink,
   checkSpec,
+  digestLayers,
   type ImagePlan,
   nullSink,
   OciNixError,
@@ -43,7 +44,10 @@ beforeAll(() => {
     symlinkSync("share/f1", join(top, "link"));
   }
   graph = join(root, "closure.json");
-  writeFileSync(graph, JSON.stringify(names.map((name) => ({ path: `/nix/store/${name}`, references: [] }))));
+  writeFileSync(
+    graph,
+    JSON.stringify(names.map((name) => ({ path: `/nix/store/${name}`, narSize: 1000, references: [] }))),
+  );
 });
 
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -69,6 +73,15 @@ describe("an image streamed by several threads", () => {
   it.each([1, 5, 12])("has the bytes of one thread, whatever their number, in %i layers", async (maxLayers) => {
     const expected = await digest(maxLayers, 0);
     for (const threads of [1, 2, 8]) expect(await digest(maxLayers, threads)).toBe(expected);
+  });
+
+  it.each([1, 5, 12])("has the digests that digestLayers gives, in %i layers", async (maxLayers) => {
+    // 12 equal layers are hashed apart, one alone in turn.
+    const { layers } = await streamPlannedImage(await plan(maxLayers), nullSink, { threads: 0 });
+    const expected = layers.map(({ diffId, size }) => ({ diffId, size }));
+    for (const threads of [0, 1, 2, 8]) {
+      expect(await digestLayers(await plan(maxLayers), { threads })).toEqual(expected);
+    }
   });
 
   it("has the same bytes however its reader stalls", async () => {

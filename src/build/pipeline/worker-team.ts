@@ -49,6 +49,7 @@ export class WorkerTeam {
   /** Stops all threads and waits for their end. */
   async close(): Promise<void> {
     Atomics.store(this.control, Cell.stop, 1);
+    Atomics.add(this.control, Cell.tick, 1);
     for (let cell = 0; cell < CONTROL_LENGTH; cell++) Atomics.notify(this.control, cell);
     await Promise.all(this.#exits);
   }

@@ -69,3 +69,20 @@ describe("checkContainerConfig", () => {
     expect(() => check({ Env: [entry] })).toThrow(/is not NAME=VALUE/);
   });
 });
+
+describe("the form of values", () => {
+  it.each([
+    [{ WorkingDir: "data" }, /WorkingDir: "data" is not an absolute path/],
+    [{ Volumes: { "": {} } }, /Volumes: "" is not absolute paths/],
+    [{ Volumes: { data: {} } }, /Volumes: "data"/],
+    [{ ExposedPorts: { http: {} } }, /ExposedPorts: "http"/],
+    [{ StopSignal: "NOPE" }, /StopSignal: "NOPE"/],
+  ])("refuses %j", (config, message) => {
+    expect(() => check(config)).toThrow(message);
+  });
+
+  it("takes ports without a protocol, ranges, and empty texts", () => {
+    const config = { ExposedPorts: { "443": {}, "80-90/udp": {} }, WorkingDir: "", StopSignal: "" };
+    expect(() => check(config)).not.toThrow();
+  });
+});

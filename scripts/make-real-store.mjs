@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Builds a real Nix store out of Debian packages, for tests, benchmarks and people who have no Nix store at hand.
 //
-//   node scripts/make-real-store.mjs small|big|…   builds it, or finds it built; prints its description as JSON
-//   node scripts/make-real-store.mjs small --plan  prints what would be downloaded and built, and builds nothing
+//   node scripts/make-real-store.mjs small|large|big   builds it, or finds it built; prints its description as JSON
+//   node scripts/make-real-store.mjs small --plan       prints what would be downloaded and built, and builds nothing
 //
 // Every package becomes one derivation that unpacks the package into its output and writes down the outputs of the packages it
 // depends on, so Nix's own scanner finds true references. The store is a directory of its own (`local?root=DIR`): logical
@@ -30,6 +30,10 @@ import { fileURLToPath } from "node:url";
 /** @type {Readonly<Record<string, readonly string[]>>} kind of store → the packages whose dependency closure it holds */
 const SEEDS = {
   small: ["bash", "busybox-static", "coreutils", "curl", "git", "gnupg", "python3", "sqlite3", "tzdata", "vim"],
+  large: [
+    ...["bash", "busybox-static", "coreutils", "golang", "rustc", "rust-doc", "ghc", "gcc-arm-none-eabi"],
+    ...["libboost1.74-dev", "linux-headers-amd64", "fonts-noto-extra"],
+  ],
   big: [
     ...["bash", "busybox-static", "coreutils", "curl", "git", "python3", "sqlite3", "tzdata", "vim"],
     ...["build-essential", "cmake", "golang", "openjdk-17-jdk-headless", "php-cli"],

@@ -2,64 +2,46 @@ import { availableParallelism } from "node:os";
 import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
 import { nullSink } from "../core/byte-sink.js";
 import type { ImagePlan, PlannedLayer } from "./image-plan.js";
-import { MAX_READERS, openLayers } from "./layers.js";
-import { digestApart, type LayerDigest } from "./pipeline/digesters.js";
+import { openLayers } from "./layers.js";
+import type { LayerDigest } from "./pipeline/layer-digester.js";
 
 /**
  * Hashes the layers of an image, bottom first, writing nothing. Every file is read once.
  *
- * Whole layers are hashed side by side, the largest first. Where one layer is more than a thread's share of the work, all threads read
- * for one layer after the other instead: a hash cannot be divided, but everything before it can.
+ * Whole layers are hashed side by side, the largest first. For a layer that is more than a thread's share of the work, the other threads
+ * read while the caller's hashes: a hash cannot be divided, but everything before it can.
  *
- * @param options.threads threads at work; 0 for the caller's own alone; by default the number of processors, at most
- *   {@link MAX_READERS} of which read where layers go in turn
+ * @param options.threads threads at work besides the caller's; by default one less than there are processors
  * @throws OciNixError as {@link openLayers}
  */
 export async function digestLayers(
   plan: ImagePlan,
   options: { readonly signal?: AbortSignal | undefined; readonly threads?: number | undefined } = {},
 ): Promise<readonly LayerDigest[]> {
-  const { signal, threads = availableParallelism() } = options;
-  const order = apartOrder(plan.layers, threads);
-  if (order === undefined) {
-    return await digestInTurn(plan, signal, options.threads ?? Math.min(threads, MAX_READERS));
-  }
-  const storePlans = order.flatMap((index) => {
-    const layer = plan.layers[index] as PlannedLayer;
-    return layer.kind === "store" ? [layer.plan] : [];
-  });
-  const digests = await digestApart(storePlans, { ...plan.files, mtime: plan.mtime, signal, threads });
-  const inOrder: LayerDigest[] = [];
-  order.forEach((index, i) => {
-    inOrder[index] = digests[i] as LayerDigest;
-  });
-  return inOrder;
-}
-
-async function digestInTurn(plan: ImagePlan, signal: AbortSignal | undefined, threads: number): Promise<LayerDigest[]> {
-  const layers = openLayers(plan, { signal, threads });
+  const { signal, threads = availableParallelism() - 1 } = options;
+  const layers = openLayers(plan, { signal, threads, apart: smallLayers(plan.layers, threads + 1) });
   const out = new BlockWriter(nullSink, { blockSize: BULK_BLOCK_SIZE, signal });
   try {
     const digests: LayerDigest[] = [];
     for (const index of plan.layers.keys()) {
+      if (layers.isApart(index)) continue;
       const blob = await layers.open(index);
-      digests.push({ diffId: await blob.writeTo(out), size: blob.size });
+      digests[index] = { diffId: await blob.writeTo(out), size: blob.size };
     }
+    for (const [index, digest] of await layers.digests()) digests[index] = digest;
     return digests;
   } finally {
     await layers.close();
   }
 }
 
-/** Indexes, largest layer first, where whole layers keep all threads equally busy; undefined where they do not. */
-function apartOrder(layers: readonly PlannedLayer[], threads: number): readonly number[] | undefined {
-  if (threads < 2) return undefined;
-  const sizes: number[] = [];
-  for (const layer of layers) {
-    if (layer.kind !== "store" || layer.narSize === undefined) return undefined;
-    sizes.push(layer.narSize);
-  }
-  const total = sizes.reduce((sum, size) => sum + size, 0);
-  if (Math.max(...sizes) > (total / threads) * 1.1) return undefined;
-  return [...sizes.keys()].sort((a, b) => (sizes[b] as number) - (sizes[a] as number) || a - b);
+/** Indexes of the layers that take no more than a thread's share of the work, largest first. */
+function smallLayers(layers: readonly PlannedLayer[], threads: number): readonly number[] {
+  const sizes = layers.map((layer) => (layer.kind === "store" ? layer.narSize : undefined));
+  const total = sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
+  // Without sizes nobody knows which layer is the large one.
+  if (layers.some((layer, i) => layer.kind === "store" && sizes[i] === undefined)) return [];
+  return [...sizes.keys()]
+    .filter((index) => (sizes[index] ?? Number.POSITIVE_INFINITY) <= total / threads)
+    .sort((a, b) => (sizes[b] as number) - (sizes[a] as number) || a - b);
 }

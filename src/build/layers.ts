@@ -4,42 +4,61 @@ import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import { tarBlob } from "../tar/writer.js";
 import { layerEntries } from "./file-tree.js";
 import type { ImagePlan, PlannedLayer } from "./image-plan.js";
+import type { LayerDigest } from "./pipeline/layer-digester.js";
 import { LayerPipeline } from "./pipeline/pipeline.js";
 
 /** The layers of an image as blobs: the one way their bytes are come by. */
 export interface OpenLayers {
   /** The layer with this index. Layers are to be opened and written in order, each once. @throws OciNixError as {@link layerEntries} */
   open(index: number): Promise<BlobSource>;
+  /** Whether the layer is not to be opened, as its digest is made apart. */
+  isApart(index: number): boolean;
+  /** The digests that are made apart, by index; to be asked for after all other layers are written. */
+  digests(): Promise<ReadonlyMap<number, LayerDigest>>;
   /** Ends all threads. */
   close(): Promise<void>;
 }
 
 /** More readers than this outrun one hash, and each takes memory. */
-export const MAX_READERS = 4;
+const MAX_READERS = 4;
 
 /**
  * Opens the layers of an image, bottom first.
  * @param options.threads threads that read files besides the caller's; 0 to read in the caller's own. By default one
  *   less than there are processors, as the caller's own hashes and writes, but at most {@link MAX_READERS}. The bytes do not depend on it.
+ * @param options.apart indexes of layers of which only the digest is wanted, in the order in which they are best begun; without
+ *   threads they are opened like the others
  */
 export function openLayers(
   plan: ImagePlan,
-  options: { readonly signal?: AbortSignal | undefined; readonly threads?: number | undefined } = {},
+  options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly threads?: number | undefined;
+    readonly apart?: readonly number[];
+  } = {},
 ): OpenLayers {
   const { signal, threads = Math.min(availableParallelism() - 1, MAX_READERS) } = options;
   const layerOptions = { ...plan.files, mtime: plan.mtime, signal };
-  const storeLayers = plan.layers.flatMap((layer) => (layer.kind === "store" ? [layer.plan] : []));
+  const apart = threads === 0 ? [] : (options.apart ?? []);
+  const isApart = (index: number) => apart.includes(index);
+  const inTurn = [...plan.layers.keys()].filter((i) => plan.layers[i]?.kind === "store" && !isApart(i));
+  const planOf = (index: number) => (plan.layers[index] as Extract<PlannedLayer, { kind: "store" }>).plan;
   const pipeline =
-    threads === 0 || storeLayers.length === 0
+    threads === 0 || inTurn.length + apart.length === 0
       ? undefined
-      : new LayerPipeline(storeLayers, { ...layerOptions, threads });
+      : new LayerPipeline({ inTurn: inTurn.map(planOf), apart: apart.map(planOf) }, { ...layerOptions, threads });
   return {
     async open(index) {
       const layer = plan.layers[index] as PlannedLayer;
       if (layer.kind === "ready") return layer.blob;
       const title = titleOf(layer.plan);
-      if (pipeline !== undefined) return await pipeline.layer(storeLayers.indexOf(layer.plan), title);
+      if (pipeline !== undefined) return await pipeline.layer(inTurn.indexOf(index), title);
       return tarBlob(title, await layerEntries(layer.plan, layerOptions), layerOptions);
+    },
+    isApart,
+    async digests() {
+      const digests = (await pipeline?.digests()) ?? [];
+      return new Map(digests.map((digest, i) => [apart[i] as number, digest]));
     },
     close: async () => await pipeline?.close(),
   };

@@ -25,6 +25,8 @@ export class BlockWriter {
   /** First free byte of {@link block}; producers advance it. */
   position = 0;
   readonly progress: WriteProgress;
+  /** Work for the sink to do rather than to wait; see {@link ByteSink.write}. */
+  whileFull: (() => boolean) | undefined;
   readonly #sink: ByteSink;
   readonly #turns: EventLoopTurns;
   #hash: Hash | undefined;
@@ -88,7 +90,7 @@ export class BlockWriter {
   #send(bytes: Uint8Array): void | Promise<void> {
     this.progress.bytes += bytes.length;
     this.#flushed += bytes.length;
-    return this.#sink.write(bytes);
+    return this.#sink.write(bytes, this.whileFull);
   }
 
   #blockIsFree(): void {

@@ -8,8 +8,10 @@ export interface ByteSink {
   /**
    * Takes all of `bytes`, which the caller may overwrite as soon as the call has returned or its promise has resolved.
    * A promise only where the sink has to wait.
+   *
+   * @param whileFull a little of the caller's other work, for the sink to do rather than to wait; false where there is none
    */
-  write(bytes: Uint8Array): void | Promise<void>;
+  write(bytes: Uint8Array, whileFull?: () => boolean): void | Promise<void>;
 }
 
 /** Takes everything and keeps nothing: for digests alone. */
@@ -36,8 +38,8 @@ export function fdSink(fd: number, name: string, signal?: AbortSignal): FdSink {
   const own = stat.isFIFO() ? reopenNonBlocking(fd) : undefined;
   const target = own ?? fd;
   return {
-    write(bytes) {
-      const written = writeSome(target, bytes, 0, SPIN_MS, name);
+    write(bytes, whileFull) {
+      const written = writeSome(target, bytes, 0, { name, spinMs: SPIN_MS, whileFull });
       return written === bytes.length ? undefined : writeRest(target, bytes, written, name, signal);
     },
     close() {
@@ -88,8 +90,17 @@ const sleepCell = new Int32Array(new SharedArrayBuffer(4));
 const SPIN_MS = 5;
 const MAX_DELAY_MS = 16;
 
-/** Writes until all is written or the descriptor stays full; returns the count. */
-function writeSome(fd: number, bytes: Uint8Array, from: number, spinMs: number, name: string): number {
+/** Writes until all is written or the descriptor stays full while there is no work; returns the count. */
+function writeSome(
+  fd: number,
+  bytes: Uint8Array,
+  from: number,
+  {
+    name,
+    spinMs,
+    whileFull,
+  }: { readonly name: string; readonly spinMs: number; readonly whileFull?: (() => boolean) | undefined },
+): number {
   let at = from;
   let fullSince = 0;
   while (at < bytes.length) {
@@ -98,6 +109,7 @@ function writeSome(fd: number, bytes: Uint8Array, from: number, spinMs: number, 
       fullSince = 0;
     } catch (error) {
       if (errnoOf(error) !== "EAGAIN") throw outputError(error, name);
+      if (whileFull?.()) continue;
       const now = performance.now();
       if (fullSince === 0) fullSince = now;
       if (now - fullSince >= spinMs) return at;
@@ -119,7 +131,7 @@ async function writeRest(
   while (at < bytes.length) {
     await new Promise((resolve) => setTimeout(resolve, delay));
     if (signal?.aborted) throw abortReason(signal);
-    const written = writeSome(fd, bytes, at, 0, name);
+    const written = writeSome(fd, bytes, at, { name, spinMs: 0 });
     delay = written > at ? 1 : Math.min(2 * delay, MAX_DELAY_MS);
     at = written;
   }

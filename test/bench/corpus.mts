@@ -70,7 +70,10 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   },
 };
 
-export const CORPUS_NAMES = ["big", "small", ...Object.keys(RECIPES)] as const;
+/** Built from Debian packages; kept. */
+const REAL_STORES = ["small", "large", "big"];
+
+export const CORPUS_NAMES = [...REAL_STORES, ...Object.keys(RECIPES)] as const;
 
 /** The directory that corpora are made in: the one the tests keep their stores in. */
 export function cacheDirectory(): string {
@@ -94,7 +97,7 @@ export function removeTemporary(): void {
 
 /** Makes a corpus, lets `use` work with it, and deletes it if it was generated. */
 export async function withCorpus(name: string, use: (corpus: Corpus) => Promise<void>): Promise<void> {
-  if (name === "big" || name === "small") return await use(realStore(name));
+  if (REAL_STORES.includes(name)) return await use(realStore(name));
   const recipe = RECIPES[name];
   if (recipe === undefined) throw new Error(`no corpus is called ${name}: ${CORPUS_NAMES.join(", ")}`);
   await generate(name, recipe, use);
@@ -166,7 +169,7 @@ function free(directory: string): number {
   return bavail * bsize;
 }
 
-function realStore(kind: "small" | "big"): Corpus {
+function realStore(kind: string): Corpus {
   const script = join(PROJECT, "scripts", "make-real-store.mjs");
   const stdio = ["ignore", "pipe", "inherit"] as const;
   const text = execFileSync(process.execPath, [script, kind], { encoding: "utf8", stdio: [...stdio] });

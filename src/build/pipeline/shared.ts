@@ -1,10 +1,10 @@
 import type { MessagePort } from "node:worker_threads";
-import type { Digest } from "../../core/digest.js";
 import { type ErrorCode, OciNixError } from "../../core/errors.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
 import type { TarProfile, TarProfileName } from "../../tar/profiles.js";
 import { type LayerPart, layerParts } from "../file-tree.js";
+import type { LayerDigest } from "./layer-digester.js";
 
 /** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
 export const SEGMENT = 512 * 1024;
@@ -32,7 +32,7 @@ export const Cell = {
   claimed: 6,
   /** Segments whose bytes have been taken; their slots are free. */
   consumed: 7,
-  /** Whole layers that some thread has taken on to digest. */
+  /** Layers apart that some thread has taken on. */
   digesting: 8,
   /** First of the slots' cells: one more than the segment that it holds. */
   slots: 9,
@@ -42,30 +42,32 @@ export const Cell = {
 export const startedCell = (slot: number): number => Cell.slots + SLOTS + slot;
 export const CONTROL_LENGTH = Cell.slots + 2 * SLOTS;
 
-/** What every thread is given: the layers, and what decides their bytes. */
-export interface LayerData {
+/** Memory that all threads share, as each sees it. */
+export interface Shared {
+  /** See {@link Cell}. */
+  readonly control: Int32Array;
+  readonly slots: Buffer;
+}
+
+/** What is wanted. */
+export interface Work {
+  /** Layers whose bytes are wanted, in this order. */
+  readonly inTurn: readonly LayerPlan[];
+  /** Layers of which only the digest is wanted, in the order in which they are taken on. */
+  readonly apart: readonly LayerPlan[];
+}
+
+/** What a thread is given: the work, and what decides the bytes. */
+export interface WorkerData extends Work {
   readonly control: SharedArrayBuffer;
-  readonly plans: readonly LayerPlan[];
+  readonly slots: SharedArrayBuffer;
   readonly storeRoot: string;
   readonly owner: Ownership;
   readonly profile: TarProfileName;
   readonly mtime: number;
-}
-
-/** For a thread that lists files and generates segments. */
-export interface GeneratorData extends LayerData {
-  readonly role: "generator";
-  readonly slots: SharedArrayBuffer;
   /** Brings a {@link ListedLayer} for each published layer, in order. */
   readonly port: MessagePort;
 }
-
-/** For a thread that hashes whole layers. */
-export interface DigesterData extends LayerData {
-  readonly role: "digester";
-}
-
-export type WorkerData = GeneratorData | DigesterData;
 
 /** A part of a layer: what one thread lists at a time. */
 export interface Unit {
@@ -93,12 +95,13 @@ export interface ListedLayer {
 export type Report =
   | {
       readonly kind: "listed";
-      readonly unit: number;
+      readonly layer: number;
+      readonly part: number;
       readonly list: EntryListParts;
       /** Bytes that the entries take in the archive. */
       readonly size: number;
     }
-  | { readonly kind: "digested"; readonly index: number; readonly size: number; readonly digest: Digest }
+  | { readonly kind: "digested"; readonly index: number; readonly digest: LayerDigest }
   | {
       readonly kind: "failed";
       readonly code: ErrorCode | undefined;

@@ -3,7 +3,7 @@ import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
 import { nullSink } from "../core/byte-sink.js";
 import type { ImagePlan, PlannedLayer } from "./image-plan.js";
 import { openLayers } from "./layers.js";
-import type { LayerDigest } from "./pipeline/layer-digester.js";
+import type { LayerDigest } from "./pipeline/shared.js";
 
 /**
  * Hashes the layers of an image, bottom first, writing nothing. Every file is read once.

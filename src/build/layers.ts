@@ -4,8 +4,8 @@ import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import { tarBlob } from "../tar/writer.js";
 import { layerEntries } from "./file-tree.js";
 import type { ImagePlan, PlannedLayer } from "./image-plan.js";
-import type { LayerDigest } from "./pipeline/layer-digester.js";
 import { LayerPipeline } from "./pipeline/pipeline.js";
+import type { LayerDigest } from "./pipeline/shared.js";
 
 /** The layers of an image as blobs: the one way their bytes are come by. */
 export interface OpenLayers {

@@ -54,17 +54,26 @@ export interface EntryListParts {
 
 const FIRST_CHUNK = 1 << 14;
 const LAST_CHUNK = 1 << 20;
-const FIXED = 26;
-/** Bits of a record's second byte. */
-const OWN_SOURCE = 1;
-const PLAIN_NAMES = 2;
-const ASCII_SOURCE = 4;
+/**
+ * A record: flags (1 byte), mode (2), index of the owner (2), depth (2), length of the name (2); then, where the flags say so, the size
+ * (6), the length of the link target (4) and that of the source (4); then name, link target and source.
+ */
+const FIXED = 9;
+/** Of the flags, the lowest two bits are the type. */
+const TYPE_MASK = 3;
+const PLAIN_NAMES = 4;
+const ASCII_SOURCE = 8;
+const HAS_SIZE = 16;
+const HAS_LINK = 32;
+const OWN_SOURCE = 64;
+const SIZE_BYTES = 6;
+const LENGTH_BYTES = 4;
 const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
 
 /**
  * Tar entries in the order of the archive, a directory before what is in it.
  *
- * Kept as packed bytes, about 26 and its name an entry, because a layer may hold a million: the sizes must be known before the first
+ * Kept as packed bytes, at most 23 and its texts an entry, because a layer may hold a million: the sizes must be known before the first
  * byte of the layer goes out, and this is what is held in between. Append only; {@link EntryCursor} replays it. The memory is shared,
  * so that other threads replay it too ({@link parts}).
  */
@@ -92,8 +101,9 @@ export class EntryList {
   }
 
   append(entry: NewEntry): void {
-    const source = entry.source ?? "";
-    const length = FIXED + entry.name.length + entry.linkTarget.length + source.length;
+    const { name, linkTarget, source = "" } = entry;
+    const flags = this.#flagsOf(entry);
+    const length = FIXED + optionalLength(flags) + name.length + linkTarget.length + source.length;
     let chunk = this.chunks[this.chunks.length - 1];
     let at = this.chunkLengths[this.chunks.length - 1] ?? 0;
     if (chunk === undefined || at + length > chunk.length) {
@@ -103,25 +113,23 @@ export class EntryList {
       this.chunkLengths.push(0);
       at = 0;
     }
-    chunk[at] = TYPES.indexOf(entry.type);
-    chunk[at + 1] = this.#flagsOf(entry);
-    chunk.writeUInt16LE(entry.mode, at + 2);
-    chunk.writeUInt16LE(this.#indexOf(entry.owner), at + 4);
-    chunk.writeUInt16LE(entry.depth, at + 6);
-    chunk.writeDoubleLE(entry.size, at + 8);
-    chunk.writeUInt16LE(entry.name.length, at + 16);
-    chunk.writeUInt32LE(entry.linkTarget.length, at + 18);
-    chunk.writeUInt32LE(source.length, at + 22);
-    let text = at + FIXED;
-    for (const part of [entry.name, entry.linkTarget, source]) {
-      chunk.write(part, text, part.length, "latin1");
-      text += part.length;
-    }
-    this.chunkLengths[this.chunks.length - 1] = text;
+    this.chunkLengths[this.chunks.length - 1] = at + length;
     this.count++;
+    chunk[at] = flags;
+    chunk.writeUInt16LE(entry.mode, at + 1);
+    chunk.writeUInt16LE(this.#indexOf(entry.owner), at + 3);
+    chunk.writeUInt16LE(entry.depth, at + 5);
+    chunk.writeUInt16LE(name.length, at + 7);
+    at += FIXED;
+    if (flags & HAS_SIZE) at = chunk.writeUIntLE(entry.size, at, SIZE_BYTES);
+    if (flags & HAS_LINK) at = chunk.writeUInt32LE(linkTarget.length, at);
+    if (flags & OWN_SOURCE) at = chunk.writeUInt32LE(source.length, at);
+    at += chunk.write(name, at, name.length, "latin1");
+    if (flags & HAS_LINK) at += chunk.write(linkTarget, at, linkTarget.length, "latin1");
+    if (flags & OWN_SOURCE) chunk.write(source, at, source.length, "latin1");
   }
 
-  #flagsOf({ depth, name, type, linkTarget, source }: NewEntry): number {
+  #flagsOf({ depth, name, type, size, linkTarget, source }: NewEntry): number {
     const nested = depth > 0;
     const asciiName = isAscii(name);
     const asciiPath = asciiName && (!nested || (this.#asciiPaths[depth - 1] as boolean));
@@ -132,7 +140,14 @@ export class EntryList {
       this.#asciiSources[depth] = asciiSource;
     }
     const plain = asciiPath && linkTarget.length <= MAX_PLAIN_LINK && isAscii(linkTarget);
-    return (source === undefined ? 0 : OWN_SOURCE) | (plain ? PLAIN_NAMES : 0) | (asciiSource ? ASCII_SOURCE : 0);
+    return (
+      TYPES.indexOf(type) |
+      (plain ? PLAIN_NAMES : 0) |
+      (asciiSource ? ASCII_SOURCE : 0) |
+      (size === 0 ? 0 : HAS_SIZE) |
+      (linkTarget === "" ? 0 : HAS_LINK) |
+      (source === undefined ? 0 : OWN_SOURCE)
+    );
   }
 
   /** What another thread needs to replay the list: shared memory, nothing is copied. Append nothing afterwards. */
@@ -172,6 +187,14 @@ export class EntryList {
   }
 }
 
+function optionalLength(flags: number): number {
+  return (
+    (flags & HAS_SIZE ? SIZE_BYTES : 0) +
+    (flags & HAS_LINK ? LENGTH_BYTES : 0) +
+    (flags & OWN_SOURCE ? LENGTH_BYTES : 0)
+  );
+}
+
 /** Walks an {@link EntryList} from the start; its own fields are the current entry, overwritten by {@link next}. */
 export class EntryCursor implements TarEntry {
   path: ByteString = "";
@@ -203,24 +226,30 @@ export class EntryCursor implements TarEntry {
       if (chunk === undefined) return false;
       this.#at = 0;
     }
-    const at = this.#at;
-    this.type = TYPES[chunk[at] as number] as EntryType;
-    const flags = chunk[at + 1] as number;
+    let at = this.#at;
+    const flags = chunk[at] as number;
+    this.type = TYPES[flags & TYPE_MASK] as EntryType;
     this.hasPlainNames = (flags & PLAIN_NAMES) !== 0;
     this.hasAsciiSource = (flags & ASCII_SOURCE) !== 0;
-    this.mode = chunk.readUInt16LE(at + 2);
-    this.owner = this.#list.owners[chunk.readUInt16LE(at + 4)] as Ownership;
-    const depth = chunk.readUInt16LE(at + 6);
-    this.size = chunk.readDoubleLE(at + 8);
-    const nameEnd = at + FIXED + chunk.readUInt16LE(at + 16);
-    const linkEnd = nameEnd + chunk.readUInt32LE(at + 18);
-    const sourceEnd = linkEnd + chunk.readUInt32LE(at + 22);
-    const name = chunk.toString("latin1", at + FIXED, nameEnd);
-    this.linkTarget = linkEnd === nameEnd ? "" : chunk.toString("latin1", nameEnd, linkEnd);
+    this.mode = chunk.readUInt16LE(at + 1);
+    this.owner = this.#list.owners[chunk.readUInt16LE(at + 3)] as Ownership;
+    const depth = chunk.readUInt16LE(at + 5);
+    const nameLength = chunk.readUInt16LE(at + 7);
+    at += FIXED;
+    this.size = flags & HAS_SIZE ? chunk.readUIntLE(at, SIZE_BYTES) : 0;
+    const nameAt = at + optionalLength(flags);
+    if (flags & HAS_SIZE) at += SIZE_BYTES;
+    const linkLength = flags & HAS_LINK ? chunk.readUInt32LE(at) : 0;
+    if (flags & HAS_LINK) at += LENGTH_BYTES;
+    const sourceLength = flags & OWN_SOURCE ? chunk.readUInt32LE(at) : 0;
+    const linkAt = nameAt + nameLength;
+    const sourceAt = linkAt + linkLength;
+    const name = chunk.toString("latin1", nameAt, linkAt);
+    this.linkTarget = linkLength === 0 ? "" : chunk.toString("latin1", linkAt, sourceAt);
     this.path = depth === 0 ? name : (this.#pathPrefixes[depth - 1] as string) + name;
     this.source =
       (flags & OWN_SOURCE) !== 0
-        ? chunk.toString("latin1", linkEnd, sourceEnd)
+        ? chunk.toString("latin1", sourceAt, sourceAt + sourceLength)
         : depth === 0
           ? name
           : (this.#sourcePrefixes[depth - 1] as string) + name;
@@ -228,7 +257,7 @@ export class EntryCursor implements TarEntry {
       this.#pathPrefixes[depth] = this.path === "" ? "" : `${this.path}/`;
       this.#sourcePrefixes[depth] = `${this.source}/`;
     }
-    this.#at = sourceEnd;
+    this.#at = sourceAt + sourceLength;
     return true;
   }
 }

@@ -1,18 +1,8 @@
 import { createHash, type Hash } from "node:crypto";
-import type { Digest } from "../../core/digest.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import { archiveSize, entriesSize, type TarOptions, TarWriter } from "../../tar/writer.js";
 import { type FileTreeOptions, layerEntries } from "../file-tree.js";
-import { claim } from "./segment-generator.js";
-import { Cell, SEGMENT } from "./shared.js";
-
-/** What hashing a layer gives. */
-export interface LayerDigest {
-  /** SHA-256 of the uncompressed tar. */
-  readonly diffId: Digest;
-  /** Bytes of the uncompressed tar. */
-  readonly size: number;
-}
+import { Cell, claim, type LayerDigest, SEGMENT } from "./shared.js";
 
 interface Current {
   readonly index: number;

@@ -6,9 +6,9 @@ import { abortReason } from "../../core/event-loop-turns.js";
 import type { EntryListParts } from "../../tar/entry-list.js";
 import { archiveSize, type TarOptions } from "../../tar/writer.js";
 import type { FileTreeOptions } from "../file-tree.js";
-import type { LayerDigest } from "./layer-digester.js";
 import {
   Cell,
+  type LayerDigest,
   type ListedLayer,
   listKiB,
   type Report,

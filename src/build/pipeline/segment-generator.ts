@@ -1,6 +1,6 @@
 import { EntryList } from "../../tar/entry-list.js";
 import { type TarOptions, TarWriter } from "../../tar/writer.js";
-import { Cell, type ListedLayer, SEGMENT, SLOTS, segmentsOf, startedCell } from "./shared.js";
+import { Cell, claim, type ListedLayer, SEGMENT, SLOTS, segmentsOf, startedCell } from "./shared.js";
 
 /** Generates the segments of archives into the shared slots, whichever the other threads left: each thread has one. */
 export class SegmentGenerator {
@@ -60,14 +60,5 @@ export class SegmentGenerator {
     Atomics.store(this.#control, startedCell(slot), writer.started);
     Atomics.store(this.#control, Cell.slots + slot, segment + 1);
     Atomics.notify(this.#control, Cell.slots + slot);
-  }
-}
-
-/** Takes on the next of a counted kind of work, if it is free: its number. */
-export function claim(control: Int32Array, cell: number, isFree: (claimed: number) => boolean): number | undefined {
-  for (;;) {
-    const claimed = Atomics.load(control, cell);
-    if (!isFree(claimed)) return undefined;
-    if (Atomics.compareExchange(control, cell, claimed, claimed + 1) === claimed) return claimed;
   }
 }

@@ -1,10 +1,10 @@
 import type { MessagePort } from "node:worker_threads";
+import type { Digest } from "../../core/digest.js";
 import { type ErrorCode, OciNixError } from "../../core/errors.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
 import type { TarProfile, TarProfileName } from "../../tar/profiles.js";
 import { type LayerPart, layerParts } from "../file-tree.js";
-import type { LayerDigest } from "./layer-digester.js";
 
 /** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
 export const SEGMENT = 512 * 1024;
@@ -91,6 +91,14 @@ export interface ListedLayer {
   readonly firstSegment: number;
 }
 
+/** What hashing a layer gives. */
+export interface LayerDigest {
+  /** SHA-256 of the uncompressed tar. */
+  readonly diffId: Digest;
+  /** Bytes of the uncompressed tar. */
+  readonly size: number;
+}
+
 /** From any thread to the main one. */
 export type Report =
   | {
@@ -122,4 +130,13 @@ export function reportOf(error: unknown): Report {
   const known = error instanceof OciNixError ? error : undefined;
   const message = error instanceof Error ? error.message : String(error);
   return { kind: "failed", code: known?.code, message, hint: known?.hint };
+}
+
+/** Takes on the next of a counted kind of work, if it is free: its number. */
+export function claim(control: Int32Array, cell: number, isFree: (claimed: number) => boolean): number | undefined {
+  for (;;) {
+    const claimed = Atomics.load(control, cell);
+    if (!isFree(claimed)) return undefined;
+    if (Atomics.compareExchange(control, cell, claimed, claimed + 1) === claimed) return claimed;
+  }
 }

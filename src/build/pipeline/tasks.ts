@@ -2,9 +2,10 @@ import type { LayerPlan } from "../../layers/plan.js";
 import { entriesSize, type TarOptions } from "../../tar/writer.js";
 import { type FileTreeOptions, partEntries } from "../file-tree.js";
 import { LayerDigester } from "./layer-digester.js";
-import { claim, SegmentGenerator } from "./segment-generator.js";
+import { SegmentGenerator } from "./segment-generator.js";
 import {
   Cell,
+  claim,
   type ListedLayer,
   listKiB,
   MAX_LISTS_KIB,

@@ -3,7 +3,7 @@ export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
-export { narSizeOf, planImage, planSpecLayers, readClosure } from "./build/plan-image.js";
+export { narSizeOf, planImage, planSpecLayers, readClosure, readSpecClosure } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
 export { type StreamObserver, type StreamSummary, streamPlannedImage } from "./build/stream.js";
 export type { WriteProgress } from "./core/block-writer.js";

@@ -30,6 +30,9 @@ import { fileURLToPath } from "node:url";
 /** @type {Readonly<Record<string, readonly string[]>>} kind of store → the packages whose dependency closure it holds */
 const SEEDS = {
   small: ["bash", "busybox-static", "coreutils", "curl", "git", "gnupg", "python3", "sqlite3", "tzdata", "vim"],
+  nix: [
+    ...["bash", "busybox-static", "ca-certificates", "coreutils", "curl", "git", "libxml2-utils", "nix-bin", "sqlite3"],
+  ],
   large: [
     ...["bash", "busybox-static", "coreutils", "golang", "rustc", "rust-doc", "ghc", "gcc-arm-none-eabi"],
     ...["libboost1.74-dev", "linux-headers-amd64", "fonts-noto-extra"],

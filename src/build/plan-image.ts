@@ -28,6 +28,18 @@ export async function readClosure({ roots, graph, storeRoot, storeDir }: Closure
  * @throws OciNixError `invalid-input` where an excluded path is not a store path or everything is excluded; see {@link planLayers}
  */
 export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly LayerPlan[] {
+  const exclude = excludedPaths(spec, closure);
+  const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS } = spec;
+  const plans = planLayers(closure, { strategy, maxLayers, exclude });
+  if (plans.length === 0) throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
+  return plans;
+}
+
+/**
+ * The store paths that a spec plans with but never ships.
+ * @throws OciNixError `invalid-input` where one is not a store path; `not-found` where it is not in the closure
+ */
+export function excludedPaths(spec: ImageSpec, closure: Closure): ReadonlySet<StorePath> {
   const exclude = new Set<StorePath>();
   for (const path of spec.exclude ?? []) {
     const storePath = parseStorePath(path, closure.storeDir);
@@ -38,10 +50,7 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly Laye
     }
     exclude.add(storePath);
   }
-  const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS } = spec;
-  const plans = planLayers(closure, { strategy, maxLayers, exclude });
-  if (plans.length === 0) throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
-  return plans;
+  return exclude;
 }
 
 /** Sum of the NAR sizes of what a layer holds, in bytes; undefined where one is unknown. */

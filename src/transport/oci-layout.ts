@@ -1,4 +1,15 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { BlockWriter, BULK_BLOCK_SIZE, type WriteProgress } from "../core/block-writer.js";
 import { fdSink } from "../core/byte-sink.js";
@@ -33,7 +44,10 @@ const REF_NAME = "org.opencontainers.image.ref.name";
 export async function writeOciLayout(
   image: StreamableImage,
   { directory, tag }: { readonly directory: string; readonly tag: string | undefined },
-  { signal, progress }: { readonly signal?: AbortSignal | undefined; readonly progress?: WriteProgress | undefined } = {},
+  {
+    signal,
+    progress,
+  }: { readonly signal?: AbortSignal | undefined; readonly progress?: WriteProgress | undefined } = {},
 ): Promise<WrittenImage> {
   const layout = new Layout(directory);
   try {

@@ -6,7 +6,14 @@ export { makeNixDatabase, type NixDatabaseSummary } from "./build/nix-database.j
 export type { LayerDigest } from "./build/pipeline/shared.js";
 export { narSizeOf, planImage, planSpecLayers, readClosure, readSpecClosure } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
-export { type StreamObserver, type StreamSummary, streamPlannedImage } from "./build/stream.js";
+export {
+  type BuildSummary,
+  buildOciLayout,
+  type DeliveryOptions,
+  type StreamObserver,
+  type StreamSummary,
+  streamPlannedImage,
+} from "./build/stream.js";
 export type { WriteProgress } from "./core/block-writer.js";
 export { type ByteSink, fdSink, nullSink } from "./core/byte-sink.js";
 export type { Digest } from "./core/digest.js";
@@ -22,3 +29,4 @@ export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.j
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
+export { parseTransport, type TransportName } from "./transport/transport.js";

@@ -2,18 +2,31 @@ export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
+export { makeNixDatabase, type NixDatabaseSummary } from "./build/nix-database.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
 export { narSizeOf, planImage, planSpecLayers, readClosure, readSpecClosure } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
-export { type StreamObserver, type StreamSummary, streamPlannedImage } from "./build/stream.js";
+export {
+  type BuildSummary,
+  buildOciLayout,
+  type DeliveryOptions,
+  type StreamObserver,
+  type StreamSummary,
+  streamPlannedImage,
+} from "./build/stream.js";
 export type { WriteProgress } from "./core/block-writer.js";
 export { type ByteSink, fdSink, nullSink } from "./core/byte-sink.js";
 export type { Digest } from "./core/digest.js";
 export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
+export type { GeneratedObject } from "./core/generated-object.js";
+export { writeGeneratedObjects } from "./core/generated-object-writer.js";
 export { isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
+export type { Ownership } from "./core/ownership.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
 export type { Closure, StoreObject } from "./nix/closure.js";
+export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
+export { parseTransport, type TransportName } from "./transport/transport.js";

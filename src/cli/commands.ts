@@ -1,5 +1,5 @@
 import type { Command, Flags } from "./command.js";
-import { CLOSURE_FLAGS, GLOBAL_FLAGS, IMAGE_FLAGS, LAYER_FLAGS } from "./flags.js";
+import { CLOSURE_FLAGS, GLOBAL_FLAGS, IMAGE_FLAGS, LAYER_FLAGS, NIX_DATABASE_FLAGS } from "./flags.js";
 
 /** All commands, in the order of the help. */
 export const COMMANDS: readonly Command[] = [
@@ -23,6 +23,13 @@ export const COMMANDS: readonly Command[] = [
     inputs: "INPUT...",
     flags: CLOSURE_FLAGS,
     load: () => import("./commands/closure.js"),
+  },
+  {
+    name: "nix-db",
+    describe: "Write the Nix database of a closure into a directory",
+    inputs: "INPUT...",
+    flags: NIX_DATABASE_FLAGS,
+    load: () => import("./commands/nix-db.js"),
   },
 ];
 

@@ -71,6 +71,19 @@ export const IMAGE_FLAGS: Flags = {
   ...CLOSURE_FLAGS,
 };
 
+/** What is in a Nix database, where it goes and whose it is. */
+export const NIX_DATABASE_FLAGS: Flags = {
+  to: { type: "string", describe: "Directory that stands for the root: DIR/nix/var/nix/db and what belongs to it" },
+  uid: { type: "number", describe: "Owner of the database and all beside it (default 0)" },
+  gid: { type: "number", describe: "Its group (default 0)" },
+  exclude: {
+    type: "string",
+    repeated: true,
+    describe: "Leave out this store path, which is not where the database is",
+  },
+  ...CLOSURE_FLAGS,
+};
+
 /** Flags every command has. */
 export const GLOBAL_FLAGS: Flags = {
   json: { type: "boolean", describe: "Results and errors as JSON" },

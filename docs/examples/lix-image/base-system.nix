@@ -44,7 +44,10 @@ rec {
 
   certificates = script "ca-bundle" ./certificates.sh { cacert = at "ca-certificates"; };
 
-  channels = script "channels" ./channels.sh { example = ./channel; };
+  channels = script "channels" ./channels.sh {
+    example = ./channel;
+    coreutils = at "coreutils";
+  };
 
   base = script "base-system" ./base-system.sh {
     inherit profile debian certificates channels;

@@ -35,7 +35,6 @@ group nixbld 30000 "$builders"
 "$busybox" cat > "$out/etc/nix/nix.conf" <<CONF
 sandbox = false
 build-users-group = nixbld
-build-hook =
 trusted-public-keys = cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=
 CONF
 state=nix/var/nix

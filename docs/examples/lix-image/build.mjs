@@ -3,27 +3,41 @@
 //
 //   node docs/examples/lix-image/build.mjs | docker load
 //
-//   --user-owned   Nix belongs to a user (1000:1000) instead of root
-//   --spec         prints the spec file instead, for `oci-nix stream` and others
+//   --user-owned     Nix belongs to a user (1000:1000) instead of root
+//   --max-layers N   layers at most, by default 100
+//   --spec           prints the spec file instead, for `oci-nix stream` and others
 //
 // README.md tells what is in the image and what this needs.
 
 import { spawnSync } from "node:child_process";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { checkSpec, fdSink, OciNixError, planImage, streamPlannedImage, toJson } from "oci-nix";
 
 const HERE = import.meta.dirname;
 const PROJECT = join(HERE, "../../..");
-const OPTIONS = /** @type {const} */ ({ "user-owned": { type: "boolean" }, spec: { type: "boolean" } });
 
+const OPTIONS = /** @type {const} */ ({
+  "user-owned": { type: "boolean", default: false },
+  "max-layers": { type: "string", default: "100" },
+  spec: { type: "boolean", default: false },
+});
+
+/** Packages in the default profile; what they need comes along. */
 const INSTALLED = ["bash", "coreutils", "curl", "git", "libxml2-utils", "nix-bin", "sqlite3"];
-const USER = { name: "user", uid: 1000, gid: 1000 };
+
+const ROOT = { name: "root", uid: 0, gid: 0, home: "/root" };
+const USER = { name: "user", uid: 1000, gid: 1000, home: "/home/user" };
+const PROFILES = "/nix/var/nix/profiles";
+const CERTIFICATES = "/etc/ssl/certs/ca-bundle.crt";
+
+/** @typedef {typeof ROOT} Owner */
 
 try {
-  const options = parseArgs({ options: OPTIONS }).values;
-  const spec = specOf(makeStore(), options["user-owned"] ? USER : undefined);
-  if (options.spec) process.stdout.write(`${JSON.stringify(spec, undefined, 2)}\n`);
+  const { values } = parseArgs({ options: OPTIONS });
+  if (!values.spec && process.stdout.isTTY) throw new Error("an image is no text: add `| docker load` or `> FILE`");
+  const spec = makeSpec(values["user-owned"] ? USER : ROOT, Number(values["max-layers"]));
+  if (values.spec) process.stdout.write(`${JSON.stringify(spec, undefined, 2)}\n`);
   else await stream(spec);
 } catch (error) {
   console.error(`lix-image: ${error instanceof Error ? error.message : error}`);
@@ -31,87 +45,51 @@ try {
   process.exitCode = 1;
 }
 
-/** @param {object} spec */
+/** @param {ReturnType<typeof makeSpec>} spec */
 async function stream(spec) {
   const plan = await planImage(checkSpec(toJson(spec), "lix-image"));
   const { imageId, bytes } = await streamPlannedImage(plan, fdSink(1, "standard output"));
   console.error(`lix-image: ${plan.repoTags[0]}, ${plan.layers.length} layers, ${bytes} bytes, ${imageId}`);
 }
 
-/**
- * A store that real Nix built: Debian's packages, as scripts/make-real-store.mjs keeps them, and what base-system.nix adds to them.
- *
- * @returns {{storeRoot: string, packages: Record<string, string>, build: (attribute: string, user: object | undefined) => string}}
- */
-function makeStore() {
+/** The image, in the form of a spec file. @param {Owner} owner of Nix in the image @param {number} maxLayers */
+function makeSpec(owner, maxLayers) {
   const { storeRoot, packages } = JSON.parse(
     run(process.execPath, [join(PROJECT, "scripts/make-real-store.mjs"), "nix"]),
   );
-  const nix = ["--store", `local?root=${storeRoot}`, "--option", "build-users-group", "", "--option", "substituters", ""];
-  // Nix's configuration on this machine must not change what is built.
-  const env = { ...process.env, NIX_CONF_DIR: "/nonexistent", NIX_USER_CONF_FILES: "", NIX_CONFIG: "", NIX_PATH: "" };
-  const quoted = (text) => JSON.stringify(text);
-  const set = Object.entries(packages).map(([name, path]) => `${quoted(name)} = ${quoted(path)};`);
-  const build = (attribute, user) => {
-    const args = [
-      ...["--arg", "packages", `{ ${set.join(" ")} }`, "--arg", "installed", `[ ${INSTALLED.map(quoted).join(" ")} ]`],
-      ...["--arg", "user", user === undefined ? "null" : `{ uid = ${user.uid}; gid = ${user.gid}; }`],
-    ];
-    const options = [...nix, "--no-out-link", "--quiet", "--quiet", ...args, "-A", attribute];
-    return run("nix-build", [...options, join(HERE, "base-system.nix")], env).trim();
-  };
-  return { storeRoot, packages, build };
-}
-
-function specOf({ storeRoot, packages, build }, user) {
-  const baseSystem = build("base", user);
-  const version = basename(packages["nix-bin"]).replace(/^.*?-nix-bin-/, "");
-  const home = user === undefined ? "/root" : `/home/${user.name}`;
-  const profiles = "/nix/var/nix/profiles";
-  const bin = [`${home}/.nix-profile`, `${profiles}/default`].flatMap((profile) => [
-    `${profile}/bin`,
-    `${profile}/usr/bin`,
-  ]);
-  const certificates = "/etc/ssl/certs/ca-bundle.crt";
-  const history = (what) => ({ created_by: "docs/examples/lix-image", comment: what });
-  const owner =
-    user === undefined ? {} : { uid: user.uid, gid: user.gid, uname: user.name, gname: user.name };
-  const writable = user === undefined ? [] : [{ regex: "/nix/var/nix/(gcroots|profiles)(/per-user)?$", mode: "0755" }, { regex: `${home}($|/)`, mode: "0755" }];
+  const { baseSystem, channels } = buildBaseSystem(storeRoot, packages, owner);
+  const version = packages["nix-bin"].replace(/^.*?-nix-bin-/, "");
+  /** @type {(comment: string, ...deps: string[]) => object} */
+  const layer = (comment, ...deps) => ({ deps, history: { created_by: "docs/examples/lix-image", comment } });
+  const { home } = owner;
+  const bin = [`${home}/.nix-profile`, `${PROFILES}/default`].flatMap((at) => [`${at}/bin`, `${at}/usr/bin`]);
   return {
-    name: "nix",
-    tag: version.replace(/[^A-Za-z0-9_.-]/g, "-"),
+    name: owner === ROOT ? "nix" : "nix-user",
     closure: { storeRoot },
-    maxLayers: 100,
-    // Each without what those before it hold.
+    maxLayers,
+    // Bottom first, each without what those before it hold.
     layers: [
-      { deps: [packages.coreutils], history: history("coreutils") },
-      {
-        deps: [packages.curl, packages["libxml2-utils"], packages.sqlite3],
-        history: history("curl, libxml2 and sqlite"),
-      },
-      { deps: [packages.git], history: history("git") },
-      { deps: [build("channels", user)], history: history("the channel") },
+      layer("coreutils", packages.coreutils),
+      layer("curl, libxml2 and sqlite", packages.curl, packages["libxml2-utils"], packages.sqlite3),
+      layer("git", packages.git),
+      layer("the channel", channels),
     ],
     copyToRoot: [baseSystem],
-    perms: [
-      { path: baseSystem, regex: "(/var)?/tmp$", mode: "1777" },
-      { path: baseSystem, regex: "/etc/shadow$", mode: "0600" },
-      ...writable.map((rule) => ({ path: baseSystem, ...rule, ...owner })),
-    ],
-    nixDatabase: { enable: true, ...owner },
+    perms: permissions(owner).map((rule) => ({ path: baseSystem, ...rule })),
+    nixDatabase: ownership(owner),
     config: {
       Cmd: [`${packages.bash}/bin/bash`],
-      ...(user === undefined ? {} : { User: `${user.uid}:${user.gid}` }),
+      User: `${owner.uid}:${owner.gid}`,
       WorkingDir: home,
       Env: [
-        `USER=${user?.name ?? "root"}`,
+        `USER=${owner.name}`,
         `HOME=${home}`,
         `PATH=${[...bin, "/bin", "/usr/bin"].join(":")}`,
-        `MANPATH=${home}/.nix-profile/usr/share/man:${profiles}/default/usr/share/man`,
-        `SSL_CERT_FILE=${certificates}`,
-        `GIT_SSL_CAINFO=${certificates}`,
-        `NIX_SSL_CERT_FILE=${certificates}`,
-        `NIX_PATH=${profiles}/per-user/root/channels:${home}/.nix-defexpr/channels`,
+        `MANPATH=${home}/.nix-profile/usr/share/man:${PROFILES}/default/usr/share/man`,
+        `SSL_CERT_FILE=${CERTIFICATES}`,
+        `GIT_SSL_CAINFO=${CERTIFICATES}`,
+        `NIX_SSL_CERT_FILE=${CERTIFICATES}`,
+        `NIX_PATH=${PROFILES}/per-user/root/channels:${home}/.nix-defexpr/channels`,
       ],
       Labels: {
         "org.opencontainers.image.title": "Nix",
@@ -123,20 +101,66 @@ function specOf({ storeRoot, packages, build }, user) {
         "org.opencontainers.image.licenses": "LGPL-2.1-or-later",
       },
     },
-    architecture: { x64: "amd64", arm64: "arm64" }[process.arch] ?? process.arch,
-    created: "1970-01-01T00:00:01Z",
+    architecture: { x64: "amd64" }[process.arch] ?? process.arch,
   };
+}
+
+/**
+ * Mode and owner of what is copied to the root, where not as in the store: 0555 or 0444, root's. The expressions are searched for in the
+ * source path: `/root$` alone would also match `…/profiles/per-user/root`.
+ *
+ * @param {Owner} owner
+ */
+function permissions(owner) {
+  const base = "-base-system";
+  const rules = [
+    { regex: `${base}(/var)?/tmp$`, mode: "1777" },
+    { regex: `${base}/root$`, mode: "0700" },
+    { regex: `${base}/etc/shadow$`, mode: "0600" },
+  ];
+  if (owner === ROOT) return rules;
+  // Nix changes profiles, and sets the mode of per-user: only their owner may do that.
+  return [
+    ...rules,
+    { regex: `${base}/nix/var/nix/profiles(/per-user)?$`, mode: "0755", ...ownership(owner) },
+    { regex: `${base}${owner.home}(/\\.nix-defexpr)?$`, mode: "0755", ...ownership(owner) },
+    { regex: `${base}${owner.home}/\\.nix-channels$`, mode: "0644", ...ownership(owner) },
+  ];
+}
+
+/** @param {Owner} owner */
+function ownership({ name, uid, gid }) {
+  return { uid, gid, uname: name, gname: name };
+}
+
+/**
+ * Lets Nix build what base-system.nix adds to the packages.
+ *
+ * @param {string} storeRoot @param {Record<string, string>} packages store paths by name @param {Owner} owner
+ */
+function buildBaseSystem(storeRoot, packages, { uid, gid }) {
+  /** @param {string} text */
+  const quote = (text) => JSON.stringify(text);
+  const set = Object.entries(packages).map(([name, path]) => `${quote(name)} = ${quote(path)};`);
+  const options = [
+    ...["--store", `local?root=${storeRoot}`, "--option", "build-users-group", "", "--option", "substituters", ""],
+    ...["--no-out-link", "--quiet", "--quiet", "-A", "base", "-A", "channels"],
+    ...["--arg", "packages", `{ ${set.join(" ")} }`, "--arg", "installed", `[ ${INSTALLED.map(quote).join(" ")} ]`],
+    ...["--arg", "user", uid === 0 ? "null" : `{ uid = ${uid}; gid = ${gid}; }`],
+  ];
+  // Nix's configuration on this machine must not change what is built.
+  const env = { ...process.env, NIX_CONF_DIR: "/nonexistent", NIX_USER_CONF_FILES: "", NIX_CONFIG: "", NIX_PATH: "" };
+  const [baseSystem, channels] = run("nix-build", [...options, join(HERE, "base-system.nix")], env).split("\n");
+  return { baseSystem, channels };
 }
 
 /** @param {string} command @param {string[]} args @returns {string} its standard output */
 function run(command, args, env = process.env) {
-  const { status, signal, error, stdout } = spawnSync(command, args, {
-    stdio: ["ignore", "pipe", "inherit"],
-    env,
-    encoding: "utf8",
-    maxBuffer: 2 ** 26,
-  });
-  if (error !== undefined) throw new Error(`cannot run ${command}: ${error.message}; ./scripts/setup --tests installs it`);
+  const stdio = /** @type {const} */ (["ignore", "pipe", "inherit"]);
+  const { status, signal, error, stdout } = spawnSync(command, args, { stdio, env, encoding: "utf8" });
+  if (error !== undefined) {
+    throw new Error(`cannot run ${command}: ${error.message}; ./scripts/setup --tests installs it`);
+  }
   if (status !== 0) throw new Error(`${command} ended with ${signal ?? `exit status ${status}`}`);
   return stdout;
 }

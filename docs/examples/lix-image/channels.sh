@@ -1,3 +1,3 @@
 # A channel is a directory of Nix expressions, and what a user subscribes to is a directory of channels.
-"$busybox" mkdir "$out"
-"$busybox" cp -r "$example" "$out/example"
+"$busybox" mkdir -p "$out/example"
+"$busybox" sed "s|@coreutils@|$coreutils|" "$example/default.nix" > "$out/example/default.nix"

@@ -2,6 +2,13 @@ export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
+export { composeNix2containerImage } from "./build/nix2container-compose.js";
+export { planNix2containerImage } from "./build/nix2container-image.js";
+export {
+  makeNix2containerLayers,
+  type Nix2containerLayersRequest,
+  type Nix2containerLayersResult,
+} from "./build/nix2container-layers.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
 export { narSizeOf, planImage, planSpecLayers, readClosure } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
@@ -11,9 +18,20 @@ export { type ByteSink, fdSink, nullSink } from "./core/byte-sink.js";
 export type { Digest } from "./core/digest.js";
 export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
 export { isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
+export { writeOutputFile } from "./core/output-file.js";
+export { goTimestamp } from "./core/timestamp.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
 export type { Closure, StoreObject } from "./nix/closure.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
+export {
+  formatNix2containerImage,
+  formatNix2containerLayers,
+  type Nix2containerImage,
+  type Nix2containerLayer,
+  parseNix2containerImage,
+  parseNix2containerLayers,
+} from "./transport/nix2container.js";
+export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";

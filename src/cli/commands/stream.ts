@@ -6,12 +6,13 @@ import {
   OciNixError,
   planDockertoolsImage,
   planImage,
+  planNix2containerImage,
   type StreamSummary,
   streamPlannedImage,
 } from "../../index.js";
 import { type FlagValues, type Invocation, text } from "../command.js";
 import { IMAGE_FLAGS } from "../flags.js";
-import { checkedSpecOf, inputOf } from "../spec-from-flags.js";
+import { checkedSpecOf, inputOf, isDecided, whatIs } from "../spec-from-flags.js";
 import { formatBytes, type ProgressState, printError, showProgress } from "../ui.js";
 
 const STDOUT = 1;
@@ -73,24 +74,24 @@ function checkStdoutIsOpen(): void {
 
 async function planOf({ inputs, flags, signal }: Invocation): Promise<ImagePlan> {
   const input = inputOf(inputs, flags);
-  if (input.kind !== "dockertools-conf") {
-    return await planImage(checkedSpecOf(input, flags));
-  }
+  if (!isDecided(input)) return await planImage(checkedSpecOf(input, flags));
   const allowed = new Set(["name", "tag", "store-root"]);
   const other = Object.keys(IMAGE_FLAGS).find((flag) => flags[flag] !== undefined && !allowed.has(flag));
   if (other !== undefined) {
-    throw new OciNixError("usage", `--${other} cannot be combined with a dockerTools conf.json, which decides it`, {
+    throw new OciNixError("usage", `--${other} cannot be combined with a ${whatIs(input)}, which decides it`, {
       hint: "change it in the Nix expression; --name, --tag and --store-root may be given",
     });
   }
-  const storeRoot = text(flags, "store-root") ?? "/";
-  return await planDockertoolsImage(input.json, {
+  const options = {
     source: input.source,
-    storeRoot,
+    storeRoot: text(flags, "store-root") ?? "/",
     name: text(flags, "name"),
     tag: text(flags, "tag"),
     signal,
-  });
+  };
+  return input.kind === "dockertools-conf"
+    ? await planDockertoolsImage(input.json, options)
+    : planNix2containerImage(input.json, options);
 }
 
 function printSummary(summary: StreamSummary, seconds: number, flags: FlagValues): void {

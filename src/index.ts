@@ -10,7 +10,7 @@ export {
   type Nix2containerLayersResult,
 } from "./build/nix2container-layers.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
-export { narSizeOf, planImage, planSpecLayers, readClosure } from "./build/plan-image.js";
+export { narSizeOf, planImage, planSpecLayers, readClosure, readSpecClosure } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
 export { type StreamObserver, type StreamSummary, streamPlannedImage } from "./build/stream.js";
 export type { WriteProgress } from "./core/block-writer.js";

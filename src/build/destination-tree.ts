@@ -1,84 +1,324 @@
-import { type ByteString, displayBytes } from "../core/byte-string.js";
-import { compareStrings, OciNixError } from "../core/errors.js";
-import type { EntryList, NewEntry, Ownership } from "../tar/entry-list.js";
+import { closeSync, lstatSync, openSync, readSync } from "node:fs";
+import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
+import { compareStrings, describeErrno, OciNixError } from "../core/errors.js";
+import type { EntryList, EntryType, Ownership } from "../tar/entry-list.js";
+import type { Found } from "./store-walk.js";
+
+/** Where two directories meet, the mode and owner of the heavier one stand. */
+export const Weight = { cameAlong: 0, generated: 1, ruled: 2 } as const;
+export type Weight = (typeof Weight)[keyof typeof Weight];
 
 /** What stands at one place of the image. */
-export type Placed = Omit<NewEntry, "depth" | "name" | "source"> & { readonly source: ByteString };
+export interface Placed {
+  readonly type: EntryType;
+  readonly mode: number;
+  readonly owner: Ownership;
+  readonly size: number;
+  readonly linkTarget: ByteString;
+  /** Where it is read. */
+  readonly source: ByteString;
+  /** Who decided mode and owner; see {@link Weight}. */
+  readonly weight: Weight;
+  /** The bytes of a file that exists nowhere; `source` then says what it is. */
+  readonly contents?: Uint8Array | undefined;
+}
+
+/** A whole store path at its own place. It is walked when it is listed, and never held. */
+export interface Subtree {
+  /** Where it is read. */
+  readonly start: ByteString;
+  /** Decides mode and owner of what is found in it. */
+  readonly attributesOf: (found: Found) => Pick<Placed, "mode" | "owner">;
+  /** Visits everything in it, in the order of the archive. */
+  readonly walk: (visit: (found: Found) => void) => Promise<void>;
+}
 
 interface Node {
   placed: Placed | undefined;
+  /** By layer. */
+  readonly subtrees: Map<number, Subtree>;
   readonly children: Map<ByteString, Node>;
+  /** The layers that have something here or below, ascending. */
+  readonly layers: number[];
+}
+
+/** Mode and owner of a directory that no layer's content holds. */
+export interface DefaultDirectory {
+  readonly mode: number;
+  readonly owner: Ownership;
 }
 
 /**
- * A layer's entries keyed by where they go, built before anything is written: for contents that are moved, where source order says
- * nothing about the archive's order and two sources may meet.
+ * The layers of an image keyed by where things go, built before anything is written: who wins where several layers, or several contents
+ * of one layer, want the same place is settled here once.
+ *
+ * Directories may coincide; one that a rule speaks of decides mode and owner in all layers. Files may coincide where their contents are
+ * equal, symlinks where their targets are. Everything else is a conflict, so that no layer hides another's file.
  */
 export class DestinationTree {
-  readonly #root: Node = { placed: undefined, children: new Map() };
+  readonly #root: Node = newNode();
 
   /**
-   * Puts an object at an absolute path; an empty path is the root.
-   * @throws OciNixError `conflict` where something else is there already
+   * Puts a whole store path at an absolute path. All of them come before the first {@link place}, layer by layer.
+   * @throws OciNixError `conflict` where one layer has it twice
    */
-  place(path: ByteString, placed: Placed): void {
-    let node = this.#root;
-    for (const name of path.split("/")) {
-      if (name === "") continue;
-      let child = node.children.get(name);
-      if (child === undefined) {
-        child = { placed: undefined, children: new Map() };
-        node.children.set(name, child);
-      }
-      node = child;
-    }
-    if (node.placed !== undefined && !sameDirectory(node.placed, placed)) {
-      throw new OciNixError(
-        "conflict",
-        `${displayBytes(path)} comes from both ${displayBytes(node.placed.source)} and ${displayBytes(placed.source)}`,
-        { hint: "drop one of the two sources" },
-      );
-    }
-    node.placed = placed;
+  placeSubtree(layer: number, path: ByteString, subtree: Subtree): void {
+    const node = this.#descend(layer, componentsOf(path));
+    if (node.subtrees.has(layer)) throw new OciNixError("conflict", `${displayBytes(path)} is in one layer twice`);
+    node.subtrees.set(layer, subtree);
   }
 
   /**
-   * Appends everything in byte order of the names, each component by itself. Directories nobody placed are 0755 with owner `parents`.
-   * @param withRoot whether the root directory is an entry of its own
+   * Puts an object at an absolute path; an empty path is the root. Layers come in ascending order.
+   * @throws OciNixError `conflict` naming both sources where something else is there already, in this layer or in another;
+   *   `invalid-input` for a path with `.` or `..` in it; `unreadable` where contents cannot be compared
    */
-  appendTo(entries: EntryList, options: { readonly withRoot: boolean; readonly parents: Ownership }): void {
-    const append = (node: Node, name: ByteString, depth: number, path: ByteString) => {
-      const placed = node.placed ?? {
-        type: "directory",
-        mode: 0o755,
-        owner: options.parents,
-        size: 0,
-        linkTarget: "",
-        source: "",
-      };
-      if (placed.type !== "directory" && node.children.size > 0) {
-        throw new OciNixError(
-          "conflict",
-          `${path} is a ${placed.type} in ${displayBytes(placed.source)}, but other paths lie below it`,
-        );
+  place(layer: number, path: ByteString, placed: Placed): void {
+    const components = componentsOf(path);
+    if (components.some((name) => name === "." || name === "..")) {
+      throw new OciNixError(
+        "invalid-input",
+        `${displayBytes(placed.source)} cannot be placed at ${displayBytes(path)}`,
+        {
+          hint: "a rewrite must give a path without . and ..",
+        },
+      );
+    }
+    let node = this.#root;
+    for (const [i, name] of components.entries()) {
+      const [subtree] = node.subtrees.values();
+      if (subtree !== undefined) {
+        checkInSubtree(subtree, components.slice(i), path, placed);
+        return;
       }
-      if (depth >= 0) entries.append({ ...placed, depth, name });
+      if (node.placed !== undefined && node.placed.type !== "directory") {
+        throw blocked(`/${components.slice(0, i).join("/")}`, node.placed, path, placed);
+      }
+      touch(node, layer);
+      node = childOf(node, name);
+    }
+    const [subtree] = node.subtrees.values();
+    if (subtree !== undefined) {
+      checkInSubtree(subtree, [], path, placed);
+      return;
+    }
+    if (placed.type !== "directory" && node.children.size > 0) {
+      throw blocked(path, placed, path, anyBelow(node));
+    }
+    node.placed = node.placed === undefined ? placed : merge(path, node.placed, placed);
+    touch(node, layer);
+  }
+
+  #descend(layer: number, components: readonly ByteString[]): Node {
+    let node = this.#root;
+    touch(node, layer);
+    for (const name of components) {
+      node = childOf(node, name);
+      touch(node, layer);
+    }
+    return node;
+  }
+
+  /** What the directory at this path is to be wherever it is written: what was placed there, or undefined. */
+  directoryAt(path: ByteString): DefaultDirectory | undefined {
+    let node: Node | undefined = this.#root;
+    for (const name of componentsOf(path)) node = node?.children.get(name);
+    return node?.placed;
+  }
+
+  /**
+   * Appends what one layer holds, in byte order of the names, each component by itself.
+   * @param options.withRoot whether the root directory is an entry of its own
+   * @param options.parents for directories that nobody placed
+   */
+  async appendTo(
+    entries: EntryList,
+    layer: number,
+    options: { readonly withRoot: boolean; readonly parents: DefaultDirectory },
+  ): Promise<void> {
+    const append = async (node: Node, name: ByteString, depth: number): Promise<void> => {
+      const subtree = node.subtrees.get(layer);
+      if (subtree !== undefined) {
+        await subtree.walk((found) => {
+          const { type, size, linkTarget } = found;
+          const entry = { type, size, linkTarget, ...subtree.attributesOf(found), depth: depth + found.depth };
+          if (found.depth > 0) entries.append({ ...entry, name: found.name });
+          else entries.append({ ...entry, name, source: found.source });
+        });
+        return;
+      }
+      if (depth >= 0) entries.append({ ...(node.placed ?? emptyDirectory(options.parents)), depth, name });
       const names = [...node.children.keys()].sort(compareStrings);
-      for (const child of names)
-        append(node.children.get(child) as Node, child, depth + 1, `${path}/${displayBytes(child)}`);
+      for (const child of names) {
+        const below = node.children.get(child) as Node;
+        if (below.layers.includes(layer)) await append(below, child, depth + 1);
+      }
     };
-    append(this.#root, "", options.withRoot ? 0 : -1, "");
+    // A layer that holds nothing has no root either.
+    if (this.#root.layers.includes(layer)) await append(this.#root, "", options.withRoot ? 0 : -1);
   }
 }
 
-function sameDirectory(a: Placed, b: Placed): boolean {
-  return (
-    a.type === "directory" &&
-    b.type === "directory" &&
-    a.mode === b.mode &&
-    a.owner.uid === b.owner.uid &&
-    a.owner.gid === b.owner.gid &&
-    a.owner.uname === b.owner.uname &&
-    a.owner.gname === b.owner.gname
+function newNode(): Node {
+  return { placed: undefined, subtrees: new Map(), children: new Map(), layers: [] };
+}
+
+function childOf(node: Node, name: ByteString): Node {
+  let child = node.children.get(name);
+  if (child === undefined) {
+    child = newNode();
+    node.children.set(name, child);
+  }
+  return child;
+}
+
+function touch(node: Node, layer: number): void {
+  if (!node.layers.includes(layer)) node.layers.push(layer);
+}
+
+function componentsOf(path: ByteString): ByteString[] {
+  return path.split("/").filter((name) => name !== "");
+}
+
+function emptyDirectory({ mode, owner }: DefaultDirectory): Omit<Placed, "weight"> {
+  return { type: "directory", mode, owner, size: 0, linkTarget: "", source: "" };
+}
+
+/** Where something below a node comes from. */
+function anyBelow(node: Node): Pick<Placed, "source"> {
+  for (let at: Node | undefined = node; at !== undefined; at = at.children.values().next().value) {
+    if (at.placed !== undefined) return at.placed;
+    const [subtree] = at.subtrees.values();
+    if (subtree !== undefined) return { source: subtree.start };
+  }
+  throw new Error("a node without anything below it");
+}
+
+/** Something that is no directory, and something below it. */
+function blocked(at: ByteString, placed: Placed, path: ByteString, other: Pick<Placed, "source">): OciNixError {
+  const [one, two] = [displayBytes(placed.source), displayBytes(other.source)];
+  return new OciNixError(
+    "conflict",
+    `${displayBytes(at)} comes from ${one} as a ${placed.type}, but ${two} goes to ${at === path ? "a path below it" : displayBytes(path)}`,
+    { hint: "drop one of the two sources" },
   );
+}
+
+/** One of two that want the same place. @throws OciNixError `conflict` where they differ */
+function merge(path: ByteString, first: Placed, second: Placed): Placed {
+  if (first.type !== second.type) throw conflict(path, first, second);
+  if (first.type === "symlink" && first.linkTarget !== second.linkTarget) throw conflict(path, first, second);
+  if (first.type === "file" && !sameContents(first, second)) throw conflict(path, first, second);
+  if (first.weight !== second.weight) return first.weight > second.weight ? first : second;
+  const agree = first.mode === second.mode && sameOwner(first.owner, second.owner);
+  // Directories that no rule speaks of need not agree: the first one stands.
+  if (agree || first.type === "symlink" || (first.type === "directory" && first.weight !== Weight.ruled)) return first;
+  const what = (placed: Placed) =>
+    `${placed.mode.toString(8).padStart(4, "0")} ${placed.owner.uid}:${placed.owner.gid}`;
+  throw new OciNixError(
+    "conflict",
+    `${displayBytes(path)} comes from ${displayBytes(first.source)} as ${what(first)} and from ${displayBytes(second.source)} as ${what(second)}`,
+    {
+      hint:
+        first.weight === Weight.ruled
+          ? "let both permission rules say the same"
+          : "say with a permission rule which it shall be",
+    },
+  );
+}
+
+/** Below a store path that the image holds as it is, nothing may differ from it. */
+function checkInSubtree(subtree: Subtree, rest: readonly ByteString[], path: ByteString, placed: Placed): void {
+  const there = [subtree.start, ...rest].join("/");
+  let type: EntryType | undefined;
+  let size = 0;
+  try {
+    const stat = lstatSync(fsPath(there), { throwIfNoEntry: false });
+    if (stat !== undefined) {
+      type = stat.isDirectory() ? "directory" : stat.isSymbolicLink() ? "symlink" : "file";
+      size = stat.isFile() ? stat.size : 0;
+    }
+  } catch (error) {
+    throw new OciNixError("unreadable", `cannot read ${displayBytes(there)}: ${describeErrno(error)}`, {
+      cause: error,
+    });
+  }
+  const same =
+    type === placed.type &&
+    (type === "directory"
+      ? placed.weight !== Weight.ruled
+      : type === "file" && sameContents({ ...placed, contents: undefined, source: there, size }, placed));
+  if (same) return;
+  throw new OciNixError(
+    "conflict",
+    `${displayBytes(placed.source)} goes to ${displayBytes(path)}, in the store path ${displayBytes(subtree.start)}, which the image holds itself`,
+    { hint: "a store path cannot be changed: drop what lies below /nix/store in the other source" },
+  );
+}
+
+function conflict(path: ByteString, first: Placed, second: Placed): OciNixError {
+  const [a, b] = [displayBytes(first.source), displayBytes(second.source)];
+  const targets = () => `${displayBytes(first.linkTarget)} and ${displayBytes(second.linkTarget)}`;
+  const how =
+    first.type !== second.type
+      ? `as a ${first.type} and as a ${second.type}`
+      : first.type === "file"
+        ? "with different contents"
+        : `with different targets (${targets()})`;
+  return new OciNixError("conflict", `${displayBytes(path)} comes from both ${a} and ${b}, ${how}`, {
+    hint: "drop one of the two sources",
+  });
+}
+
+function sameOwner(a: Ownership, b: Ownership): boolean {
+  return a.uid === b.uid && a.gid === b.gid && a.uname === b.uname && a.gname === b.gname;
+}
+
+const COMPARED_AT_ONCE = 64 * 1024;
+
+function sameContents(a: Placed, b: Placed): boolean {
+  if (a.size !== b.size) return false;
+  if (a.source === b.source && a.contents === b.contents) return true;
+  const [readA, readB] = [openContents(a), openContents(b)];
+  try {
+    for (let at = 0; at < a.size; at += COMPARED_AT_ONCE) {
+      if (!readA.read(at).equals(readB.read(at))) return false;
+    }
+    return true;
+  } finally {
+    readA.close();
+    readB.close();
+  }
+}
+
+function openContents({ contents, source }: Placed): { read(at: number): Buffer; close(): void } {
+  if (contents !== undefined) {
+    const bytes = Buffer.from(contents.buffer, contents.byteOffset, contents.length);
+    return { read: (at) => bytes.subarray(at, at + COMPARED_AT_ONCE), close: () => undefined };
+  }
+  const failed = (error: unknown) =>
+    new OciNixError("unreadable", `cannot read ${displayBytes(source)}: ${describeErrno(error)}`, { cause: error });
+  let fd: number;
+  try {
+    fd = openSync(fsPath(source), "r");
+  } catch (error) {
+    throw failed(error);
+  }
+  const buffer = Buffer.allocUnsafe(COMPARED_AT_ONCE);
+  return {
+    read(at) {
+      let filled = 0;
+      try {
+        while (filled < buffer.length) {
+          const count = readSync(fd, buffer, filled, buffer.length - filled, at + filled);
+          if (count === 0) break;
+          filled += count;
+        }
+      } catch (error) {
+        throw failed(error);
+      }
+      return buffer.subarray(0, filled);
+    },
+    close: () => closeSync(fd),
+  };
 }

@@ -60,7 +60,10 @@ export async function planDockertoolsImage(
   const architecture = text("architecture");
   const repoTag = repoTagOf(text("repo_tag"), options);
   const storeLayers = storeLayersOf(conf, storeDir, source);
-  checkStorePathsExist(storeLayers, storeRoot);
+  checkStorePathsExist(
+    storeLayers.map(({ plan }) => plan),
+    storeRoot,
+  );
   const customisation = customisationLayer(text("customisation_layer"), located);
   const fromImage = conf.get("from_image") ?? null;
   if (fromImage !== null && typeof fromImage !== "string") {
@@ -104,7 +107,7 @@ function repoTagOf(
   return `${name === undefined ? repoTag.slice(0, colon) : checkName(name, "--name")}:${tag === undefined ? repoTag.slice(colon + 1) : checkTag(tag, "--tag")}`;
 }
 
-function storeLayersOf(conf: JsonObject, storeDir: string, source: string): PlannedLayer[] {
+function storeLayersOf(conf: JsonObject, storeDir: string, source: string): Extract<PlannedLayer, { kind: "store" }>[] {
   const layers = conf.get("store_layers");
   if (!Array.isArray(layers) || !layers.every((layer) => Array.isArray(layer))) {
     throw new OciNixError("invalid-input", `${source}: store_layers must be an array of arrays of store paths`);

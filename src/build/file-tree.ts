@@ -1,12 +1,12 @@
-import { type ByteString, encodeUtf8 } from "../core/byte-string.js";
+import { type ByteString, displayBytes, encodeUtf8 } from "../core/byte-string.js";
 import { compareStrings, OciNixError } from "../core/errors.js";
 import { EventLoopTurns } from "../core/event-loop-turns.js";
 import { compileRegex } from "../core/regex.js";
 import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
 import { DEFAULT_STORE_DIR, storeDirOf } from "../nix/store-path.js";
-import { EntryList, type Ownership } from "../tar/entry-list.js";
+import { EntryList, type EntryListParts, type EntryType, type Ownership } from "../tar/entry-list.js";
 import type { TarProfile } from "../tar/profiles.js";
-import { DestinationTree } from "./destination-tree.js";
+import { type DefaultDirectory, DestinationTree, type Placed, Weight } from "./destination-tree.js";
 import { walkStore } from "./store-walk.js";
 
 export interface FileTreeOptions {
@@ -23,11 +23,20 @@ export function ownership(uid: number, gid: number, uname: string, gname: string
   return { uid, gid, uname: encodeUtf8(uname), gname: encodeUtf8(gname) };
 }
 
+/** A layer plan with what is settled for the whole image before any layer is listed by itself; see {@link settleLayers}. */
+export interface SettledPlan extends LayerPlan {
+  /** Its entries, where they are listed already. */
+  readonly listed?: EntryListParts;
+  /** Mode and owner of directories above the store, by path, where other layers decide them. */
+  readonly parents?: ReadonlyMap<ByteString, DefaultDirectory>;
+}
+
 /**
- * The entries of one layer in the order of its archive, with sizes and modes as the store has them now. Reads no file contents.
- * @throws OciNixError as {@link walkStore}; `conflict` where two contents want one place
+ * The entries of one layer in the order of its archive, with sizes and modes as the store has them now. Reads no file contents, unless
+ * they have to be compared.
+ * @throws OciNixError as {@link walkStore} and {@link DestinationTree}
  */
-export async function layerEntries(plan: LayerPlan, options: FileTreeOptions): Promise<EntryList> {
+export async function layerEntries(plan: SettledPlan, options: FileTreeOptions): Promise<EntryList> {
   const [whole] = layerParts(plan, options.profile, Number.POSITIVE_INFINITY);
   return await partEntries(plan, whole as LayerPart, options);
 }
@@ -39,13 +48,13 @@ export interface LayerPart {
 }
 
 /**
- * Divides a layer into parts whose lists, joined in order, are the layer's. At least one; contents that move are not divided.
+ * Divides a layer into parts whose lists, joined in order, are the layer's. At least one; only store paths at their own place are divided.
  * @param length contents in a part at most
  * @throws OciNixError `conflict` where the layer has a store path twice
  */
-export function layerParts(plan: LayerPlan, profile: TarProfile, length: number): readonly LayerPart[] {
+export function layerParts(plan: SettledPlan, profile: TarProfile, length: number): readonly LayerPart[] {
+  if (plan.listed !== undefined || needsTree(plan)) return [{ contents: plan.contents, isFirst: true }];
   checkNoDuplicates(plan);
-  if (moves(plan)) return [{ contents: plan.contents, isFirst: true }];
   const contents =
     profile.storePathOrder === "given"
       ? plan.contents
@@ -59,12 +68,44 @@ export function layerParts(plan: LayerPlan, profile: TarProfile, length: number)
 }
 
 /** The entries of one part of a layer. @throws OciNixError as {@link layerEntries} */
-export async function partEntries(plan: LayerPlan, part: LayerPart, options: FileTreeOptions): Promise<EntryList> {
-  return moves(plan) ? await movedEntries(plan, options) : await plainEntries(plan, part, options);
+export async function partEntries(plan: SettledPlan, part: LayerPart, options: FileTreeOptions): Promise<EntryList> {
+  if (plan.listed !== undefined) return EntryList.join([plan.listed]);
+  if (!needsTree(plan)) return await plainEntries(plan, part, options);
+  const tree = await treeOf([plan], options);
+  return await entriesFrom(tree, 0, options);
 }
 
-function moves(plan: LayerPlan): boolean {
-  return plan.contents.some((content) => content.rewrite !== undefined || content.permissions !== undefined);
+function needsTree({ contents, generated = [] }: LayerPlan): boolean {
+  return (
+    generated.length > 0 ||
+    contents.some(({ rewrite, permissions }) => rewrite !== undefined || permissions !== undefined)
+  );
+}
+
+/**
+ * Settles between all layers of an image who wins where contents that move meet each other, or a store path that stays. The layers that
+ * hold such contents are listed; of the others only mode and owner of the directories above the store may change.
+ * @throws OciNixError as {@link layerEntries}, and `conflict` where a layer would hide what another one holds
+ */
+export async function settleLayers(
+  plans: readonly LayerPlan[],
+  options: FileTreeOptions,
+): Promise<readonly SettledPlan[]> {
+  if (!plans.some(needsTree)) return plans;
+  const tree = await treeOf(plans, options);
+  const parents = new Map<ByteString, DefaultDirectory>();
+  for (const name of new Set(plans.flatMap((plan) => parentsOf(plan, options.profile)))) {
+    const placed = tree.directoryAt(name);
+    if (placed !== undefined) parents.set(name, placed);
+  }
+  const settled: SettledPlan[] = [];
+  for (const [layer, plan] of plans.entries()) {
+    const { contents, reason, history } = plan;
+    const bare = { contents, reason, ...(history === undefined ? {} : { history }) };
+    if (needsTree(plan)) settled.push({ ...bare, listed: (await entriesFrom(tree, layer, options)).parts });
+    else settled.push(parents.size === 0 ? plan : { ...plan, parents });
+  }
+  return settled;
 }
 
 function checkNoDuplicates(plan: LayerPlan): void {
@@ -81,15 +122,17 @@ export function rootPrefix(storeRoot: string): ByteString {
 }
 
 /** Store paths where they are: entries go straight from the walk to the list. */
-async function plainEntries(plan: LayerPlan, part: LayerPart, options: FileTreeOptions): Promise<EntryList> {
+async function plainEntries(plan: SettledPlan, part: LayerPart, options: FileTreeOptions): Promise<EntryList> {
   const { profile, owner } = options;
   const parentOwner = profile.parentOwner ?? owner;
-  const entries = new EntryList([owner, parentOwner]);
+  const parents = [...(plan.parents?.values() ?? [])];
+  const entries = new EntryList([owner, parentOwner, ...parents.map((parent) => parent.owner)]);
   const turns = new EventLoopTurns(options.signal);
   const prefix = rootPrefix(options.storeRoot);
   if (part.isFirst) {
     for (const name of parentsOf(plan, profile)) {
-      entries.append({ depth: 0, name, type: "directory", mode: 0o755, owner: parentOwner, size: 0, linkTarget: "" });
+      const { mode, owner } = plan.parents?.get(name) ?? { mode: 0o755, owner: parentOwner };
+      entries.append({ depth: 0, name, type: "directory", mode, owner, size: 0, linkTarget: "" });
     }
   }
   for (const { storePath } of part.contents) {
@@ -113,27 +156,79 @@ function parentsOf(plan: LayerPlan, profile: TarProfile): readonly ByteString[] 
   return profile.parents === "root-and-store" ? ["", ...parents] : parents;
 }
 
-/** Contents that move or change owner: a tree by destination, then the list. */
-async function movedEntries(plan: LayerPlan, options: FileTreeOptions): Promise<EntryList> {
+/** The contents of several layers by where they go. */
+async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Promise<DestinationTree> {
   const { profile, owner } = options;
   const turns = new EventLoopTurns(options.signal);
+  const prefix = rootPrefix(options.storeRoot);
   const tree = new DestinationTree();
-  for (const content of plan.contents) {
-    const prefix = rootPrefix(options.storeRoot);
-    const destination = destinationOf(content);
-    const override = overrideOf(content.permissions ?? [], content.storePath);
-    await walkStore(prefix + content.storePath, profile.compareNames, turns, (found) => {
-      const logical = found.source.slice(prefix.length);
-      const path = destination(logical);
-      // nix2container drops what is rewritten to nothing: the moved directory itself, whose place is the root that is there anyway.
-      if (path === "") return;
-      const { type, size, linkTarget, source } = found;
-      tree.place(path, { type, size, linkTarget, source, ...override(logical, found.mode, owner) });
-    });
+  for (const [layer, { contents }] of plans.entries()) {
+    for (const { storePath, rewrite, permissions } of contents) {
+      if (rewrite !== undefined) continue;
+      const override = overrideOf(permissions ?? [], storePath);
+      tree.placeSubtree(layer, storePath, {
+        start: prefix + storePath,
+        attributesOf: ({ source, mode }) => override(source.slice(prefix.length), mode, owner),
+        walk: async (visit) => await walkStore(prefix + storePath, profile.compareNames, turns, visit),
+      });
+    }
   }
+  for (const [layer, { contents, generated = [] }] of plans.entries()) {
+    for (const content of contents) {
+      if (content.rewrite === undefined) continue;
+      const destination = destinationOf(content);
+      const override = overrideOf(content.permissions ?? [], content.storePath);
+      await walkStore(prefix + content.storePath, profile.compareNames, turns, (found) => {
+        const logical = found.source.slice(prefix.length);
+        const path = destination(logical);
+        const { type, size, linkTarget, source } = found;
+        // The moved directory itself, whose place is the root that is there anyway; nothing else can be the root.
+        if (path === "" && (type === "directory" || content.rewrite?.leavesOut === true)) return;
+        if (path === "") throw notADirectory(content.storePath, logical, type);
+        if (!path.startsWith("/")) throw notAbsolute(content.storePath, logical, path);
+        tree.place(layer, path, { type, size, linkTarget, source, ...override(logical, found.mode, owner) });
+      });
+    }
+    for (const { path, type, mode, owner, contents: bytes, linkTarget } of generated) {
+      const contents = type === "file" ? bytes : undefined;
+      const size = contents?.length ?? 0;
+      const source = GENERATED;
+      tree.place(layer, path, { type, size, mode, owner, linkTarget, contents, weight: Weight.generated, source });
+    }
+  }
+  return tree;
+}
+
+/** What errors call the origin of what is read nowhere. */
+const GENERATED = "what oci-nix adds";
+
+async function entriesFrom(tree: DestinationTree, layer: number, options: FileTreeOptions): Promise<EntryList> {
+  const { profile, owner } = options;
   const entries = new EntryList();
-  tree.appendTo(entries, { withRoot: profile.parents === "root-and-store", parents: profile.parentOwner ?? owner });
+  const parents = { mode: 0o755, owner: profile.parentOwner ?? owner };
+  await tree.appendTo(entries, layer, { withRoot: profile.parents === "root-and-store", parents });
   return entries;
+}
+
+function notADirectory(storePath: string, path: ByteString, type: EntryType): OciNixError {
+  return new OciNixError(
+    "invalid-input",
+    `${displayBytes(path)} is a ${type}: only a directory can become the root of the image`,
+    {
+      hint:
+        path === storePath
+          ? "give a store path that is a directory with the file in it, for example made by symlinkJoin or runCommand"
+          : "let the rewrite leave a name for it",
+    },
+  );
+}
+
+function notAbsolute(storePath: string, path: ByteString, destination: ByteString): OciNixError {
+  return new OciNixError(
+    "invalid-input",
+    `the rewrite of ${storePath} moves ${displayBytes(path)} to ${displayBytes(destination)}, which is no absolute path`,
+    { hint: "let the replacement begin with /" },
+  );
 }
 
 function destinationOf({ rewrite, storePath }: LayerContent): (path: ByteString) => ByteString {
@@ -142,11 +237,7 @@ function destinationOf({ rewrite, storePath }: LayerContent): (path: ByteString)
   return (path) => regex.replaceAll(path, rewrite.replacement);
 }
 
-type Override = (
-  path: ByteString,
-  mode: number,
-  owner: Ownership,
-) => { readonly mode: number; readonly owner: Ownership };
+type Override = (path: ByteString, mode: number, owner: Ownership) => Pick<Placed, "mode" | "owner" | "weight">;
 
 /** nix2container's order semantics: every rule that matches applies, later ones over earlier ones; ids are always set. */
 function overrideOf(rules: readonly PermissionRule[], storePath: string): Override {
@@ -154,20 +245,19 @@ function overrideOf(rules: readonly PermissionRule[], storePath: string): Overri
     ...rule,
     matches: compileRegex(rule.regex, `a permission rule of ${storePath}`),
   }));
+  // Owners are few and entries are many: each is made once, and a list tells them apart by identity first.
+  const owners = new Map<string, Ownership>();
   return (path, mode, owner) => {
-    let result = { mode, owner };
+    let result: ReturnType<Override> = { mode, owner, weight: Weight.cameAlong };
     for (const rule of compiled) {
       if (!rule.matches.test(path)) continue;
-      const { uname, gname } = result.owner;
-      result = {
-        mode: rule.mode ?? result.mode,
-        owner: {
-          uid: rule.uid,
-          gid: rule.gid,
-          uname: rule.uname === undefined ? uname : encodeUtf8(rule.uname),
-          gname: rule.gname === undefined ? gname : encodeUtf8(rule.gname),
-        },
-      };
+      const { uid, gid } = rule;
+      const uname = rule.uname === undefined ? result.owner.uname : encodeUtf8(rule.uname);
+      const gname = rule.gname === undefined ? result.owner.gname : encodeUtf8(rule.gname);
+      const key = JSON.stringify([uid, gid, uname, gname]);
+      const known = owners.get(key) ?? { uid, gid, uname, gname };
+      owners.set(key, known);
+      result = { mode: rule.mode ?? result.mode, owner: known, weight: Weight.ruled };
     }
     return result;
   };

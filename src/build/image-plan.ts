@@ -5,14 +5,14 @@ import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import type { StorePath } from "../nix/store-path.js";
-import { type FileTreeOptions, rootPrefix } from "./file-tree.js";
+import { type FileTreeOptions, rootPrefix, type SettledPlan } from "./file-tree.js";
 import type { LayerDigest } from "./pipeline/shared.js";
 
 /** A layer of an image before anything of it is read: to be made from the store, or at hand already. */
 export type PlannedLayer =
   | {
       readonly kind: "store";
-      readonly plan: LayerPlan;
+      readonly plan: SettledPlan;
       /** Sum of the NAR sizes, where known: about what there is to read. */
       readonly narSize?: number | undefined;
       /** What somebody recorded for it, if it must be that. */
@@ -52,12 +52,11 @@ const SHOWN = 5;
  * Checks that every store path to be read is there, so that a missing one is found before the first byte goes out.
  * @throws OciNixError `not-found` naming the first few; `unreadable` where one cannot be looked at
  */
-export function checkStorePathsExist(layers: readonly PlannedLayer[], storeRoot: string): void {
+export function checkStorePathsExist(plans: readonly LayerPlan[], storeRoot: string): void {
   const missing: StorePath[] = [];
   const prefix = rootPrefix(storeRoot);
-  for (const layer of layers) {
-    if (layer.kind === "ready") continue;
-    for (const storePath of storePathsOf(layer.plan)) {
+  for (const plan of plans) {
+    for (const storePath of storePathsOf(plan)) {
       if (!isThere(prefix + storePath)) missing.push(storePath);
     }
   }

@@ -20,7 +20,7 @@ export function layerContentOf({ path, options }: Nix2containerPath, where: stri
   const { rewrite, perms } = options;
   return {
     storePath,
-    ...(rewrite.regex !== "" && { rewrite: { regex: rewrite.regex, replacement: rewrite.repl } }),
+    ...(rewrite.regex !== "" && { rewrite: { regex: rewrite.regex, replacement: rewrite.repl, leavesOut: true } }),
     ...(perms.length > 0 && { permissions: perms.map(permissionRuleOf) }),
   };
 }

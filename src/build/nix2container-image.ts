@@ -55,7 +55,10 @@ export function planNix2containerImage(
     keptFiles.push(kept);
     return { kind: "ready", blob: () => kept.open(), paths: layer.paths.map(({ path }) => path) };
   });
-  checkStorePathsExist(layers, storeRoot);
+  checkStorePathsExist(
+    layers.flatMap((layer) => (layer.kind === "store" ? [layer.plan] : [])),
+    storeRoot,
+  );
   return {
     repoTags: repoTagsOf(name, tag),
     layers,

@@ -24,6 +24,7 @@ import { rootPrefix } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerFile, writeLayerFiles } from "./layer-files.js";
 import { layerContentOf, NIX2CONTAINER_MTIME, nix2containerFiles } from "./nix2container-content.js";
+import type { StoreLayer } from "./verify-layer.js";
 
 /** What nix2container's layers commands are given. Files are JSON in its formats. */
 export interface Nix2containerLayersRequest {
@@ -72,7 +73,10 @@ export async function makeNix2containerLayers(
     .filter((path) => !inParents.has(pathKey(path)));
   const groups = split(paths, maxLayers);
   const plan = planOf(groups, graph, storeRoot);
-  checkStorePathsExist(plan.layers, storeRoot);
+  checkStorePathsExist(
+    plan.layers.map((layer) => layer.plan),
+    storeRoot,
+  );
   const digests =
     tarDirectory === undefined
       ? await digestLayers(plan, { signal })
@@ -150,7 +154,7 @@ function planOf(
   groups: readonly (readonly Nix2containerPath[])[],
   graph: ReadonlyMap<string, StoreObject>,
   storeRoot: string,
-): ImagePlan {
+): ImagePlan & { readonly layers: readonly StoreLayer[] } {
   return {
     repoTags: [],
     layers: groups.map((group) => {

@@ -1,17 +1,18 @@
 import { parseDigest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
-import type { LayerPlan } from "../layers/plan.js";
-import { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, planLayers } from "../layers/plan-layers.js";
+import { GroupPlanner } from "../layers/layer-groups.js";
+import type { LayerPlan, PermissionRule } from "../layers/plan.js";
+import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
 import type { Closure } from "../nix/closure.js";
 import { readLocalClosure } from "../nix/local-database.js";
 import { readClosureFile } from "../nix/read-closure.js";
 import { parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig, storePathsComment } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
-import { ownership } from "./file-tree.js";
+import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
-import type { ClosureSpec, ImageSpec } from "./spec.js";
+import type { ClosureSpec, ImageSpec, LayerSpec, PermissionSpec } from "./spec.js";
 
 /**
  * Reads a closure: from a graph file where one is given, else from the Nix database.
@@ -24,24 +25,92 @@ export async function readClosure({ roots, graph, storeRoot, storeDir }: Closure
 }
 
 /**
- * The layers a spec asks for, bottom first.
- * @throws OciNixError `invalid-input` where an excluded path is not a store path or everything is excluded; see {@link planLayers}
+ * The closure of everything that a spec ships.
+ * @throws OciNixError as {@link readClosure}; `not-found` for a store path that the graph lacks
+ */
+export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
+  const { roots, graph } = spec.closure;
+  const named = [spec, ...(spec.layers ?? [])].flatMap((group) => [
+    ...(("deps" in group ? group.deps : undefined) ?? []),
+    ...(group.copyToRoot ?? []),
+  ]);
+  // Without roots a graph is taken whole.
+  if (graph !== undefined && roots === undefined) return await readClosure(spec.closure);
+  return await readClosure({ ...spec.closure, roots: [...(roots ?? []), ...named] });
+}
+
+/**
+ * The layers a spec asks for, bottom first: the explicit ones, then those of everything else.
+ * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
+ *   `limit` where the explicit layers leave no room; see {@link planLayers}
  */
 export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly LayerPlan[] {
-  const exclude = new Set<StorePath>();
-  for (const path of spec.exclude ?? []) {
+  const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS, layers = [] } = spec;
+  checkMaxLayers(maxLayers);
+  const inClosure = (path: string, where: string): StorePath => {
     const storePath = parseStorePath(path, closure.storeDir);
-    if (!closure.objects.has(storePath)) {
-      throw new OciNixError("not-found", `${path} is excluded but not in the closure`, {
-        hint: "drop it from --exclude (spec: exclude)",
-      });
-    }
-    exclude.add(storePath);
+    if (closure.objects.has(storePath)) return storePath;
+    throw new OciNixError("not-found", `${where}: ${path} is not in the closure`, {
+      hint: "drop it there, or add it to the roots",
+    });
+  };
+  const planner = new GroupPlanner(closure);
+  const excluded = (spec.exclude ?? []).map((path) => inClosure(path, "exclude"));
+  const groupOf = (group: LayerSpec, where: string) => ({
+    roots: (group.deps ?? []).map((path) => inClosure(path, `${where}deps`)),
+    copyToRoot: (group.copyToRoot ?? []).map((path) => inClosure(path, `${where}copyToRoot`)),
+    permissions: permissionsOf(group.perms ?? [], (path) => inClosure(path, `${where}perms`)),
+    exclude: new Set([...excluded, ...(group.exclude ?? []).map((path) => inClosure(path, `${where}exclude`))]),
+    strategy: group.strategy ?? strategy,
+  });
+  const explicit = layers.flatMap((layer, i) => {
+    const group = { ...groupOf(layer, `layers[${i}]: `), label: `layer ${i + 1} of the spec`, history: layer.history };
+    return planner.plan({ ...group, maxLayers: layer.maxLayers ?? 1 });
+  });
+  const rest = groupOf({ ...spec, exclude: [] }, "");
+  const moved = new Set([spec, ...layers].flatMap((group) => group.copyToRoot ?? []));
+  const roots =
+    spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
+    closure.roots.filter((path) => !moved.has(path));
+  const room = maxLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0);
+  const plans = planner.plan({ ...rest, roots, maxLayers: Math.max(room, 1), label: "" });
+  if (plans.length > room) {
+    throw new OciNixError(
+      "limit",
+      `of ${maxLayers} layers, ${maxLayers - room} are taken already: none is left for the rest`,
+      {
+        hint: `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers`,
+      },
+    );
   }
-  const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS } = spec;
-  const plans = planLayers(closure, { strategy, maxLayers, exclude });
-  if (plans.length === 0) throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
-  return plans;
+  if (explicit.length + plans.length === 0) {
+    throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
+  }
+  return [...explicit, ...plans];
+}
+
+/** The layer of the Nix database, if it is wanted: of the store paths that are in the image at their own place. */
+function databaseLayer(spec: ImageSpec, _closure: Closure): readonly LayerPlan[] {
+  if (!isDatabaseWanted(spec)) return [];
+  return [];
+}
+
+function isDatabaseWanted({ nixDatabase }: ImageSpec): boolean {
+  return nixDatabase !== undefined && nixDatabase.enable !== false;
+}
+
+function permissionsOf(
+  perms: readonly PermissionSpec[],
+  storePathOf: (path: string) => StorePath,
+): ReadonlyMap<StorePath, readonly PermissionRule[]> {
+  const rules = new Map<StorePath, PermissionRule[]>();
+  for (const { path, regex, mode, uid = 0, gid = 0, uname, gname } of perms) {
+    const storePath = storePathOf(path);
+    const names = { ...(uname === undefined ? {} : { uname }), ...(gname === undefined ? {} : { gname }) };
+    const rule = { regex, uid, gid, ...(mode === undefined ? {} : { mode }), ...names };
+    rules.set(storePath, [...(rules.get(storePath) ?? []), rule]);
+  }
+  return rules;
 }
 
 /** Sum of the NAR sizes of what a layer holds, in bytes; undefined where one is unknown. */
@@ -59,28 +128,38 @@ export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined
  * Decides everything about the image a spec asks for, reading the closure graph but no file contents.
  * @throws OciNixError for anything wrong with the spec or the closure, or a store path that is missing
  */
-export async function planImage(spec: ImageSpec): Promise<ImagePlan> {
+export async function planImage(
+  spec: ImageSpec,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<ImagePlan> {
   const { name, tag = "latest", uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
   const { variant, author, architecture = "amd64", created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP } = spec;
   const { tarProfile: profile = tarProfile("oci") } = spec;
-  const closure = await readClosure(spec.closure);
-  const layers = planSpecLayers(spec, closure).map(
+  const closure = await readSpecClosure(spec);
+  const storeRoot = spec.closure.storeRoot ?? "/";
+  const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
+  const plans = [...planSpecLayers(spec, closure), ...databaseLayer(spec, closure)];
+  checkStorePathsExist(plans, storeRoot);
+  const layers = (await settleLayers(plans, { ...files, signal })).map(
     (plan) => ({ kind: "store", plan, narSize: narSizeOf(plan, closure) }) as const,
   );
-  const storeRoot = spec.closure.storeRoot ?? "/";
-  checkStorePathsExist(layers, storeRoot);
   const metadata = { architecture, variant, created, author, config: spec.config ?? new Map() };
   return {
     repoTags: name === undefined ? [] : [`${name}:${tag}`],
     layers,
-    files: { storeRoot, profile, owner: ownership(uid, gid, uname, gname) },
+    files,
     mtime: mtime.seconds,
     formatConfig: (diffIds) =>
       formatImageConfig(
         metadata,
         layers.map((layer, i) => ({
           diffId: parseDigest(diffIds[i], "layer"),
-          history: { created: created.text, created_by: "oci-nix", comment: storePathsComment(pathsOf(layer)) },
+          history: {
+            created: created.text,
+            created_by: "oci-nix",
+            comment: storePathsComment(pathsOf(layer)),
+            ...layer.plan.history,
+          },
         })),
       ),
     close: () => undefined,

@@ -1,6 +1,8 @@
 import { compareStrings, nearest, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
+import { compileRegex } from "../core/regex.js";
 import { parseTimestamp, type Timestamp } from "../core/timestamp.js";
+import type { LayerHistory } from "../layers/plan.js";
 import { checkContainerConfig } from "../oci/container-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { type TarProfile, tarProfile } from "../tar/profiles.js";
@@ -17,6 +19,44 @@ export interface ClosureSpec {
   readonly storeDir?: string | undefined;
 }
 
+/** Mode and owner of what a regex matches: the spec's form of {@link PermissionRule}. */
+export interface PermissionSpec {
+  /** A store path that is shipped. */
+  readonly path: string;
+  /** RE2, matched anywhere in the source path. */
+  readonly regex: string;
+  readonly mode?: number | undefined;
+  /** By default 0; `gid` likewise. */
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly uname?: string | undefined;
+  readonly gname?: string | undefined;
+}
+
+/** An explicit layer, or several: what the layers before hold is left out. */
+export interface LayerSpec {
+  /** Store paths that are shipped with all they refer to. */
+  readonly deps?: readonly string[] | undefined;
+  readonly copyToRoot?: readonly string[] | undefined;
+  readonly perms?: readonly PermissionSpec[] | undefined;
+  readonly exclude?: readonly string[] | undefined;
+  readonly strategy?: string | undefined;
+  /** By default 1. */
+  readonly maxLayers?: number | undefined;
+  readonly history?: LayerHistory | undefined;
+}
+
+/** The Nix database in the image. */
+export interface NixDatabaseSpec {
+  /** By default true. */
+  readonly enable?: boolean | undefined;
+  /** Owner of the database, and of the directories above it; by default that of the image. */
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly uname?: string | undefined;
+  readonly gname?: string | undefined;
+}
+
 /** An image to be made from a closure: the spec file's content, and what the command line's flags amount to. */
 export interface ImageSpec {
   readonly name?: string | undefined;
@@ -26,6 +66,12 @@ export interface ImageSpec {
   readonly strategy?: string | undefined;
   /** Layers of the whole image at most; by default 100. */
   readonly maxLayers?: number | undefined;
+  /** Store paths whose contents go to the root of the image. */
+  readonly copyToRoot?: readonly string[] | undefined;
+  readonly perms?: readonly PermissionSpec[] | undefined;
+  /** Explicit layers, bottom first, below all others. */
+  readonly layers?: readonly LayerSpec[] | undefined;
+  readonly nixDatabase?: NixDatabaseSpec | undefined;
   /** Store paths that are planned with but never shipped. */
   readonly exclude?: readonly string[] | undefined;
   /** The image-spec's `config` object. */
@@ -74,6 +120,62 @@ const wholeNumber =
 
 const id = wholeNumber(MAX_ID);
 
+const flag: Check<boolean> = (value, where) => {
+  if (typeof value !== "boolean") throw wrong(where, "true or false");
+  return value;
+};
+
+const mode: Check<number> = (value, where) => {
+  if (typeof value !== "string" || !/^[0-7]{3,5}$/.test(value) || Number.parseInt(value, 8) > 0o7777) {
+    throw wrong(where, 'octal digits in a string, such as "0755" or "1777"');
+  }
+  return Number.parseInt(value, 8);
+};
+
+const arrayOf =
+  <T>(check: Check<T>): Check<readonly T[]> =>
+  (value, where) => {
+    if (!Array.isArray(value)) throw wrong(where, "an array");
+    return value.map((item: Json, i) => check(item, `${where}[${i}]`));
+  };
+
+const regex: Check<string> = (value, where) => {
+  // An empty one matches everything, as for nix2container.
+  if (typeof value !== "string") throw wrong(where, "a string");
+  compileRegex(value, where);
+  return value;
+};
+
+const OWNER_FIELDS = { uid: id, gid: id, uname: text, gname: text } as const;
+
+const PERMISSION_FIELDS = { path: text, regex, mode, ...OWNER_FIELDS } as const;
+
+const permission: Check<PermissionSpec> = (value, where) => {
+  const { path, regex, ...others } = checkFields(value, PERMISSION_FIELDS, where);
+  if (path === undefined || regex === undefined) throw wrong(where, 'an object with "path" and "regex"');
+  return { ...others, path, regex };
+};
+
+const HISTORY_FIELDS = { created_by: text, author: text, comment: text } as const;
+
+const LAYER_FIELDS = {
+  deps: texts,
+  copyToRoot: texts,
+  perms: arrayOf(permission),
+  exclude: texts,
+  strategy: text,
+  maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
+  history: (value: Json, where: string): LayerHistory => checkFields(value, HISTORY_FIELDS, where),
+} as const;
+
+const layer: Check<LayerSpec> = (value, where) => {
+  const checked = checkFields(value, LAYER_FIELDS, where);
+  if ((checked.deps ?? []).length + (checked.copyToRoot ?? []).length > 0) return checked;
+  throw wrong(where, 'an object with store paths in "deps" or "copyToRoot"');
+};
+
+const NIX_DATABASE_FIELDS = { enable: flag, ...OWNER_FIELDS } as const;
+
 const CLOSURE_FIELDS = { roots: texts, graph: text, storeRoot: text, storeDir: parsed(checkStoreDir) } as const;
 
 const FIELDS = {
@@ -83,16 +185,17 @@ const FIELDS = {
   strategy: text,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
   exclude: texts,
+  copyToRoot: texts,
+  perms: arrayOf(permission),
+  layers: arrayOf(layer),
+  nixDatabase: (value: Json, where: string): NixDatabaseSpec => checkFields(value, NIX_DATABASE_FIELDS, where),
   config: checkContainerConfig,
   architecture: parsed(checkArchitecture),
   variant: text,
   author: text,
   created: parsed(parseTimestamp),
   mtime: parsed(parseTimestamp),
-  uid: id,
-  gid: id,
-  uname: text,
-  gname: text,
+  ...OWNER_FIELDS,
   tarProfile: parsed(tarProfile),
 } as const satisfies { readonly [Key in keyof Required<ImageSpec>]: Check<unknown> };
 
@@ -109,7 +212,8 @@ export function isSpec(json: Json): json is JsonObject {
 export function checkSpec(json: Json, source: string): ImageSpec {
   const checked = checkFields(json, FIELDS, source);
   const { closure } = checked;
-  if (closure?.roots === undefined && closure?.graph === undefined) {
+  const named = [checked.copyToRoot, ...(checked.layers ?? []).flatMap((layer) => [layer.deps, layer.copyToRoot])];
+  if (closure === undefined || (closure.roots === undefined && closure.graph === undefined && !named.some(Boolean))) {
     throw new OciNixError("invalid-input", `${source}: closure needs roots or graph`, {
       hint: '"closure": {"roots": ["/nix/store/…"]}',
     });

@@ -32,7 +32,7 @@ export function compileRegex(pattern: string, where: string): ByteRegex {
   }
   const names = compiled.namedGroups() as Readonly<Record<string, number>>;
   return {
-    test: (bytes) => compiled.matcher(decode(bytes).text).find(),
+    test: (bytes) => compiled.test(decode(bytes).text),
     replaceAll(bytes, replacement) {
       const { text, offset } = decode(bytes);
       const matcher = compiled.matcher(text);
@@ -50,6 +50,11 @@ export function compileRegex(pattern: string, where: string): ByteRegex {
       return result + bytes.slice(from);
     },
   };
+}
+
+/** A pattern that matches just this text. */
+export function quoteRegex(text: string): string {
+  return text.replace(/[\\.+*?()|[\]{}^$]/g, "\\$&");
 }
 
 /** The text to match on, and the byte offset of each of its UTF-16 offsets. */

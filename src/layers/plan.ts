@@ -1,9 +1,12 @@
+import type { GeneratedObject } from "../core/generated-object.js";
 import type { StorePath } from "../nix/store-path.js";
 
 /** Moves every path below a store path: all matches of an RE2 regex in the source path are replaced (`$1` expands). */
 export interface Rewrite {
   readonly regex: string;
   readonly replacement: string;
+  /** Whether files whose path becomes empty are left out, as nix2container does, rather than refused. */
+  readonly leavesOut?: boolean;
 }
 
 /** Overrides owner and mode of the paths below a store path whose source path the RE2 regex matches anywhere. */
@@ -25,10 +28,21 @@ export interface LayerContent {
   readonly permissions?: readonly PermissionRule[];
 }
 
+/** Fields of a layer's history entry, as the image-spec names them. */
+export interface LayerHistory {
+  readonly created_by?: string;
+  readonly author?: string;
+  readonly comment?: string;
+}
+
 /** What a layer will hold. It has no digest: nothing has been read yet. */
 export interface LayerPlan {
-  /** In the order of the strategy; never empty. */
+  /** In the order of the strategy. */
   readonly contents: readonly LayerContent[];
+  /** What exists nowhere yet. */
+  readonly generated?: readonly GeneratedObject[];
+  /** What the history is to say, besides the default. */
+  readonly history?: LayerHistory;
   /** Why these are together, for people. */
   readonly reason: string;
 }

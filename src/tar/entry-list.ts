@@ -41,7 +41,9 @@ export interface NewEntry {
   readonly size: number;
   readonly linkTarget: ByteString;
   /** Where it is read, if not at its parent's source followed by its name. */
-  readonly source?: ByteString;
+  readonly source?: ByteString | undefined;
+  /** A file's contents, of the given size, where they are read nowhere. */
+  readonly contents?: Uint8Array | undefined;
 }
 
 /** An {@link EntryList} as it crosses to another thread. */
@@ -56,7 +58,7 @@ const FIRST_CHUNK = 1 << 14;
 const LAST_CHUNK = 1 << 20;
 /**
  * A record: flags (1 byte), mode (2), index of the owner (2), depth (2), length of the name (2); then, where the flags say so, the size
- * (6), the length of the link target (4) and that of the source (4); then name, link target and source.
+ * (6), the length of the link target (4) and that of the source (4); then name, link target and source or contents.
  */
 const FIXED = 9;
 /** Of the flags, the lowest two bits are the type. */
@@ -66,6 +68,8 @@ const ASCII_SOURCE = 8;
 const HAS_SIZE = 16;
 const HAS_LINK = 32;
 const OWN_SOURCE = 64;
+/** The contents stand where the source would: where `OWN_SOURCE` is set, too. */
+const CONTENTS = 128;
 const SIZE_BYTES = 6;
 const LENGTH_BYTES = 4;
 const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
@@ -101,9 +105,11 @@ export class EntryList {
   }
 
   append(entry: NewEntry): void {
-    const { name, linkTarget, source = "" } = entry;
+    const { name, linkTarget, source = "", contents } = entry;
+    if (contents !== undefined && contents.length !== entry.size) throw new Error("contents of another size");
     const flags = this.#flagsOf(entry);
-    const length = FIXED + optionalLength(flags) + name.length + linkTarget.length + source.length;
+    const sourceLength = contents?.length ?? source.length;
+    const length = FIXED + optionalLength(flags) + name.length + linkTarget.length + sourceLength;
     let chunk = this.chunks[this.chunks.length - 1];
     let at = this.chunkLengths[this.chunks.length - 1] ?? 0;
     if (chunk === undefined || at + length > chunk.length) {
@@ -123,13 +129,14 @@ export class EntryList {
     at += FIXED;
     if (flags & HAS_SIZE) at = chunk.writeUIntLE(entry.size, at, SIZE_BYTES);
     if (flags & HAS_LINK) at = chunk.writeUInt32LE(linkTarget.length, at);
-    if (flags & OWN_SOURCE) at = chunk.writeUInt32LE(source.length, at);
+    if (flags & OWN_SOURCE) at = chunk.writeUInt32LE(sourceLength, at);
     at += chunk.write(name, at, name.length, "latin1");
     if (flags & HAS_LINK) at += chunk.write(linkTarget, at, linkTarget.length, "latin1");
-    if (flags & OWN_SOURCE) chunk.write(source, at, source.length, "latin1");
+    if (contents !== undefined) chunk.set(contents, at);
+    else if (flags & OWN_SOURCE) chunk.write(source, at, source.length, "latin1");
   }
 
-  #flagsOf({ depth, name, type, size, linkTarget, source }: NewEntry): number {
+  #flagsOf({ depth, name, type, size, linkTarget, source, contents }: NewEntry): number {
     const nested = depth > 0;
     const asciiName = isAscii(name);
     const asciiPath = asciiName && (!nested || (this.#asciiPaths[depth - 1] as boolean));
@@ -146,7 +153,8 @@ export class EntryList {
       (asciiSource ? ASCII_SOURCE : 0) |
       (size === 0 ? 0 : HAS_SIZE) |
       (linkTarget === "" ? 0 : HAS_LINK) |
-      (source === undefined ? 0 : OWN_SOURCE)
+      (source === undefined && contents === undefined ? 0 : OWN_SOURCE) |
+      (contents === undefined ? 0 : CONTENTS)
     );
   }
 
@@ -204,6 +212,8 @@ export class EntryCursor implements TarEntry {
   size = 0;
   linkTarget: ByteString = "";
   source: ByteString = "";
+  /** The contents themselves, where they are read nowhere. */
+  contents: Uint8Array | undefined;
   hasPlainNames = false;
   /** The source is ASCII, so that `fs` calls take it as it is. */
   hasAsciiSource = false;
@@ -247,8 +257,9 @@ export class EntryCursor implements TarEntry {
     const name = chunk.toString("latin1", nameAt, linkAt);
     this.linkTarget = linkLength === 0 ? "" : chunk.toString("latin1", linkAt, sourceAt);
     this.path = depth === 0 ? name : (this.#pathPrefixes[depth - 1] as string) + name;
+    this.contents = flags & CONTENTS ? chunk.subarray(sourceAt, sourceAt + sourceLength) : undefined;
     this.source =
-      (flags & OWN_SOURCE) !== 0
+      (flags & (OWN_SOURCE | CONTENTS)) === OWN_SOURCE
         ? chunk.toString("latin1", sourceAt, sourceAt + sourceLength)
         : depth === 0
           ? name

@@ -110,6 +110,12 @@ export class TarWriter {
     }
     const done = within - this.#headerLength;
     if (done < size) {
+      const { contents } = this.#cursor;
+      if (contents !== undefined) {
+        const count = Math.min(end - at, size - done);
+        target.set(contents.subarray(done, done + count), at);
+        return count;
+      }
       if (done === 0 && size < end - at) return this.#fillWholeFile(target, at, end, size);
       return this.#fillFilePart(target, at, Math.min(end - at, size - done), done, size);
     }

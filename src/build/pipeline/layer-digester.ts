@@ -1,7 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
-import type { LayerPlan } from "../../layers/plan.js";
 import { archiveSize, entriesSize, type TarOptions, TarWriter } from "../../tar/writer.js";
-import { type FileTreeOptions, layerEntries } from "../file-tree.js";
+import { type FileTreeOptions, layerEntries, type SettledPlan } from "../file-tree.js";
 import { Cell, claim, type LayerDigest, SEGMENT } from "./shared.js";
 
 interface Current {
@@ -16,7 +15,7 @@ interface Current {
 /** Hashes whole layers, each in one thread from its files to its digest, a segment at a time between its thread's other work. */
 export class LayerDigester {
   readonly #control: Int32Array;
-  readonly #plans: readonly LayerPlan[];
+  readonly #plans: readonly SettledPlan[];
   readonly #options: FileTreeOptions & TarOptions;
   readonly #onDigest: (index: number, digest: LayerDigest) => void;
   #buffer: Buffer | undefined;
@@ -25,7 +24,7 @@ export class LayerDigester {
   /** @param plans the layers, which all threads take on in this order */
   constructor(
     control: Int32Array,
-    plans: readonly LayerPlan[],
+    plans: readonly SettledPlan[],
     options: FileTreeOptions & TarOptions,
     onDigest: (index: number, digest: LayerDigest) => void,
   ) {
@@ -48,7 +47,7 @@ export class LayerDigester {
   }
 
   async #begin(index: number): Promise<boolean> {
-    const entries = await layerEntries(this.#plans[index] as LayerPlan, this.#options);
+    const entries = await layerEntries(this.#plans[index] as SettledPlan, this.#options);
     const size = archiveSize(entriesSize(entries, this.#options), this.#options);
     const writer = new TarWriter(entries, this.#options);
     this.#current = { index, writer, hash: createHash("sha256"), left: size, size };

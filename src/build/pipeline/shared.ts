@@ -1,10 +1,9 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Digest } from "../../core/digest.js";
 import { type ErrorCode, OciNixError } from "../../core/errors.js";
-import type { LayerPlan } from "../../layers/plan.js";
 import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
 import type { TarProfile, TarProfileName } from "../../tar/profiles.js";
-import { type LayerPart, layerParts } from "../file-tree.js";
+import { type LayerPart, layerParts, type SettledPlan } from "../file-tree.js";
 
 /** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
 export const SEGMENT = 512 * 1024;
@@ -52,9 +51,9 @@ export interface Shared {
 /** What is wanted. */
 export interface Work {
   /** Layers whose bytes are wanted, in this order. */
-  readonly inTurn: readonly LayerPlan[];
+  readonly inTurn: readonly SettledPlan[];
   /** Layers of which only the digest is wanted, in the order in which they are taken on. */
-  readonly apart: readonly LayerPlan[];
+  readonly apart: readonly SettledPlan[];
 }
 
 /** What a thread is given: the work, and what decides the bytes. */
@@ -77,7 +76,7 @@ export interface Unit {
 }
 
 /** All parts of all layers, in order; every thread comes to the same ones. */
-export function unitsOf(plans: readonly LayerPlan[], profile: TarProfile): readonly Unit[] {
+export function unitsOf(plans: readonly SettledPlan[], profile: TarProfile): readonly Unit[] {
   return plans.flatMap((plan, layer) =>
     layerParts(plan, profile, PART_LENGTH).map((part, index) => ({ layer, index, part })),
   );

@@ -1,6 +1,5 @@
-import type { LayerPlan } from "../../layers/plan.js";
 import { entriesSize, type TarOptions } from "../../tar/writer.js";
-import { type FileTreeOptions, partEntries } from "../file-tree.js";
+import { type FileTreeOptions, partEntries, type SettledPlan } from "../file-tree.js";
 import { LayerDigester } from "./layer-digester.js";
 import { SegmentGenerator } from "./segment-generator.js";
 import {
@@ -20,7 +19,7 @@ import {
 /** All that is to be done, of which each thread takes on whatever comes next. */
 export class Tasks {
   readonly #control: Int32Array;
-  readonly #inTurn: readonly LayerPlan[];
+  readonly #inTurn: readonly SettledPlan[];
   readonly #options: FileTreeOptions & TarOptions;
   readonly #report: (report: Report) => void;
   readonly #units: readonly Unit[];
@@ -88,7 +87,7 @@ export class Tasks {
   }
 
   async #list(unit: Unit): Promise<boolean> {
-    const entries = await partEntries(this.#inTurn[unit.layer] as LayerPlan, unit.part, this.#options);
+    const entries = await partEntries(this.#inTurn[unit.layer] as SettledPlan, unit.part, this.#options);
     const list = entries.parts;
     Atomics.add(this.#control, Cell.listsKiB, listKiB(list));
     this.#report({

@@ -1,4 +1,4 @@
-import { formatClosure, readClosure } from "../../index.js";
+import { formatClosure, readSpecClosure } from "../../index.js";
 import type { Invocation } from "../command.js";
 import { closureSpecOf } from "../spec-from-flags.js";
 import { printOutput } from "../ui.js";
@@ -6,5 +6,5 @@ import { printOutput } from "../ui.js";
 /** Prints a closure graph. */
 export default async function closure({ inputs, flags, signal }: Invocation): Promise<void> {
   const spec = closureSpecOf(inputs, flags);
-  await printOutput(formatClosure(await readClosure(spec.closure)), signal);
+  await printOutput(formatClosure(await readSpecClosure(spec)), signal);
 }

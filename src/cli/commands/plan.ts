@@ -3,7 +3,7 @@ import {
   DEFAULT_STRATEGY,
   narSizeOf,
   planSpecLayers,
-  readClosure,
+  readSpecClosure,
   storePathsOf,
 } from "../../index.js";
 import type { Invocation } from "../command.js";
@@ -13,7 +13,7 @@ import { formatBytes, printOutput } from "../ui.js";
 /** Prints the layers a closure is split into. */
 export default async function plan({ inputs, flags, signal }: Invocation): Promise<void> {
   const spec = closureSpecOf(inputs, flags);
-  const closure = await readClosure(spec.closure);
+  const closure = await readSpecClosure(spec);
   const layers = planSpecLayers(spec, closure).map((plan) => {
     const storePaths = storePathsOf(plan);
     return { storePaths, narSize: narSizeOf(plan, closure), reason: plan.reason };

@@ -1,0 +1,122 @@
+import { quoteRegex } from "../core/regex.js";
+import type { Closure } from "../nix/closure.js";
+import type { StorePath } from "../nix/store-path.js";
+import type { LayerContent, LayerHistory, LayerPlan, PermissionRule } from "./plan.js";
+import { planLayers } from "./plan-layers.js";
+
+/** Store paths that are shipped together, in layers of their own: an explicit layer of a spec, or all the rest. */
+export interface LayerGroup {
+  /** Shipped with everything they refer to. */
+  readonly roots: readonly StorePath[];
+  /** The contents of these go to the root of the image, and what they refer to is shipped. */
+  readonly copyToRoot: readonly StorePath[];
+  /** By store path. */
+  readonly permissions: ReadonlyMap<StorePath, readonly PermissionRule[]>;
+  /** Planned with but never shipped. */
+  readonly exclude: ReadonlySet<StorePath>;
+  readonly strategy: string;
+  readonly maxLayers: number;
+  readonly history?: LayerHistory | undefined;
+  /** What the reasons of its layers begin with; empty where there is nothing to say. */
+  readonly label: string;
+}
+
+/**
+ * Plans the layers of several groups, bottom first, each without what the groups before it hold in the same form.
+ *
+ * A store path that goes to the root is not at its own place, unless something else that is shipped refers to it or it is asked for as a
+ * root, too: then it is in the image twice, as otherwise there would be a dangling reference.
+ */
+export class GroupPlanner {
+  readonly #closure: Closure;
+  readonly #held = new Set<string>();
+
+  constructor(closure: Closure) {
+    this.#closure = closure;
+  }
+
+  /** The layers of the next group; none where everything is held already. @throws OciNixError as {@link planLayers} */
+  plan(group: LayerGroup): readonly LayerPlan[] {
+    return planGroup(this.#closure, group, this.#held);
+  }
+}
+
+function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): LayerPlan[] {
+  const { strategy, maxLayers, history, label, permissions } = group;
+  const wanted = reachableFrom(closure, [...group.roots, ...group.copyToRoot], group.exclude);
+  const moved = new Set(group.copyToRoot.filter((path) => wanted.has(path)));
+  const staying = stayingPaths(closure, wanted, moved, group.roots);
+  const contentOf = (storePath: StorePath): LayerContent => {
+    const rules = permissions.get(storePath);
+    return rules === undefined ? { storePath } : { storePath, permissions: rules };
+  };
+  // Rules of an earlier group hold for a path that this group asks nothing of.
+  const isHeld = (content: LayerContent) =>
+    held.has(keyOf(content)) || (content.permissions === undefined && held.has(content.storePath));
+  const shipped = [...staying].filter((path) => !isHeld(contentOf(path)));
+  const grafts = [...moved].sort().flatMap((path) => {
+    const content: LayerContent = { ...contentOf(path), rewrite: { regex: `^${quoteRegex(path)}`, replacement: "" } };
+    return isHeld(content) ? [] : [content];
+  });
+  for (const path of shipped) held.add(keyOf(contentOf(path))).add(path);
+  for (const graft of grafts) held.add(keyOf(graft));
+
+  const ships = new Set(shipped);
+  const exclude = new Set([...closure.objects.keys()].filter((path) => !ships.has(path)));
+  // What moves is a layer of its own where there may be two: the rest can then be listed and kept by itself.
+  const graftsApart = grafts.length > 0 && maxLayers > 1;
+  const split = planLayers(closure, { strategy, maxLayers: graftsApart ? maxLayers - 1 : maxLayers, exclude });
+  const plans = split.map((plan) => ({
+    ...plan,
+    contents: plan.contents.map(({ storePath }) => contentOf(storePath)),
+  }));
+  if (grafts.length > 0) {
+    const last = graftsApart ? undefined : plans.pop();
+    const contents = [...(last?.contents ?? []), ...grafts];
+    plans.push({
+      contents,
+      reason: last === undefined ? "copied to the root" : `${last.reason}, and what is copied to the root`,
+    });
+  }
+  return plans.map((plan) => ({
+    contents: plan.contents,
+    reason: label === "" ? plan.reason : `${label}: ${plan.reason}`,
+    ...(history === undefined ? {} : { history }),
+  }));
+}
+
+/** Everything the paths reach, without what is excluded and without what only excluded paths reach. */
+function reachableFrom(
+  closure: Closure,
+  from: readonly StorePath[],
+  exclude: ReadonlySet<StorePath>,
+): ReadonlySet<StorePath> {
+  const found = new Set<StorePath>();
+  const pending = [...from];
+  for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
+    if (found.has(path)) continue;
+    found.add(path);
+    pending.push(...(closure.objects.get(path)?.references ?? []));
+  }
+  return new Set([...found].filter((path) => !exclude.has(path)));
+}
+
+/** Of the wanted paths, those that are to be at their own place. */
+function stayingPaths(
+  closure: Closure,
+  wanted: ReadonlySet<StorePath>,
+  moved: ReadonlySet<StorePath>,
+  roots: readonly StorePath[],
+): ReadonlySet<StorePath> {
+  const referenced = new Set<StorePath>(roots);
+  for (const path of wanted) {
+    for (const reference of closure.objects.get(path)?.references ?? []) {
+      if (reference !== path) referenced.add(reference);
+    }
+  }
+  return new Set([...wanted].filter((path) => !moved.has(path) || referenced.has(path)));
+}
+
+function keyOf({ storePath, rewrite, permissions }: LayerContent): string {
+  return JSON.stringify([storePath, rewrite, permissions]);
+}

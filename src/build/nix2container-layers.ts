@@ -72,11 +72,19 @@ export async function makeNix2containerLayers(
     .map((path): Nix2containerPath => ({ path, ...optionsOf(path) }))
     .filter((path) => !inParents.has(pathKey(path)));
   const groups = split(paths, maxLayers);
-  const plan = planOf(groups, graph, storeRoot);
+  const planned = groups.map((group) => storeLayerOf(group, graph));
   checkStorePathsExist(
-    plan.layers.map((layer) => layer.plan),
+    planned.map(({ plan }) => plan),
     storeRoot,
   );
+  const plan: ImagePlan = {
+    repoTags: [],
+    layers: planned,
+    files: nix2containerFiles(storeRoot),
+    mtime: NIX2CONTAINER_MTIME,
+    formatConfig: () => "",
+    close: () => undefined,
+  };
   const digests =
     tarDirectory === undefined
       ? await digestLayers(plan, { signal })
@@ -150,25 +158,12 @@ function split(paths: readonly Nix2containerPath[], maxLayers: number): readonly
   return alone < paths.length ? [...groups, paths.slice(alone)] : groups;
 }
 
-function planOf(
-  groups: readonly (readonly Nix2containerPath[])[],
-  graph: ReadonlyMap<string, StoreObject>,
-  storeRoot: string,
-): ImagePlan & { readonly layers: readonly StoreLayer[] } {
+function storeLayerOf(group: readonly Nix2containerPath[], graph: ReadonlyMap<string, StoreObject>): StoreLayer {
+  const sizes = group.map(({ path }) => graph.get(path)?.narSize);
   return {
-    repoTags: [],
-    layers: groups.map((group) => {
-      const sizes = group.map(({ path }) => graph.get(path)?.narSize);
-      return {
-        kind: "store",
-        plan: { contents: group.map((path) => layerContentOf(path, "the closure graph")), reason: "" },
-        narSize: sizes.reduce((sum, size) => (sum === undefined || size === undefined ? undefined : sum + size), 0),
-      };
-    }),
-    files: nix2containerFiles(storeRoot),
-    mtime: NIX2CONTAINER_MTIME,
-    formatConfig: () => "",
-    close: () => undefined,
+    kind: "store",
+    plan: { contents: group.map((path) => layerContentOf(path, "the closure graph")), reason: "" },
+    narSize: sizes.reduce((sum, size) => (sum === undefined || size === undefined ? undefined : sum + size), 0),
   };
 }
 

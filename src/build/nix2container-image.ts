@@ -91,7 +91,7 @@ function storeLayerOf({ paths, mediaType, diffId, size }: Nix2containerLayer, wh
     });
   }
   const contents = paths.map((path, i) => layerContentOf(path, `${where}.paths[${i}].path`));
-  return { kind: "store", plan: { contents, reason: "" }, recorded: { diffId, size } };
+  return { kind: "store", plan: { contents, reason: "" }, narSize: size, recorded: { diffId, size } };
 }
 
 const PACKED = new Set([`${LAYER_MEDIA_TYPE}+gzip`, `${LAYER_MEDIA_TYPE}+zstd`]);

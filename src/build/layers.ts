@@ -44,6 +44,7 @@ export function openLayers(
   const isApart = (index: number) => apart.includes(index);
   const inTurn = [...plan.layers.keys()].filter((i) => plan.layers[i]?.kind === "store" && !isApart(i));
   const storeLayerAt = (index: number) => plan.layers[index] as StoreLayer;
+  const placeOf = (index: number) => ({ ...layerOptions, number: index + 1 });
   const planOf = (index: number) => storeLayerAt(index).plan;
   const pipeline =
     threads === 0 || inTurn.length + apart.length === 0
@@ -58,18 +59,14 @@ export function openLayers(
         pipeline === undefined
           ? tarBlob(title, await layerEntries(layer.plan, layerOptions), layerOptions)
           : await pipeline.layer(inTurn.indexOf(index), title);
-      return await verifiedBlob(blob, layer, index + 1);
+      return await verifiedBlob(blob, layer, placeOf(index));
     },
     isApart,
     async digests() {
       const digests = (await pipeline?.digests()) ?? [];
-      return new Map(
-        digests.map((digest, i) => {
-          const index = apart[i] as number;
-          verifyLayer(digest, storeLayerAt(index), index + 1);
-          return [index, digest];
-        }),
-      );
+      const byIndex = digests.map((digest, i) => [apart[i] as number, digest] as const);
+      for (const [index, digest] of byIndex) await verifyLayer(digest, storeLayerAt(index), placeOf(index));
+      return new Map(byIndex);
     },
     close: async () => await pipeline?.close(),
   };

@@ -33,13 +33,42 @@ export interface Subtree {
   readonly walk: (visit: (found: Found) => void) => Promise<void>;
 }
 
-interface Node {
-  placed: Placed | undefined;
+/** There may be a million of them: what most do not have is not made. */
+class Node {
+  placed: Placed | undefined = undefined;
   /** By layer. */
-  readonly subtrees: Map<number, Subtree>;
-  readonly children: Map<ByteString, Node>;
-  /** The layers that have something here or below, ascending. */
-  readonly layers: number[];
+  subtrees: Map<number, Subtree> | undefined = undefined;
+  children: Map<ByteString, Node> | undefined = undefined;
+  /** The layers that have something here or below, ascending; shared between nodes. */
+  layers: readonly number[] = NO_LAYERS;
+
+  /** A store path of some layer that stands here. */
+  get subtree(): Subtree | undefined {
+    return this.subtrees?.values().next().value;
+  }
+
+  child(name: ByteString): Node {
+    this.children ??= new Map();
+    let child = this.children.get(name);
+    if (child === undefined) {
+      child = new Node();
+      this.children.set(name, child);
+    }
+    return child;
+  }
+
+  touch(layer: number): void {
+    if (this.layers.length === 0) this.layers = onlyLayer(layer);
+    else if (!this.layers.includes(layer)) this.layers = [...this.layers, layer];
+  }
+}
+
+const NO_LAYERS: readonly number[] = [];
+const ONLY_LAYER: (readonly number[])[] = [];
+
+function onlyLayer(layer: number): readonly number[] {
+  ONLY_LAYER[layer] ??= [layer];
+  return ONLY_LAYER[layer] as readonly number[];
 }
 
 /** Mode and owner of a directory that no layer's content holds. */
@@ -56,7 +85,7 @@ export interface DefaultDirectory {
  * equal, symlinks where their targets are. Everything else is a conflict, so that no layer hides another's file.
  */
 export class DestinationTree {
-  readonly #root: Node = newNode();
+  readonly #root = new Node();
 
   /**
    * Puts a whole store path at an absolute path. All of them come before the first {@link place}, layer by layer.
@@ -64,6 +93,7 @@ export class DestinationTree {
    */
   placeSubtree(layer: number, path: ByteString, subtree: Subtree): void {
     const node = this.#descend(layer, componentsOf(path));
+    node.subtrees ??= new Map();
     if (node.subtrees.has(layer)) throw new OciNixError("conflict", `${displayBytes(path)} is in one layer twice`);
     node.subtrees.set(layer, subtree);
   }
@@ -86,7 +116,7 @@ export class DestinationTree {
     }
     let node = this.#root;
     for (const [i, name] of components.entries()) {
-      const [subtree] = node.subtrees.values();
+      const { subtree } = node;
       if (subtree !== undefined) {
         checkInSubtree(subtree, components.slice(i), path, placed);
         return;
@@ -94,27 +124,27 @@ export class DestinationTree {
       if (node.placed !== undefined && node.placed.type !== "directory") {
         throw blocked(`/${components.slice(0, i).join("/")}`, node.placed, path, placed);
       }
-      touch(node, layer);
-      node = childOf(node, name);
+      node.touch(layer);
+      node = node.child(name);
     }
-    const [subtree] = node.subtrees.values();
+    const { subtree } = node;
     if (subtree !== undefined) {
       checkInSubtree(subtree, [], path, placed);
       return;
     }
-    if (placed.type !== "directory" && node.children.size > 0) {
+    if (placed.type !== "directory" && node.children !== undefined) {
       throw blocked(path, placed, path, anyBelow(node));
     }
     node.placed = node.placed === undefined ? placed : merge(path, node.placed, placed);
-    touch(node, layer);
+    node.touch(layer);
   }
 
   #descend(layer: number, components: readonly ByteString[]): Node {
     let node = this.#root;
-    touch(node, layer);
+    node.touch(layer);
     for (const name of components) {
-      node = childOf(node, name);
-      touch(node, layer);
+      node = node.child(name);
+      node.touch(layer);
     }
     return node;
   }
@@ -122,7 +152,7 @@ export class DestinationTree {
   /** What the directory at this path is to be wherever it is written: what was placed there, or undefined. */
   directoryAt(path: ByteString): DefaultDirectory | undefined {
     let node: Node | undefined = this.#root;
-    for (const name of componentsOf(path)) node = node?.children.get(name);
+    for (const name of componentsOf(path)) node = node?.children?.get(name);
     return node?.placed;
   }
 
@@ -136,44 +166,31 @@ export class DestinationTree {
     layer: number,
     options: { readonly withRoot: boolean; readonly parents: DefaultDirectory },
   ): Promise<void> {
-    const append = async (node: Node, name: ByteString, depth: number): Promise<void> => {
-      const subtree = node.subtrees.get(layer);
+    const append = (node: Node, name: ByteString, depth: number): Promise<void> | undefined => {
+      const subtree = node.subtrees?.get(layer);
       if (subtree !== undefined) {
-        await subtree.walk((found) => {
+        return subtree.walk((found) => {
           const { type, size, linkTarget } = found;
           const entry = { type, size, linkTarget, ...subtree.attributesOf(found), depth: depth + found.depth };
           if (found.depth > 0) entries.append({ ...entry, name: found.name });
           else entries.append({ ...entry, name, source: found.source });
         });
-        return;
       }
       if (depth >= 0) entries.append({ ...(node.placed ?? emptyDirectory(options.parents)), depth, name });
-      const names = [...node.children.keys()].sort(compareStrings);
-      for (const child of names) {
-        const below = node.children.get(child) as Node;
-        if (below.layers.includes(layer)) await append(below, child, depth + 1);
+      return node.children === undefined ? undefined : appendAll(node.children, depth + 1);
+    };
+    const appendAll = async (children: ReadonlyMap<ByteString, Node>, depth: number): Promise<void> => {
+      for (const name of [...children.keys()].sort(compareStrings)) {
+        const node = children.get(name) as Node;
+        if (!node.layers.includes(layer)) continue;
+        const waiting = append(node, name, depth);
+        // A promise a file would cost more than the file.
+        if (waiting !== undefined) await waiting;
       }
     };
     // A layer that holds nothing has no root either.
     if (this.#root.layers.includes(layer)) await append(this.#root, "", options.withRoot ? 0 : -1);
   }
-}
-
-function newNode(): Node {
-  return { placed: undefined, subtrees: new Map(), children: new Map(), layers: [] };
-}
-
-function childOf(node: Node, name: ByteString): Node {
-  let child = node.children.get(name);
-  if (child === undefined) {
-    child = newNode();
-    node.children.set(name, child);
-  }
-  return child;
-}
-
-function touch(node: Node, layer: number): void {
-  if (!node.layers.includes(layer)) node.layers.push(layer);
 }
 
 function componentsOf(path: ByteString): ByteString[] {
@@ -186,10 +203,9 @@ function emptyDirectory({ mode, owner }: DefaultDirectory): Omit<Placed, "weight
 
 /** Where something below a node comes from. */
 function anyBelow(node: Node): Pick<Placed, "source"> {
-  for (let at: Node | undefined = node; at !== undefined; at = at.children.values().next().value) {
+  for (let at: Node | undefined = node; at !== undefined; at = at.children?.values().next().value) {
     if (at.placed !== undefined) return at.placed;
-    const [subtree] = at.subtrees.values();
-    if (subtree !== undefined) return { source: subtree.start };
+    if (at.subtree !== undefined) return { source: at.subtree.start };
   }
   throw new Error("a node without anything below it");
 }

@@ -189,11 +189,12 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
         tree.place(layer, path, { type, size, linkTarget, source, ...override(logical, found.mode, owner) });
       });
     }
-    for (const { path, type, mode, owner, contents: bytes, linkTarget } of generated) {
-      const contents = type === "file" ? bytes : undefined;
-      const size = contents?.length ?? 0;
-      const source = GENERATED;
-      tree.place(layer, path, { type, size, mode, owner, linkTarget, contents, weight: Weight.generated, source });
+    for (const object of generated) {
+      const { path, type, mode, owner } = object;
+      const contents = object.type === "file" ? object.contents : undefined;
+      const linkTarget = object.type === "symlink" ? object.linkTarget : "";
+      const placed = { type, mode, owner, contents, linkTarget, size: contents?.length ?? 0, source: GENERATED };
+      tree.place(layer, path, { ...placed, weight: Weight.generated });
     }
   }
   return tree;

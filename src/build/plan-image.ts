@@ -1,10 +1,12 @@
 import { parseDigest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
+import type { Ownership } from "../core/ownership.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import { GroupPlanner } from "../layers/layer-groups.js";
 import type { LayerPlan, PermissionRule } from "../layers/plan.js";
 import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
-import type { Closure } from "../nix/closure.js";
+import type { Closure, StoreObject } from "../nix/closure.js";
+import { nixDatabaseTree } from "../nix/database-tree.js";
 import { readLocalClosure } from "../nix/local-database.js";
 import { readClosureFile } from "../nix/read-closure.js";
 import { parseStorePath, type StorePath } from "../nix/store-path.js";
@@ -89,10 +91,28 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly Laye
   return [...explicit, ...plans];
 }
 
-/** The layer of the Nix database, if it is wanted: of the store paths that are in the image at their own place. */
-function databaseLayer(spec: ImageSpec, _closure: Closure): readonly LayerPlan[] {
+/** The store objects that an image has at their own place, which are those that Nix can know there. */
+export function objectsIn(plans: readonly LayerPlan[], closure: Closure): readonly StoreObject[] {
+  const staying = plans.flatMap((plan) => plan.contents.filter(({ rewrite }) => rewrite === undefined));
+  const paths = new Set(staying.map(({ storePath }) => storePath));
+  return [...closure.objects.values()].filter(({ path }) => paths.has(path));
+}
+
+/** Who owns the Nix database, and `/nix/store` with it. */
+export function databaseOwner({ nixDatabase = {}, ...spec }: ImageSpec): Ownership {
+  const { uid = spec.uid ?? 0, gid = spec.gid ?? 0 } = nixDatabase;
+  return ownership(uid, gid, nixDatabase.uname ?? spec.uname ?? "root", nixDatabase.gname ?? spec.gname ?? "root");
+}
+
+/** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */
+function databaseLayer(spec: ImageSpec, closure: Closure, plans: readonly LayerPlan[]): readonly LayerPlan[] {
   if (!isDatabaseWanted(spec)) return [];
-  return [];
+  const generated = nixDatabaseTree(objectsIn(plans, closure), {
+    storeDir: closure.storeDir,
+    storeRoot: spec.closure.storeRoot ?? "/",
+    owner: databaseOwner(spec),
+  });
+  return [{ contents: [], generated, reason: "the Nix database" }];
 }
 
 function isDatabaseWanted({ nixDatabase }: ImageSpec): boolean {
@@ -138,7 +158,8 @@ export async function planImage(
   const closure = await readSpecClosure(spec);
   const storeRoot = spec.closure.storeRoot ?? "/";
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
-  const plans = [...planSpecLayers(spec, closure), ...databaseLayer(spec, closure)];
+  const storePlans = planSpecLayers(spec, closure);
+  const plans = [...storePlans, ...databaseLayer(spec, closure, storePlans)];
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map(
     (plan) => ({ kind: "store", plan, narSize: narSizeOf(plan, closure) }) as const,

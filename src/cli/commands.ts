@@ -7,6 +7,7 @@ import {
   N2C_FLAGS,
   N2C_IMAGE_FLAGS,
   N2C_LAYER_FLAGS,
+  NIX_DATABASE_FLAGS,
 } from "./flags.js";
 
 /** All commands, in the order of the help. */
@@ -31,6 +32,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "INPUT...",
     flags: CLOSURE_FLAGS,
     load: () => import("./commands/closure.js"),
+  },
+  {
+    name: "nix-db",
+    describe: "Write the Nix database of a closure into a directory",
+    inputs: "INPUT...",
+    flags: NIX_DATABASE_FLAGS,
+    load: () => import("./commands/nix-db.js"),
   },
   {
     name: "n2c",

@@ -4,13 +4,11 @@ import type { Flags } from "./command.js";
 export const CLOSURE_FLAGS: Flags = {
   closure: {
     type: "string",
-
     describe: "Read the closure graph from FILE instead of the Nix database",
   },
   "store-root": { type: "string", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
   "store-dir": {
     type: "string",
-
     describe: "The store directory, where it is not that of the store paths",
   },
 };
@@ -19,15 +17,18 @@ export const CLOSURE_FLAGS: Flags = {
 export const LAYER_FLAGS: Flags = {
   "max-layers": {
     type: "number",
-
     describe: "Layers of the image at most (default 100, at most 125)",
   },
   strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
   exclude: {
     type: "string",
     repeated: true,
-
     describe: "Plan with this store path but never ship it",
+  },
+  "copy-to-root": {
+    type: "string",
+    repeated: true,
+    describe: "Store path whose contents go to the root of the image",
   },
 };
 
@@ -38,7 +39,6 @@ export const IMAGE_FLAGS: Flags = {
   cmd: {
     type: "string",
     repeated: true,
-
     describe: 'Default command: one word each, or all as ["a","b"]',
   },
   entrypoint: { type: "string", repeated: true, describe: "Entry point, given like --cmd" },
@@ -49,7 +49,6 @@ export const IMAGE_FLAGS: Flags = {
   expose: {
     type: "string",
     repeated: true,
-
     describe: "Port that the container listens on",
   },
   volume: { type: "string", repeated: true, describe: "Directory that is a volume" },
@@ -62,9 +61,10 @@ export const IMAGE_FLAGS: Flags = {
   gid: { type: "number", describe: "Group of the files (default 0)" },
   uname: { type: "string", describe: "Owner's name (default root)" },
   gname: { type: "string", describe: "Group's name (default root)" },
+  perms: { type: "string", describe: "JSON file of permission rules: [{path, regex, mode, uid, gid, uname, gname}]" },
+  "nix-db": { type: "boolean", describe: "Register the store paths in a Nix database in the image" },
   "tar-profile": {
     type: "string",
-
     describe: "Bytes of the layers: oci (default), dockertools or nix2container",
   },
   ...LAYER_FLAGS,
@@ -95,6 +95,19 @@ export const N2C_IMAGE_FLAGS: Flags = {
 /** What all of nix2container's commands have. */
 export const N2C_FLAGS: Flags = {
   debug: { type: "boolean", alias: "d", describe: "The same as --verbose" },
+};
+
+/** What is in a Nix database, where it goes and whose it is. */
+export const NIX_DATABASE_FLAGS: Flags = {
+  to: { type: "string", describe: "Directory that stands for the root: DIR/nix/var/nix/db and what belongs to it" },
+  uid: { type: "number", describe: "Owner of the database and all beside it (default 0)" },
+  gid: { type: "number", describe: "Its group (default 0)" },
+  exclude: {
+    type: "string",
+    repeated: true,
+    describe: "Leave out this store path, which is not where the database is",
+  },
+  ...CLOSURE_FLAGS,
 };
 
 /** Flags every command has. */

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import {
   checkSpec,
@@ -7,6 +8,7 @@ import {
   type Json,
   type JsonObject,
   OciNixError,
+  parseJson,
   recogniseInput,
   toJson,
 } from "../index.js";
@@ -76,9 +78,28 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   set("tarProfile", text(flags, "tar-profile"));
   set("maxLayers", number(flags, "max-layers"));
   set("exclude", list(flags, "exclude"));
+  set("copyToRoot", list(flags, "copy-to-root"));
+  const perms = text(flags, "perms");
+  if (perms !== undefined) spec.set("perms", readJsonFile(perms));
+  // The file may say more of the database than that it is wanted.
+  if (flags["nix-db"] === true) spec.set("nixDatabase", toJson({ ...ownersOf(file.get("nixDatabase")), enable: true }));
   const config = configOf(file.get("config"), flags);
   if (!isJsonObject(config) || config.size > 0) spec.set("config", config);
   return spec;
+}
+
+function ownersOf(nixDatabase: Json | undefined): Readonly<Record<string, Json>> {
+  return isJsonObject(nixDatabase) ? Object.fromEntries(nixDatabase) : {};
+}
+
+function readJsonFile(file: string): Json {
+  let bytes: string;
+  try {
+    bytes = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new OciNixError("unreadable", `cannot read ${file}: ${(error as Error).message}`, { cause: error });
+  }
+  return parseJson(bytes, file);
 }
 
 function closureOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json {

@@ -45,6 +45,8 @@ const ERRNO_WORDS: Readonly<Record<string, string>> = {
   ELOOP: "too many symbolic links",
   ENOENT: "no such file or directory",
   ENOSPC: "no space left on device",
+  EPERM: "operation not permitted",
+  EROFS: "read-only file system",
   ENOTDIR: "a parent is not a directory",
   EBADF: "it is not open for that",
   EIO: "input/output error",

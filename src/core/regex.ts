@@ -57,8 +57,16 @@ export function quoteRegex(text: string): string {
   return text.replace(/[\\.+*?()|[\]{}^$]/g, "\\$&");
 }
 
+/** Many rules are asked of one path after the other. */
+let lastDecoded: { readonly bytes: ByteString; readonly decoded: ReturnType<typeof decodeAnew> } | undefined;
+
+function decode(bytes: ByteString): ReturnType<typeof decodeAnew> {
+  if (lastDecoded?.bytes !== bytes) lastDecoded = { bytes, decoded: decodeAnew(bytes) };
+  return lastDecoded.decoded;
+}
+
 /** The text to match on, and the byte offset of each of its UTF-16 offsets. */
-function decode(bytes: ByteString): { readonly text: string; readonly offset: (unit: number) => number } {
+function decodeAnew(bytes: ByteString): { readonly text: string; readonly offset: (unit: number) => number } {
   if (isAscii(bytes)) return { text: bytes, offset: (unit) => unit };
   const offsets: number[] = [];
   let text = "";

@@ -20,6 +20,11 @@ export function openSqlitePrivate(file: string): SqliteDatabase {
   return new (sqlite())(file, { fileMustExist: true });
 }
 
+/** A new, empty database that lives in memory: its `serialize()` gives what its file would hold. */
+export function createSqliteInMemory(): SqliteDatabase {
+  return new (sqlite())(":memory:");
+}
+
 /** The name of SQLite's result code (`SQLITE_CANTOPEN`, or an extended one) of a failed call, or undefined for any other value. */
 export function sqliteCodeOf(error: unknown): string | undefined {
   return error instanceof sqlite().SqliteError ? error.code : undefined;

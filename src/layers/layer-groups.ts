@@ -1,3 +1,4 @@
+import { OciNixError } from "../core/errors.js";
 import { quoteRegex } from "../core/regex.js";
 import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
@@ -44,6 +45,16 @@ export class GroupPlanner {
 function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): LayerPlan[] {
   const { strategy, maxLayers, history, label, permissions } = group;
   const wanted = reachableFrom(closure, [...group.roots, ...group.copyToRoot], group.exclude);
+  for (const path of permissions.keys()) {
+    if (wanted.has(path)) continue;
+    throw new OciNixError(
+      "invalid-input",
+      `perms: ${path} is not in ${label === "" ? "what the layers are made of" : label}`,
+      {
+        hint: "a permission rule names a store path that is shipped where the rule stands",
+      },
+    );
+  }
   const moved = new Set(group.copyToRoot.filter((path) => wanted.has(path)));
   const staying = stayingPaths(closure, wanted, moved, group.roots);
   const contentOf = (storePath: StorePath): LayerContent => {

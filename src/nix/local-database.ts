@@ -1,15 +1,15 @@
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { OciNixError } from "../core/errors.js";
 import type { SqliteDatabase } from "../core/sqlite.js";
 import type { Closure } from "./closure.js";
 import { queryDatabaseFile } from "./database-file.js";
 import { buildClosure, checkSize, commonStoreDir, type DescribedObject } from "./described-closure.js";
 import { normaliseNarHash } from "./hash.js";
-import { parseStorePath } from "./store-path.js";
+import { parseStorePath, stateDirOf } from "./store-path.js";
 
 /** The Nix database of the store whose logical directory is `storeDir`, with its files under `storeRoot`: where Nix keeps it by default. */
 export function nixDatabaseFile(storeDir: string, storeRoot = "/"): string {
-  return join(storeRoot, dirname(storeDir), "var/nix/db/db.sqlite");
+  return join(storeRoot, stateDirOf(storeDir), "db/db.sqlite");
 }
 
 /**

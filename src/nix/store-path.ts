@@ -1,3 +1,4 @@
+import { dirname, join } from "node:path";
 import { OciNixError } from "../core/errors.js";
 
 /** Absolute path of a store object, `<storeDir>/<32 base-32 characters>-<name>`, nothing below it. Nix manual, "Store Path". */
@@ -61,4 +62,14 @@ export function storeDirOf(path: StorePath): string {
 /** `<hash>-<name>`: the last component. */
 export function baseNameOf(path: StorePath): string {
   return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** Where Nix keeps a store's database and roots by default: beside the store, `/nix/var/nix` for `/nix/store`. */
+export function stateDirOf(storeDir: string): string {
+  return join(dirname(storeDir), "var/nix");
+}
+
+/** Whether a store path is a derivation (`.drv`), which Nix judges by its name alone. */
+export function isDerivation(path: StorePath): boolean {
+  return path.endsWith(".drv");
 }

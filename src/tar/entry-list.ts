@@ -1,14 +1,9 @@
 import { type ByteString, isAscii } from "../core/byte-string.js";
+import type { Ownership } from "../core/ownership.js";
+
+export type { Ownership };
 
 export type EntryType = "file" | "directory" | "symlink";
-
-export interface Ownership {
-  readonly uid: number;
-  readonly gid: number;
-  /** UTF-8. */
-  readonly uname: ByteString;
-  readonly gname: ByteString;
-}
 
 /** One file system object to be written to a tar; time belongs to the profile's options, not to an entry. */
 export interface TarEntry {

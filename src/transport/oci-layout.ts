@@ -1,0 +1,213 @@
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { BlockWriter, BULK_BLOCK_SIZE, type WriteProgress } from "../core/block-writer.js";
+import { fdSink } from "../core/byte-sink.js";
+import { type Digest, hexOf, sha256 } from "../core/digest.js";
+import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { isJsonObject, type Json, parseJson, toJson } from "../core/json.js";
+import { type Descriptor, formatIndex, formatManifest, MediaType } from "../oci/manifest.js";
+import type { StreamableImage } from "./docker-archive.js";
+
+/** What an image in a layout turned out to be. */
+export interface WrittenImage {
+  /** Of the manifest. */
+  readonly manifest: Descriptor;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+}
+
+const LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
+const REF_NAME = "org.opencontainers.image.ref.name";
+
+/**
+ * Writes an image into an OCI image layout, a directory that is made if it is not there. Other images in it stay; one of the same tag is
+ * replaced. Layers are not compressed.
+ *
+ * Every file is written under a temporary name and renamed; the index, which makes the image visible, last. So a layout never holds
+ * half an image, whenever the writing ends.
+ *
+ * @param tag the image's name in the index; undefined for none
+ * @throws OciNixError `conflict` where the directory holds something else, `invalid-input` where its index cannot be read, `output`
+ *   where it cannot be written
+ */
+export async function writeOciLayout(
+  image: StreamableImage,
+  { directory, tag }: { readonly directory: string; readonly tag: string | undefined },
+  {
+    signal,
+    progress,
+  }: { readonly signal?: AbortSignal | undefined; readonly progress?: WriteProgress | undefined } = {},
+): Promise<WrittenImage> {
+  const layout = new Layout(directory);
+  try {
+    const layers: Descriptor[] = [];
+    for (const open of image.layers) {
+      const blob = await open();
+      const digest = await layout.put(async (fd, name) => {
+        const sink = fdSink(fd, name, signal);
+        const out = new BlockWriter(sink, {
+          blockSize: BULK_BLOCK_SIZE,
+          signal,
+          ...(progress === undefined ? {} : { progress }),
+        });
+        const digest = await blob.writeTo(out);
+        await out.flush();
+        return digest;
+      });
+      layers.push({ mediaType: MediaType.layer, digest, size: blob.size });
+    }
+    const config = await layout.putText(MediaType.config, image.config(layers.map(({ digest }) => digest)));
+    const manifest = await layout.putText(MediaType.manifest, formatManifest(config, layers));
+    layout.setImage(manifest, tag);
+    return { manifest, config, layers };
+  } finally {
+    layout.close();
+  }
+}
+
+/** The layout's directory while an image is written to it. */
+class Layout {
+  readonly #directory: string;
+  readonly #blobs: string;
+  /** Of this process; files in it are on the layout's own file system, so they can be renamed into place. */
+  readonly #temporary: string;
+  #count = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.#blobs = join(directory, "blobs", "sha256");
+    this.#temporary = join(directory, `.oci-nix-${process.pid}`);
+    this.#writing(() => {
+      mkdirSync(directory, { recursive: true });
+      checkIsLayout(directory);
+      mkdirSync(this.#blobs, { recursive: true });
+      mkdirSync(this.#temporary, { recursive: true });
+      this.#replace("oci-layout", LAYOUT);
+    });
+  }
+
+  /** Takes a blob that `write` writes to a descriptor, giving its digest. */
+  async put(write: (fd: number, name: string) => Promise<Digest>): Promise<Digest> {
+    const file = this.#newFile();
+    const fd = this.#writing(() => openSync(file, "wx", 0o644));
+    let digest: Digest;
+    try {
+      digest = await write(fd, file);
+      this.#writing(() => fsyncSync(fd));
+    } finally {
+      closeSync(fd);
+    }
+    this.#writing(() => renameSync(file, join(this.#blobs, hexOf(digest))));
+    return digest;
+  }
+
+  async putText(mediaType: string, text: string): Promise<Descriptor> {
+    const bytes = Buffer.from(text);
+    const digest = await this.put(async (fd) => {
+      this.#writing(() => writeFileSync(fd, bytes));
+      return sha256(text);
+    });
+    return { mediaType, digest, size: bytes.length };
+  }
+
+  /** Makes a manifest visible, in place of another one of the same tag. */
+  setImage(manifest: Descriptor, tag: string | undefined): void {
+    const entry = tag === undefined ? manifest : { ...manifest, annotations: { [REF_NAME]: tag } };
+    const isReplaced = (other: Json) => {
+      const name = refNameOf(other);
+      return name === tag && (tag !== undefined || digestOf(other) === manifest.digest);
+    };
+    // Read as late as can be: what others added meanwhile stays.
+    const others = readIndex(this.#directory).filter((other) => !isReplaced(other));
+    this.#writing(() => this.#replace("index.json", formatIndex([...others, toJson(entry)])));
+  }
+
+  close(): void {
+    rmSync(this.#temporary, { recursive: true, force: true });
+  }
+
+  #newFile(): string {
+    return join(this.#temporary, String(this.#count++));
+  }
+
+  #replace(name: string, text: string): void {
+    const file = this.#newFile();
+    const fd = openSync(file, "wx", 0o644);
+    try {
+      writeFileSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(file, join(this.#directory, name));
+  }
+
+  #writing<T>(write: () => T): T {
+    try {
+      return write();
+    } catch (error) {
+      if (error instanceof OciNixError) throw error;
+      throw new OciNixError("output", `cannot write to the OCI layout ${this.#directory}: ${describeErrno(error)}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** A directory that holds anything but a layout is left alone. */
+function checkIsLayout(directory: string): void {
+  if (statSync(join(directory, "oci-layout"), { throwIfNoEntry: false }) !== undefined) return;
+  const known = ["blobs", "index.json"];
+  const other = readdirOf(directory).find((name) => !known.includes(name) && !name.startsWith(".oci-nix-"));
+  if (other === undefined) return;
+  throw new OciNixError("conflict", `${directory} is no OCI layout: it holds ${other}, and no file oci-layout`, {
+    hint: "name a directory that is empty or not there yet",
+  });
+}
+
+function readdirOf(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch (error) {
+    throw new OciNixError("output", `cannot read ${directory}: ${describeErrno(error)}`, { cause: error });
+  }
+}
+
+/** The manifests of the index; none where there is no index yet. */
+function readIndex(directory: string): readonly Json[] {
+  const file = join(directory, "index.json");
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return [];
+    throw new OciNixError("unreadable", `cannot read ${file}: ${describeErrno(error)}`, { cause: error });
+  }
+  const index = parseJson(text, file);
+  const manifests = isJsonObject(index) ? index.get("manifests") : undefined;
+  if (Array.isArray(manifests)) return manifests as readonly Json[];
+  throw new OciNixError("invalid-input", `${file} is not an OCI image index: it has no array of manifests`, {
+    hint: "name another directory, or mend the layout",
+  });
+}
+
+function refNameOf(manifest: Json): string | undefined {
+  const annotations = isJsonObject(manifest) ? manifest.get("annotations") : undefined;
+  const name = isJsonObject(annotations) ? annotations.get(REF_NAME) : undefined;
+  return typeof name === "string" ? name : undefined;
+}
+
+function digestOf(manifest: Json): Json | undefined {
+  return isJsonObject(manifest) ? manifest.get("digest") : undefined;
+}

@@ -5,6 +5,7 @@ import { isJsonObject, type Json, JsonNumber, type JsonObject, toJson } from "..
 import { goTimestamp } from "../core/timestamp.js";
 import { checkGoContainerConfig } from "../oci/container-config.js";
 import type { History } from "../oci/image.js";
+import { MediaType } from "../oci/manifest.js";
 
 /** Which of a store path's files go elsewhere: all matches of an RE2 regex in their path are replaced. An empty regex moves nothing. */
 export interface Nix2containerRewrite {
@@ -53,7 +54,7 @@ export interface Nix2containerImage {
   readonly created?: string;
 }
 
-export const LAYER_MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar";
+export const LAYER_MEDIA_TYPE = MediaType.layer;
 
 const VERSION = 1;
 

@@ -124,7 +124,7 @@ class KeptLayer {
     }
     const file = openForReading(this.#file);
     file.close();
-    if (size !== 0 && file.size !== size) throw this.#mismatch(`is ${file.size} bytes long`, `${size} bytes`);
+    if (size !== 0 && file.size !== size) throw this.#mismatch(`is ${file.size} bytes long, not ${size} as recorded`);
   }
 
   async open(): Promise<BlobSource> {
@@ -142,7 +142,7 @@ class KeptLayer {
           this.close();
         }
         const found = out.endDigest();
-        if (found !== this.#layer.diffId) throw this.#mismatch(`is ${found}`, this.#layer.diffId);
+        if (found !== this.#layer.diffId) throw this.#mismatch(`holds ${found}, not ${this.#layer.diffId} as recorded`);
         return found;
       },
     };
@@ -159,15 +159,13 @@ class KeptLayer {
       return await openUnpacked(this.#file, this.#where.signal);
     } catch (error) {
       if (!(error instanceof OciNixError) || error.code !== "invalid-input") throw error;
-      throw this.#mismatch(`is damaged (${error.message})`, this.#layer.digest);
+      throw this.#mismatch(`is not ${this.#layer.digest} as recorded: ${error.message}`);
     }
   }
 
-  #mismatch(found: string, recorded: string): OciNixError {
-    return new OciNixError(
-      "verification",
-      `layer ${this.#where.number}: ${this.#file} ${found}, but ${recorded} was recorded`,
-      { hint: "the file is damaged or was replaced: fetch or build it again" },
-    );
+  #mismatch(what: string): OciNixError {
+    return new OciNixError("verification", `layer ${this.#where.number}: ${this.#file} ${what}`, {
+      hint: "the file is damaged or was replaced: fetch or build it again",
+    });
   }
 }

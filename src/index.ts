@@ -13,7 +13,14 @@ export {
 export type { LayerDigest } from "./build/pipeline/shared.js";
 export { narSizeOf, planImage, planSpecLayers, readClosure, readSpecClosure } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
-export { type StreamObserver, type StreamSummary, streamPlannedImage } from "./build/stream.js";
+export {
+  type BuildSummary,
+  buildOciLayout,
+  type DeliveryOptions,
+  type StreamObserver,
+  type StreamSummary,
+  streamPlannedImage,
+} from "./build/stream.js";
 export type { WriteProgress } from "./core/block-writer.js";
 export { type ByteSink, fdSink, nullSink } from "./core/byte-sink.js";
 export type { Digest } from "./core/digest.js";
@@ -40,3 +47,4 @@ export {
   parseNix2containerLayers,
 } from "./transport/nix2container.js";
 export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";
+export { parseTransport, type TransportName } from "./transport/transport.js";

@@ -35,7 +35,7 @@ const REF_NAME = "org.opencontainers.image.ref.name";
  * replaced. Layers are not compressed.
  *
  * Every file is written under a temporary name and renamed; the index, which makes the image visible, last. So a layout never holds
- * half an image, whenever the writing ends.
+ * half an image, whenever the writing ends; blobs that nothing names may stay behind.
  *
  * @param tag the image's name in the index; undefined for none
  * @throws OciNixError `conflict` where the directory holds something else, `invalid-input` where its index cannot be read, `output`
@@ -91,6 +91,8 @@ class Layout {
     this.#writing(() => {
       mkdirSync(directory, { recursive: true });
       checkIsLayout(directory);
+      // A broken index is found before anything is written.
+      readIndex(directory);
       mkdirSync(this.#blobs, { recursive: true });
       mkdirSync(this.#temporary, { recursive: true });
       this.#replace("oci-layout", LAYOUT);

@@ -42,7 +42,8 @@ export function onePathALayer(order: readonly StorePath[], maxLayers: number): L
   const plans = order
     .slice(0, alone)
     .map((path, i) => storeLayer([path], `number ${i + 1} of ${order.length} in popularity`));
-  if (alone < order.length) plans.push(storeLayer(order.slice(alone), "the less popular rest"));
+  if (alone < order.length)
+    plans.push(storeLayer(order.slice(alone), alone === 0 ? "all together" : "the less popular rest"));
   return plans;
 }
 

@@ -1,0 +1,146 @@
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { BlobSource } from "../../../src/core/blob.js";
+import { OciNixError } from "../../../src/core/errors.js";
+import { writeOciLayout } from "../../../src/transport/oci-layout.js";
+import { parseTransport } from "../../../src/transport/transport.js";
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "oci-nix-layout-"));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const blobOf = (text: string): BlobSource => ({
+  title: text,
+  size: Buffer.byteLength(text),
+  async writeTo(out) {
+    out.beginDigest();
+    await out.put(Buffer.from(text));
+    return out.endDigest();
+  },
+});
+
+const imageOf = (...layers: readonly string[]) => ({
+  repoTags: [],
+  layers: layers.map((text) => async () => blobOf(text)),
+  config: (diffIds: readonly string[]) => JSON.stringify({ rootfs: { diff_ids: diffIds } }),
+});
+
+const write = (tag: string | undefined, ...layers: readonly string[]) =>
+  writeOciLayout(imageOf(...layers), { directory, tag });
+const read = (...path: readonly string[]) => readFileSync(join(directory, ...path), "utf8");
+const index = () => JSON.parse(read("index.json"));
+const blobs = () => readdirSync(join(directory, "blobs", "sha256")).sort();
+/** All files but the temporary ones, with their contents. */
+const state = () => [
+  read("oci-layout"),
+  read("index.json"),
+  ...blobs().map((name) => [name, read("blobs", "sha256", name)]),
+];
+
+describe("an OCI layout", () => {
+  it("holds layers, config and manifest by their digests, and names the image in its index", async () => {
+    const { manifest, config, layers } = await write("1", "lower", "upper");
+    expect(JSON.parse(read("oci-layout"))).toEqual({ imageLayoutVersion: "1.0.0" });
+    expect(index()).toEqual({
+      schemaVersion: 2,
+      mediaType: "application/vnd.oci.image.index.v1+json",
+      manifests: [{ ...manifest, annotations: { "org.opencontainers.image.ref.name": "1" } }],
+    });
+    for (const name of blobs()) {
+      expect(
+        createHash("sha256")
+          .update(read("blobs", "sha256", name))
+          .digest("hex"),
+      ).toBe(name);
+    }
+    expect(JSON.parse(read("blobs", "sha256", manifest.digest.slice(7)))).toEqual({
+      schemaVersion: 2,
+      mediaType: "application/vnd.oci.image.manifest.v1+json",
+      config,
+      layers,
+    });
+    expect(layers.map(({ mediaType, size }) => [mediaType, size])).toEqual([
+      ["application/vnd.oci.image.layer.v1.tar", 5],
+      ["application/vnd.oci.image.layer.v1.tar", 5],
+    ]);
+    expect(read("blobs", "sha256", (layers[1] as { digest: string }).digest.slice(7))).toBe("upper");
+    expect(readdirSync(directory).sort()).toEqual(["blobs", "index.json", "oci-layout"]);
+  });
+
+  it("is the same when an image is written twice", async () => {
+    await write("1", "a");
+    const once = state();
+    await write("1", "a");
+    expect(state()).toEqual(once);
+  });
+
+  it("keeps other images, and replaces the one of the same tag", async () => {
+    await write("1", "a");
+    const { manifest } = await write("2", "b");
+    await write("1", "c");
+    expect(index().manifests).toHaveLength(2);
+    expect(index().manifests[0]).toMatchObject({ digest: manifest.digest });
+    await write(undefined, "d");
+    await write(undefined, "d");
+    expect(index().manifests).toHaveLength(3);
+  });
+
+  it("is as it was where a layer cannot be made", async () => {
+    await write("1", "a");
+    const before = index();
+    const failing = async (): Promise<BlobSource> => {
+      throw new OciNixError("changed", "a file changed");
+    };
+    const image = { ...imageOf("b"), layers: [...imageOf("b").layers, failing] };
+    await expect(writeOciLayout(image, { directory, tag: "1" })).rejects.toThrow("a file changed");
+    expect(index()).toEqual(before);
+    expect(readdirSync(directory).sort()).toEqual(["blobs", "index.json", "oci-layout"]);
+  });
+
+  it("is not made of a directory that holds something else, or of a file", async () => {
+    writeFileSync(join(directory, "notes.txt"), "");
+    await expect(write("1", "a")).rejects.toThrow(`${directory} is no OCI layout: it holds notes.txt`);
+    expect(readdirSync(directory)).toEqual(["notes.txt"]);
+    const file = join(directory, "notes.txt");
+    await expect(writeOciLayout(imageOf("a"), { directory: file, tag: "1" })).rejects.toThrow(
+      "cannot write to the OCI layout",
+    );
+  });
+
+  it.each(["", "[]", '{"manifests": {}}', "{"])("is left alone where its index is broken: %s", async (text) => {
+    mkdirSync(join(directory, "blobs"));
+    writeFileSync(join(directory, "oci-layout"), "{}");
+    writeFileSync(join(directory, "index.json"), text);
+    await expect(write("1", "a")).rejects.toThrow(join(directory, "index.json"));
+    expect(read("index.json")).toBe(text);
+    expect(existsSync(join(directory, "blobs", "sha256")) ? blobs() : []).toEqual([]);
+  });
+});
+
+describe("a transport", () => {
+  it.each([
+    ["oci:dir", "dir", undefined],
+    ["oci:dir:tag", "dir", "tag"],
+    ["oci:/a:b/c", "/a:b/c", undefined],
+    ["oci:/a:b/c:1.2", "/a:b/c", "1.2"],
+  ])("is parsed: %s", (text, directory, tag) => {
+    expect(parseTransport(text)).toEqual({ transport: "oci", directory, tag });
+  });
+
+  it.each([
+    ["oic:dir", /names no transport/],
+    ["dir", /names no transport/],
+    ["", /names no transport/],
+    ["oci:", /the directory is missing/],
+    ["oci:dir:-x", /is not an image tag/],
+    ["oci:dir:", /is not an image tag/],
+    ["docker://registry.example/app", /cannot be written to docker: yet/],
+  ])("is refused: %j", (text, message) => {
+    expect(() => parseTransport(text)).toThrow(message);
+  });
+});

@@ -158,6 +158,8 @@ describe("layers files", () => {
     const json = JSON.parse(expectOk(await layers(LAYERS, "out.json", ...args, "--json"), "layers").stderr);
     expect(json).toMatchObject({ output: "out.json", layers: 1, size: 1024 });
     expect(json.notes).toHaveLength(2);
+    const verbose = expectOk(await layers(LAYERS, "out.json", ...args, "--debug"), "layers").stderr;
+    expect(verbose).toMatch(/^layer 1: sha256:[0-9a-f]{64}, 1\.02 kB, 1 store paths$/m);
   });
 
   it("are written to a pipe, and through a symlink", async () => {

@@ -33,7 +33,11 @@ export async function layers({ inputs, flags, signal }: Invocation): Promise<voi
   writeOutputFile(output, formatNix2containerLayers(made.layers));
   const size = made.layers.reduce((sum, layer) => sum + layer.size, 0);
   const nothing = made.layers.length === 0 ? ": every store path is ignored or in a parent layer" : "";
+  const each = made.layers.map(
+    ({ digest, size, paths }, i) => `layer ${i + 1}: ${digest}, ${formatBytes(size)}, ${paths.length} store paths`,
+  );
   say(flags, { output, layers: made.layers.length, size, notes: made.notes }, [
+    ...(flags.verbose === true || flags.debug === true ? each : []),
     ...made.notes.map((note) => `note: ${note}`),
     `${output}: ${made.layers.length} layers, ${formatBytes(size)}${nothing}`,
   ]);

@@ -1,5 +1,6 @@
 import type { Command, CommandGroup, Flags } from "./command.js";
 import {
+  BUILD_FLAGS,
   CLOSURE_FLAGS,
   GLOBAL_FLAGS,
   IMAGE_FLAGS,
@@ -18,6 +19,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "INPUT...",
     flags: IMAGE_FLAGS,
     load: () => import("./commands/stream.js"),
+  },
+  {
+    name: "build",
+    describe: "Build an image into an OCI layout, reading every file once",
+    inputs: "INPUT...",
+    flags: BUILD_FLAGS,
+    load: () => import("./commands/build.js"),
   },
   {
     name: "plan",

@@ -110,6 +110,12 @@ export const NIX_DATABASE_FLAGS: Flags = {
   ...CLOSURE_FLAGS,
 };
 
+/** Where an image is built to, and everything that describes it. */
+export const BUILD_FLAGS: Flags = {
+  to: { type: "string", repeated: true, describe: "Where to: oci:DIR or oci:DIR:TAG" },
+  ...IMAGE_FLAGS,
+};
+
 /** Flags every command has. */
 export const GLOBAL_FLAGS: Flags = {
   json: { type: "boolean", describe: "Results and errors as JSON" },

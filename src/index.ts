@@ -3,13 +3,13 @@ export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
 export { makeNixDatabase, type NixDatabaseSummary } from "./build/nix-database.js";
-export { composeNix2containerImage } from "./build/nix2container-compose.js";
-export { planNix2containerImage } from "./build/nix2container-image.js";
+export { composeNix2containerImage } from "./build/nix2container/compose.js";
+export { planNix2containerImage } from "./build/nix2container/image.js";
 export {
   makeNix2containerLayers,
   type Nix2containerLayersRequest,
   type Nix2containerLayersResult,
-} from "./build/nix2container-layers.js";
+} from "./build/nix2container/layers.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
 export { narSizeOf, planImage, planSpecLayers, readClosure, readSpecClosure } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { planNix2containerImage } from "../../src/build/nix2container-image.js";
+import { planNix2containerImage } from "../../src/build/nix2container/image.js";
 import { buildOciLayout } from "../../src/build/stream.js";
 import { isJsonObject, toJson } from "../../src/core/json.js";
 import { makeStore, readVectors, type TreeVectorEntry } from "../support/vectors.js";

@@ -1,17 +1,17 @@
 import { existsSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import type { BlobSource } from "../core/blob.js";
-import { parseDigest } from "../core/digest.js";
-import { OciNixError } from "../core/errors.js";
-import { copyRange, openForReading } from "../core/file-range.js";
-import type { JsonObject } from "../core/json.js";
-import { MAX_LAYERS } from "../layers/plan-layers.js";
-import { formatNix2containerConfig } from "../oci/image.js";
-import { checkName, checkTag } from "../oci/reference.js";
-import { LAYER_MEDIA_TYPE, type Nix2containerLayer, parseNix2containerImage } from "../transport/nix2container.js";
-import { openUnpacked, type UnpackedFile } from "../transport/unpacked-file.js";
-import { checkStorePathsExist, type ImagePlan, type PlannedLayer } from "./image-plan.js";
-import { layerContentOf, NIX2CONTAINER_MTIME, nix2containerFiles } from "./nix2container-content.js";
+import type { BlobSource } from "../../core/blob.js";
+import { parseDigest } from "../../core/digest.js";
+import { OciNixError } from "../../core/errors.js";
+import { copyRange, openForReading } from "../../core/file-range.js";
+import type { JsonObject } from "../../core/json.js";
+import { MAX_LAYERS } from "../../layers/plan-layers.js";
+import { formatNix2containerConfig } from "../../oci/image.js";
+import { checkName, checkTag } from "../../oci/reference.js";
+import { LAYER_MEDIA_TYPE, type Nix2containerLayer, parseNix2containerImage } from "../../transport/nix2container.js";
+import { openUnpacked, type UnpackedFile } from "../../transport/unpacked-file.js";
+import { checkStorePathsExist, type ImagePlan, type PlannedLayer } from "../image-plan.js";
+import { layerContentOf, NIX2CONTAINER_MTIME, nix2containerFiles } from "./content.js";
 
 /**
  * Plans the image that nix2container's transport makes of its image file: the same layers, the same config bytes. Layers come from the

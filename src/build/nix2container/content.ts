@@ -1,9 +1,9 @@
-import { OciNixError } from "../core/errors.js";
-import type { LayerContent, PermissionRule } from "../layers/plan.js";
-import { parseStorePath, type StorePath } from "../nix/store-path.js";
-import { tarProfile } from "../tar/profiles.js";
-import type { Nix2containerPath, Nix2containerPerm } from "../transport/nix2container.js";
-import { type FileTreeOptions, ownership } from "./file-tree.js";
+import { OciNixError } from "../../core/errors.js";
+import type { LayerContent, PermissionRule } from "../../layers/plan.js";
+import { parseStorePath, type StorePath } from "../../nix/store-path.js";
+import { tarProfile } from "../../tar/profiles.js";
+import type { Nix2containerPath, Nix2containerPerm } from "../../transport/nix2container.js";
+import { type FileTreeOptions, ownership } from "../file-tree.js";
 
 /** Modification time of everything in nix2container's layers. */
 export const NIX2CONTAINER_MTIME = 1;

@@ -1,11 +1,11 @@
-import { readJsonFile } from "../core/json-file.js";
-import { checkGoContainerConfig } from "../oci/container-config.js";
+import { readJsonFile } from "../../core/json-file.js";
+import { checkGoContainerConfig } from "../../oci/container-config.js";
 import {
   type Nix2containerImage,
   type Nix2containerLayer,
   parseNix2containerImage,
   parseNix2containerLayers,
-} from "../transport/nix2container.js";
+} from "../../transport/nix2container.js";
 
 /**
  * The image of a config and layers: those of a base image first, then those of the layers files that are not there yet.

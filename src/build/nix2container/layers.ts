@@ -1,14 +1,14 @@
 import { lstatSync } from "node:fs";
-import { fsPath } from "../core/byte-string.js";
-import { parsePlainJson } from "../core/json.js";
-import { readJsonFile, readTextFile } from "../core/json-file.js";
-import { compileRegex } from "../core/regex.js";
-import { graphOf } from "../layers/graph.js";
-import { nix2containerOrder } from "../layers/strategies/nix2container.js";
-import type { StoreObject } from "../nix/closure.js";
-import { buildClosure } from "../nix/described-closure.js";
-import { describeGraphJson } from "../nix/graph-json.js";
-import type { StorePath } from "../nix/store-path.js";
+import { fsPath } from "../../core/byte-string.js";
+import { parsePlainJson } from "../../core/json.js";
+import { readJsonFile, readTextFile } from "../../core/json-file.js";
+import { compileRegex } from "../../core/regex.js";
+import { graphOf } from "../../layers/graph.js";
+import { nix2containerOrder } from "../../layers/strategies/nix2container.js";
+import type { StoreObject } from "../../nix/closure.js";
+import { buildClosure } from "../../nix/described-closure.js";
+import { describeGraphJson } from "../../nix/graph-json.js";
+import type { StorePath } from "../../nix/store-path.js";
 import {
   LAYER_MEDIA_TYPE,
   type Nix2containerLayer,
@@ -18,13 +18,13 @@ import {
   parsePerms,
   parseRewrites,
   pathKey,
-} from "../transport/nix2container.js";
-import { digestLayers } from "./digest.js";
-import { rootPrefix } from "./file-tree.js";
-import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
-import { layerFile, writeLayerFiles } from "./layer-files.js";
-import { layerContentOf, NIX2CONTAINER_MTIME, nix2containerFiles } from "./nix2container-content.js";
-import type { StoreLayer } from "./verify-layer.js";
+} from "../../transport/nix2container.js";
+import { digestLayers } from "../digest.js";
+import { rootPrefix } from "../file-tree.js";
+import { checkStorePathsExist, type ImagePlan } from "../image-plan.js";
+import { layerFile, writeLayerFiles } from "../layer-files.js";
+import type { StoreLayer } from "../verify-layer.js";
+import { layerContentOf, NIX2CONTAINER_MTIME, nix2containerFiles } from "./content.js";
 
 /** What nix2container's layers commands are given. Files are JSON in its formats. */
 export interface Nix2containerLayersRequest {

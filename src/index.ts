@@ -3,6 +3,13 @@ export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
 export { makeNixDatabase, type NixDatabaseSummary } from "./build/nix-database.js";
+export { composeNix2containerImage } from "./build/nix2container/compose.js";
+export { planNix2containerImage } from "./build/nix2container/image.js";
+export {
+  makeNix2containerLayers,
+  type Nix2containerLayersRequest,
+  type Nix2containerLayersResult,
+} from "./build/nix2container/layers.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
 export { narSizeOf, planImage, planSpecLayers, readClosure, readSpecClosure } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
@@ -21,7 +28,9 @@ export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
 export type { GeneratedObject } from "./core/generated-object.js";
 export { writeGeneratedObjects } from "./core/generated-object-writer.js";
 export { isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
+export { writeOutputFile } from "./core/output-file.js";
 export type { Ownership } from "./core/ownership.js";
+export { goTimestamp } from "./core/timestamp.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
 export type { Closure, StoreObject } from "./nix/closure.js";
@@ -29,4 +38,13 @@ export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.j
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
+export {
+  formatNix2containerImage,
+  formatNix2containerLayers,
+  type Nix2containerImage,
+  type Nix2containerLayer,
+  parseNix2containerImage,
+  parseNix2containerLayers,
+} from "./transport/nix2container.js";
+export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";
 export { parseTransport, type TransportName } from "./transport/transport.js";

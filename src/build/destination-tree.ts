@@ -188,7 +188,8 @@ export class DestinationTree {
         if (waiting !== undefined) await waiting;
       }
     };
-    await append(this.#root, "", options.withRoot ? 0 : -1);
+    // A layer that holds nothing has no root either.
+    if (this.#root.layers.includes(layer)) await append(this.#root, "", options.withRoot ? 0 : -1);
   }
 }
 

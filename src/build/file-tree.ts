@@ -183,8 +183,9 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
         const path = destination(logical);
         const { type, size, linkTarget, source } = found;
         // The moved directory itself, whose place is the root that is there anyway; nothing else can be the root.
-        if (path === "" && type === "directory") return;
+        if (path === "" && (type === "directory" || content.rewrite?.leavesOut === true)) return;
         if (path === "") throw notADirectory(content.storePath, logical, type);
+        if (!path.startsWith("/")) throw notAbsolute(content.storePath, logical, path);
         tree.place(layer, path, { type, size, linkTarget, source, ...override(logical, found.mode, owner) });
       });
     }
@@ -220,6 +221,14 @@ function notADirectory(storePath: string, path: ByteString, type: EntryType): Oc
           ? "give a store path that is a directory with the file in it, for example made by symlinkJoin or runCommand"
           : "let the rewrite leave a name for it",
     },
+  );
+}
+
+function notAbsolute(storePath: string, path: ByteString, destination: ByteString): OciNixError {
+  return new OciNixError(
+    "invalid-input",
+    `the rewrite of ${storePath} moves ${displayBytes(path)} to ${displayBytes(destination)}, which is no absolute path`,
+    { hint: "let the replacement begin with /" },
   );
 }
 

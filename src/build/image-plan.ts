@@ -6,6 +6,7 @@ import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import type { StorePath } from "../nix/store-path.js";
 import { type FileTreeOptions, rootPrefix, type SettledPlan } from "./file-tree.js";
+import type { LayerDigest } from "./pipeline/shared.js";
 
 /** A layer of an image before anything of it is read: to be made from the store, or at hand already. */
 export type PlannedLayer =
@@ -14,10 +15,13 @@ export type PlannedLayer =
       readonly plan: SettledPlan;
       /** Sum of the NAR sizes, where known: about what there is to read. */
       readonly narSize?: number | undefined;
+      /** What somebody recorded for it, if it must be that. */
+      readonly recorded?: LayerDigest | undefined;
     }
   | {
       readonly kind: "ready";
-      readonly blob: BlobSource;
+      /** The layer, or what gets it ready when its turn comes. */
+      readonly blob: BlobSource | (() => Promise<BlobSource>);
       /** What the history says it holds. */
       readonly paths: readonly string[];
     };

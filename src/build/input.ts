@@ -3,6 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type JsonObject, parseJson } from "../core/json.js";
 import { findStorePath } from "../nix/store-path.js";
+import { isNix2containerImage } from "../transport/nix2container.js";
 import { isDockertoolsConf } from "./dockertools-conf.js";
 import { isSpec } from "./spec.js";
 
@@ -10,15 +11,16 @@ import { isSpec } from "./spec.js";
 export type Input =
   | { readonly kind: "spec"; readonly json: JsonObject; readonly source: string }
   | { readonly kind: "dockertools-conf"; readonly json: JsonObject; readonly source: string }
+  | { readonly kind: "nix2container-image"; readonly json: JsonObject; readonly source: string }
   | { readonly kind: "closure-file"; readonly file: string }
   | { readonly kind: "store-paths"; readonly roots: readonly string[] };
 
 const STANDARD_INPUT = "/dev/stdin";
 
 /**
- * Recognises INPUT by its shape: one file that holds a spec, a dockerTools conf.json or a closure graph; else store paths. A path below
- * a store path stands for it, and a symlink that leads into the store (`./result`) for what it leads to. A store path that is itself a
- * JSON file of one of the first two shapes is taken as that file. `-` is a closure graph on standard input.
+ * Recognises INPUT by its shape: one file that holds a spec, a dockerTools conf.json, a nix2container image or a closure graph; else store
+ * paths. A path below a store path stands for it, and a symlink that leads into the store (`./result`) for what it leads to. A store
+ * path that is itself a JSON file of one of the first three shapes is taken as that file. `-` is a closure graph on standard input.
  *
  * @throws OciNixError `usage` for no input; `not-found` or `invalid-input` for what is neither a store path nor a file we read
  */
@@ -26,7 +28,7 @@ export function recogniseInput(args: readonly string[], storeRoot: string): Inpu
   const [first] = args;
   if (first === undefined) {
     throw new OciNixError("usage", "nothing to build: no input is given", {
-      hint: "give store paths, a spec file, a conf.json or a closure graph",
+      hint: "give store paths, a spec file, a conf.json, a nix2container image or a closure graph",
     });
   }
   if (args.length === 1 && (first === "-" || first === STANDARD_INPUT)) {
@@ -60,6 +62,7 @@ function recogniseFile(file: string, inStore: boolean): Input | undefined {
     try {
       const json = parseJson(readText(file), file);
       if (isDockertoolsConf(json)) return { kind: "dockertools-conf", json, source: file };
+      if (isNix2containerImage(json)) return { kind: "nix2container-image", json, source: file };
       if (isSpec(json)) return { kind: "spec", json, source: file };
     } catch (error) {
       if (!inStore) throw error;

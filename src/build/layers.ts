@@ -6,6 +6,7 @@ import { layerEntries } from "./file-tree.js";
 import type { ImagePlan, PlannedLayer } from "./image-plan.js";
 import { LayerPipeline } from "./pipeline/pipeline.js";
 import type { LayerDigest } from "./pipeline/shared.js";
+import { type StoreLayer, verifiedBlob, verifyLayer } from "./verify-layer.js";
 
 /** The layers of an image as blobs: the one way their bytes are come by. */
 export interface OpenLayers {
@@ -42,7 +43,9 @@ export function openLayers(
   const apart = threads === 0 ? [] : (options.apart ?? []);
   const isApart = (index: number) => apart.includes(index);
   const inTurn = [...plan.layers.keys()].filter((i) => plan.layers[i]?.kind === "store" && !isApart(i));
-  const planOf = (index: number) => (plan.layers[index] as Extract<PlannedLayer, { kind: "store" }>).plan;
+  const storeLayerAt = (index: number) => plan.layers[index] as StoreLayer;
+  const placeOf = (index: number) => ({ ...layerOptions, number: index + 1 });
+  const planOf = (index: number) => storeLayerAt(index).plan;
   const pipeline =
     threads === 0 || inTurn.length + apart.length === 0
       ? undefined
@@ -50,15 +53,20 @@ export function openLayers(
   return {
     async open(index) {
       const layer = plan.layers[index] as PlannedLayer;
-      if (layer.kind === "ready") return layer.blob;
+      if (layer.kind === "ready") return typeof layer.blob === "function" ? await layer.blob() : layer.blob;
       const title = titleOf(layer.plan);
-      if (pipeline !== undefined) return await pipeline.layer(inTurn.indexOf(index), title);
-      return tarBlob(title, await layerEntries(layer.plan, layerOptions), layerOptions);
+      const blob =
+        pipeline === undefined
+          ? tarBlob(title, await layerEntries(layer.plan, layerOptions), layerOptions)
+          : await pipeline.layer(inTurn.indexOf(index), title);
+      return await verifiedBlob(blob, layer, placeOf(index));
     },
     isApart,
     async digests() {
       const digests = (await pipeline?.digests()) ?? [];
-      return new Map(digests.map((digest, i) => [apart[i] as number, digest]));
+      const byIndex = digests.map((digest, i) => [apart[i] as number, digest] as const);
+      for (const [index, digest] of byIndex) await verifyLayer(digest, storeLayerAt(index), placeOf(index));
+      return new Map(byIndex);
     },
     close: async () => await pipeline?.close(),
   };

@@ -5,6 +5,8 @@ export interface Flag {
   /** Given several times, in order; one value each. */
   readonly repeated?: boolean;
   readonly choices?: readonly string[];
+  /** Of a number: may be below zero. */
+  readonly signed?: boolean;
   readonly alias?: string;
 }
 
@@ -27,6 +29,13 @@ export interface Command {
   readonly flags: Flags;
   /** Loads what runs it: only then is anything heavy imported. */
   load(): Promise<{ readonly default: (invocation: Invocation) => Promise<void> }>;
+}
+
+/** Commands under one name: `oci-nix GROUP COMMAND`. */
+export interface CommandGroup {
+  readonly name: string;
+  readonly describe: string;
+  readonly commands: readonly Command[];
 }
 
 /** A string flag's value, or undefined. */

@@ -1,14 +1,31 @@
-import type { Command, Flags } from "./command.js";
-import { CLOSURE_FLAGS, GLOBAL_FLAGS, IMAGE_FLAGS, LAYER_FLAGS, NIX_DATABASE_FLAGS } from "./flags.js";
+import type { Command, CommandGroup, Flags } from "./command.js";
+import {
+  BUILD_FLAGS,
+  CLOSURE_FLAGS,
+  GLOBAL_FLAGS,
+  IMAGE_FLAGS,
+  LAYER_FLAGS,
+  N2C_FLAGS,
+  N2C_IMAGE_FLAGS,
+  N2C_LAYER_FLAGS,
+  NIX_DATABASE_FLAGS,
+} from "./flags.js";
 
 /** All commands, in the order of the help. */
-export const COMMANDS: readonly Command[] = [
+export const COMMANDS: readonly (Command | CommandGroup)[] = [
   {
     name: "stream",
     describe: "Write a docker-archive to standard output, reading every file once",
     inputs: "INPUT...",
     flags: IMAGE_FLAGS,
     load: () => import("./commands/stream.js"),
+  },
+  {
+    name: "build",
+    describe: "Build an image into an OCI layout, reading every file once",
+    inputs: "INPUT...",
+    flags: BUILD_FLAGS,
+    load: () => import("./commands/build.js"),
   },
   {
     name: "plan",
@@ -31,7 +48,76 @@ export const COMMANDS: readonly Command[] = [
     flags: NIX_DATABASE_FLAGS,
     load: () => import("./commands/nix-db.js"),
   },
+  {
+    name: "n2c",
+    describe: "Commands, flags and files of nix2container's own program",
+    commands: [
+      {
+        name: "layers-from-reproducible-storepaths",
+        describe: "Write the layers file of a closure",
+        inputs: "OUTPUT GRAPH [PARENT-LAYERS...]",
+        flags: { ...N2C_LAYER_FLAGS, ...N2C_FLAGS },
+        load: async () => ({ default: (await import("./commands/n2c.js")).layers }),
+      },
+      {
+        name: "layers-from-non-reproducible-storepaths",
+        describe: "Write the layers file of a closure and, beside it, the layers, as nobody could make them again",
+        inputs: "OUTPUT GRAPH [PARENT-LAYERS...]",
+        flags: {
+          ...N2C_LAYER_FLAGS,
+          "tar-directory": { type: "string", describe: "Write the layers to DIRECTORY" },
+          ...N2C_FLAGS,
+        },
+        load: async () => ({ default: (await import("./commands/n2c.js")).layers }),
+      },
+      {
+        name: "image",
+        describe: "Write the image file of a config and layers files",
+        inputs: "OUTPUT CONFIG LAYERS...",
+        flags: { ...N2C_IMAGE_FLAGS, ...N2C_FLAGS },
+        load: async () => ({ default: (await import("./commands/n2c.js")).image }),
+      },
+      {
+        name: "image-from-dir",
+        describe: "Write the image file of a directory that skopeo copied an image to",
+        inputs: "OUTPUT DIRECTORY",
+        flags: N2C_FLAGS,
+        load: async () => ({ default: (await import("./commands/n2c.js")).imageFromDir }),
+      },
+      {
+        name: "image-from-manifest",
+        describe: "Write the image file of a manifest and the files of its blobs",
+        inputs: "OUTPUT MANIFEST BLOBS",
+        flags: N2C_FLAGS,
+        load: async () => ({ default: (await import("./commands/n2c.js")).imageFromManifest }),
+      },
+    ],
+  },
 ];
+
+/** What a command line's first words name. */
+export interface Named {
+  /** The words, as help and errors show them; empty for the program itself. */
+  readonly words: string;
+  readonly command?: Command;
+  /** What could come next; empty below a command. */
+  readonly commands: readonly (Command | CommandGroup)[];
+  /** The arguments after the words. */
+  readonly rest: readonly string[];
+}
+
+/** The command, or the group of commands, that the first arguments name. */
+export function findCommand(args: readonly string[]): Named {
+  let named: Named = { words: "", commands: COMMANDS, rest: args };
+  for (;;) {
+    const [word, ...rest] = named.rest;
+    const found = named.commands.find(({ name }) => name === word);
+    if (found === undefined) return named;
+    const words = `${named.words} ${found.name}`.trim();
+    named =
+      "commands" in found ? { words, commands: found.commands, rest } : { words, command: found, commands: [], rest };
+  }
+}
 
 /** The flags of a command, those of every command included. */
 export function flagsOf(command: Command): Flags {

@@ -71,6 +71,32 @@ export const IMAGE_FLAGS: Flags = {
   ...CLOSURE_FLAGS,
 };
 
+/** How nix2container's program makes layers. */
+export const N2C_LAYER_FLAGS: Flags = {
+  "max-layers": {
+    type: "number",
+    signed: true,
+    describe: "Layers at most (default 1); below 1: one for each store path",
+  },
+  ignore: { type: "string", describe: "Leave this store path out" },
+  rewrites: { type: "string", describe: "JSON file of paths to move: [{path, regex, repl}]" },
+  perms: { type: "string", describe: "JSON file of permissions: [{path, regex, mode, uid, gid, uname, gname}]" },
+  history: { type: "string", describe: "JSON file of the layers' history: {created_by, author, comment}" },
+  "store-root": { type: "string", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
+};
+
+/** How nix2container's program makes images. */
+export const N2C_IMAGE_FLAGS: Flags = {
+  "from-image": { type: "string", describe: "Image file whose layers come first" },
+  arch: { type: "string", describe: "CPU architecture (default that of this machine)" },
+  created: { type: "string", describe: "Creation time (default 0001-01-01T00:00:00Z)" },
+};
+
+/** What all of nix2container's commands have. */
+export const N2C_FLAGS: Flags = {
+  debug: { type: "boolean", alias: "d", describe: "The same as --verbose" },
+};
+
 /** What is in a Nix database, where it goes and whose it is. */
 export const NIX_DATABASE_FLAGS: Flags = {
   to: { type: "string", describe: "Directory that stands for the root: DIR/nix/var/nix/db and what belongs to it" },
@@ -82,6 +108,12 @@ export const NIX_DATABASE_FLAGS: Flags = {
     describe: "Leave out this store path, which is not where the database is",
   },
   ...CLOSURE_FLAGS,
+};
+
+/** Where an image is built to, and everything that describes it. */
+export const BUILD_FLAGS: Flags = {
+  to: { type: "string", repeated: true, describe: "Where to: oci:DIR or oci:DIR:TAG" },
+  ...IMAGE_FLAGS,
 };
 
 /** Flags every command has. */

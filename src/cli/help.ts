@@ -1,25 +1,34 @@
-import type { Command, Flags } from "./command.js";
+import type { Command, CommandGroup, Flags } from "./command.js";
 
 const WIDTH = 100;
 
 /** What `oci-nix --help` prints. */
-export function formatHelp(commands: readonly Command[]): string {
-  const width = Math.max(...commands.map(({ name }) => name.length));
-  const lines = commands.map(({ name, describe }) => `  ${name.padEnd(width)}  ${describe}`);
+export function formatHelp(commands: readonly (Command | CommandGroup)[]): string {
   return [
     "oci-nix COMMAND INPUT... [flags]",
     "",
     "Assembles OCI and Docker images from a Nix closure.",
     "",
-    ...lines,
+    ...listOf(commands),
     "",
     "oci-nix COMMAND --help shows the flags of a command; oci-nix --version the version.",
     "",
   ].join("\n");
 }
 
-/** What `oci-nix COMMAND --help` prints. */
-export function formatCommandHelp(command: Command, flags: Flags): string {
+/** What `oci-nix GROUP --help` prints. @param words the group's name */
+export function formatGroupHelp(words: string, commands: readonly (Command | CommandGroup)[]): string {
+  const title = `oci-nix ${words} COMMAND`;
+  return [title, "", ...listOf(commands), "", `${title} --help shows the flags of a command.`, ""].join("\n");
+}
+
+function listOf(commands: readonly (Command | CommandGroup)[]): string[] {
+  const width = Math.max(...commands.map(({ name }) => name.length));
+  return commands.flatMap(({ name, describe }) => wrap(`  ${name.padEnd(width)}  `, describe));
+}
+
+/** What `oci-nix COMMAND --help` prints. @param words the command's name, after its group's */
+export function formatCommandHelp(words: string, command: Command, flags: Flags): string {
   const rows = Object.entries(flags).map(([name, { alias, type, repeated, choices, describe }]) => {
     const value =
       type === "boolean" ? "" : type === "number" ? " N" : choices === undefined ? " VALUE" : `=${choices.join("|")}`;
@@ -28,7 +37,7 @@ export function formatCommandHelp(command: Command, flags: Flags): string {
   });
   const width = Math.max(...rows.map(([left]) => left.length));
   return [
-    `oci-nix ${command.name} ${command.inputs} [flags]`,
+    `oci-nix ${words} ${command.inputs} [flags]`,
     "",
     command.describe,
     "",

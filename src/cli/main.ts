@@ -1,5 +1,5 @@
-import { COMMANDS, flagsOf } from "./commands.js";
-import { formatCommandHelp, formatHelp } from "./help.js";
+import { findCommand, flagsOf } from "./commands.js";
+import { formatCommandHelp, formatGroupHelp, formatHelp } from "./help.js";
 
 /**
  * Runs one command line. Help and version load nothing else.
@@ -17,12 +17,16 @@ export async function main(args: readonly string[], version: string): Promise<nu
 }
 
 /** The text that is asked for, if one is. */
-function answer([word, ...rest]: readonly string[], version: string): string | undefined {
+function answer(args: readonly string[], version: string): string | undefined {
+  const [word, ...others] = args;
   if (word === "--version") return `${version}\n`;
-  if (word === "help") return answer([...rest, "--help"], version);
-  if (word === "--help" || word === "-h") return formatHelp(COMMANDS);
-  const command = COMMANDS.find(({ name }) => name === word);
-  if (command !== undefined && rest.includes("--version")) return `${version}\n`;
+  if (word === "help") return answer([...others, "--help"], version);
+  const { words, command, commands, rest } = findCommand(args);
+  if (command === undefined) {
+    if (rest[0] !== "--help" && rest[0] !== "-h") return undefined;
+    return words === "" ? formatHelp(commands) : formatGroupHelp(words, commands);
+  }
+  if (rest.includes("--version")) return `${version}\n`;
   const help = rest.some((arg) => arg === "--help" || arg === "-h");
-  return command !== undefined && help ? formatCommandHelp(command, flagsOf(command)) : undefined;
+  return help ? formatCommandHelp(words, command, flagsOf(command)) : undefined;
 }

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { type ErrorCode, nearest, OciNixError } from "../index.js";
 import type { Command, Flag, FlagValues } from "./command.js";
-import { COMMANDS, flagsOf } from "./commands.js";
+import { findCommand, flagsOf, type Named } from "./commands.js";
 import { Interrupts } from "./signals.js";
 import { reportError } from "./ui.js";
 
@@ -39,20 +39,11 @@ interface Parsed {
 
 /** @throws OciNixError `usage` */
 function parse(args: readonly string[]): Parsed {
-  const [word, ...rest] = args;
-  if (word === undefined) throw new OciNixError("usage", "no command given", { hint: "oci-nix --help" });
-  if (word.startsWith("-")) throw unknown("flag", word, ["--help", "--version"]);
-  const command = COMMANDS.find(({ name }) => name === word);
-  if (command === undefined) {
-    throw unknown(
-      "command",
-      word,
-      COMMANDS.map(({ name }) => name),
-    );
-  }
+  const { words, command, commands, rest } = findCommand(args);
+  if (command === undefined) throw noCommand(words, commands, rest);
   const flags = flagsOf(command);
   const { tokens } = parseArgs({
-    args: rest,
+    args: [...rest],
     // Not strict: its errors name no nearest flag, and it would refuse values that begin with a dash (--cmd -c).
     strict: false,
     allowPositionals: true,
@@ -82,6 +73,19 @@ function parse(args: readonly string[]): Parsed {
   return { command, inputs, flags: values };
 }
 
+function noCommand(words: string, commands: Named["commands"], [word]: readonly string[]): OciNixError {
+  const hint = `oci-nix ${words} --help`.replace("  ", " ");
+  if (word === undefined) return new OciNixError("usage", `no command given${words && ` after ${words}`}`, { hint });
+  if (word.startsWith("-")) return unknown("flag", word, words === "" ? ["--help", "--version"] : ["--help"], hint);
+  const names = commands.map(({ name }) => name);
+  return unknown(
+    "command",
+    `${words} ${word}`.trim(),
+    words === "" ? names : names.map((name) => `${words} ${name}`),
+    hint,
+  );
+}
+
 /** @throws OciNixError `usage` where the value is missing, superfluous, repeated or malformed */
 function setValue(values: Record<string, unknown>, name: string, flag: Flag, value: string | undefined): void {
   if (flag.type === "boolean") {
@@ -101,17 +105,17 @@ function setValue(values: Record<string, unknown>, name: string, flag: Flag, val
   if (values[name] !== undefined) {
     throw new OciNixError("usage", `--${name} is given more than once`, { hint: "give it once" });
   }
-  values[name] = flag.type === "number" ? wholeNumber(name, value) : value;
+  values[name] = flag.type === "number" ? wholeNumber(name, flag, value) : value;
 }
 
-function wholeNumber(name: string, value: string): number {
-  if (/^\d{1,15}$/.test(value)) return Number(value);
+function wholeNumber(name: string, { signed }: Flag, value: string): number {
+  if ((signed === true ? /^-?\d{1,15}$/ : /^\d{1,15}$/).test(value)) return Number(value);
   throw new OciNixError("usage", `--${name} takes a whole number, not ${JSON.stringify(value)}`);
 }
 
-function unknown(what: string, word: string, candidates: readonly string[]): OciNixError {
+function unknown(what: string, word: string, candidates: readonly string[], hint = "oci-nix --help"): OciNixError {
   const near = nearest(word, candidates);
   return new OciNixError("usage", `unknown ${what} ${word}`, {
-    hint: near === undefined ? "oci-nix --help" : `did you mean ${near}?`,
+    hint: near === undefined ? hint : `did you mean ${near}?`,
   });
 }

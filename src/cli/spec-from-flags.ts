@@ -19,17 +19,28 @@ export function inputOf(inputs: readonly string[], flags: FlagValues): Input {
   return recogniseInput(inputs, text(flags, "store-root") ?? "/");
 }
 
-/** The checked spec for a command that needs a closure graph. @throws OciNixError as {@link specOf}; `usage` for a conf.json */
+/** Inputs in which somebody else decided everything about the image, and what they are called. */
+const DECIDED = { "dockertools-conf": "dockerTools conf.json", "nix2container-image": "nix2container image" } as const;
+
+type DecidedInput = Extract<Input, { kind: keyof typeof DECIDED }>;
+
+/** Whether nothing but names can be changed. */
+export function isDecided(input: Input): input is DecidedInput {
+  return Object.hasOwn(DECIDED, input.kind);
+}
+
+/** What people call it. */
+export function whatIs(input: DecidedInput): string {
+  return DECIDED[input.kind];
+}
+
+/** The checked spec for a command that needs a closure graph. @throws OciNixError as {@link specOf}; `usage` for an input that has none */
 export function closureSpecOf(inputs: readonly string[], flags: FlagValues): ImageSpec {
   const input = inputOf(inputs, flags);
-  if (input.kind === "dockertools-conf") {
-    throw new OciNixError(
-      "usage",
-      `${input.source} is a dockerTools conf.json, which holds layers but no closure graph`,
-      {
-        hint: "give store paths, a spec file or a closure graph",
-      },
-    );
+  if (isDecided(input)) {
+    throw new OciNixError("usage", `${input.source} is a ${whatIs(input)}, which holds layers but no closure graph`, {
+      hint: "give store paths, a spec file or a closure graph",
+    });
   }
   return checkedSpecOf(input, flags);
 }
@@ -46,7 +57,7 @@ export function checkedSpecOf(input: SpecInput, flags: FlagValues): ImageSpec {
   }
 }
 
-type SpecInput = Exclude<Input, { kind: "dockertools-conf" }>;
+type SpecInput = Exclude<Input, DecidedInput>;
 
 /**
  * The spec that a spec file, store paths or a closure graph and the flags amount to; flags win over the file.

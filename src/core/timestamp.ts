@@ -36,6 +36,24 @@ export function parseTimestamp(text: string, where: string): Timestamp {
   return { text, seconds: Math.floor(milliseconds / 1000) };
 }
 
+/**
+ * A time in RFC 3339 as Go prints it: fractions without zeros at their end, `Z` where there is no offset.
+ * @throws OciNixError `invalid-input`
+ */
+export function goTimestamp(text: string, where: string): string {
+  const match = RFC3339.exec(text);
+  if (match === null) {
+    throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(text)} is not a time`, {
+      hint: "give a time such as 2026-01-31T12:00:00Z",
+    });
+  }
+  parseTimestamp(text, where);
+  const [, year, month, day, hour, minute, second, fraction = "", zone] = match;
+  const digits = fraction.replace(/\.?0+$/, "");
+  const offset = /^([Zz]|[+-]00:00)$/.test(zone as string) ? "Z" : zone;
+  return `${year}-${month}-${day}T${hour}:${minute}:${second}${digits}${offset}`;
+}
+
 function now(): Timestamp {
   const epoch = process.env.SOURCE_DATE_EPOCH;
   if (epoch === undefined || epoch === "") return fromSeconds(Math.floor(Date.now() / 1000));

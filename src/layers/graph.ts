@@ -10,9 +10,10 @@ export interface Graph {
 }
 
 /**
+ * @param closure of which the order of the objects and of their references is kept
  * @param exclude left out, with every reference to them
  */
-export function graphOf(closure: Closure, exclude: ReadonlySet<StorePath> = new Set()): Graph {
+export function graphOf(closure: Pick<Closure, "objects">, exclude: ReadonlySet<StorePath> = new Set()): Graph {
   const paths = [...closure.objects.keys()].filter((path) => !exclude.has(path));
   const ids = new Map(paths.map((path, id) => [path, id]));
   const references = paths.map((path, id) => {

@@ -5,6 +5,8 @@ import type { StorePath } from "../nix/store-path.js";
 export interface Rewrite {
   readonly regex: string;
   readonly replacement: string;
+  /** Whether files whose path becomes empty are left out, as nix2container does, rather than refused. */
+  readonly leavesOut?: boolean;
 }
 
 /** Overrides owner and mode of the paths below a store path whose source path the RE2 regex matches anywhere. */

@@ -1,4 +1,5 @@
 import { compareStrings, nearest, OciNixError } from "../core/errors.js";
+import { sortedAsInGo } from "../core/go-json.js";
 import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
 
 type Shape = "string" | "boolean" | "integer" | "strings" | "string map" | "set" | "health check";
@@ -62,6 +63,53 @@ export function checkContainerConfig(config: Json, where: string): JsonObject {
     checkForm(port, /^[0-9]{1,5}(-[0-9]{1,5})?(\/(tcp|udp|sctp))?$/, `${where}.ExposedPorts`, "ports such as 80/tcp");
   }
   return checked;
+}
+
+/**
+ * An image's `config` as Go programs read and write it: keys match whatever their case, what is empty is left out, maps are in byte
+ * order. Fields that only Docker's image format has (Healthcheck, …) come after those of the image-spec. The values' form is not
+ * looked at, only their shape.
+ * @param where names the origin, for errors
+ * @throws OciNixError `invalid-input` for an unknown field, one given twice, or a value of the wrong shape
+ */
+export function checkGoContainerConfig(config: Json, where: string): JsonObject {
+  if (!isJsonObject(config)) throw wrongShape(where, "an object");
+  const named = new Map<string, Json>();
+  for (const [key, value] of config) {
+    const name = Object.keys(FIELDS).find((field) => field.toLowerCase() === key.toLowerCase()) ?? key;
+    if (named.has(name)) throw new OciNixError("invalid-input", `${where}: ${name} is given twice`);
+    named.set(name, value);
+  }
+  const checked = checkFields(named, FIELDS, where);
+  const inOrder = new Map<string, Json>();
+  for (const name of [...GO_FIELDS, ...Object.keys(FIELDS).filter((field) => !GO_FIELDS.includes(field))]) {
+    const value = checked.get(name);
+    if (value === undefined || isEmpty(value)) continue;
+    inOrder.set(
+      name,
+      FIELDS[name] === "string map" || FIELDS[name] === "set" ? sortedAsInGo(value as JsonObject) : value,
+    );
+  }
+  return inOrder;
+}
+
+/** The image-spec's own fields, as its Go type orders them. */
+const GO_FIELDS: readonly string[] = [
+  "User",
+  "ExposedPorts",
+  "Env",
+  "Entrypoint",
+  "Cmd",
+  "Volumes",
+  "WorkingDir",
+  "Labels",
+  "StopSignal",
+  "ArgsEscaped",
+];
+
+function isEmpty(value: Json): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  return isJsonObject(value) ? value.size === 0 : value === "" || value === false;
 }
 
 const ABSOLUTE = /^\//;

@@ -1,4 +1,5 @@
 import type { Digest } from "../core/digest.js";
+import { formatGoJson } from "../core/go-json.js";
 import { formatJson, formatPythonJson, isJsonObject, type Json, type JsonObject, toJson } from "../core/json.js";
 import type { Timestamp } from "../core/timestamp.js";
 
@@ -40,6 +41,27 @@ export function formatImageConfig(metadata: ImageMetadata, layers: readonly Conf
       config: metadata.config,
       rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
       history: layers.map((layer) => layer.history),
+    }),
+  );
+}
+
+/**
+ * The bytes of the image config that nix2container's transport makes of its image file.
+ * @param image.created as Go prints it; undefined where nobody knows
+ * @param image.config as {@link checkGoContainerConfig} gives it
+ */
+export function formatNix2containerConfig(
+  image: { readonly architecture: string; readonly created: string | undefined; readonly config: JsonObject },
+  layers: readonly ConfigLayer[],
+): string {
+  return formatGoJson(
+    toJson({
+      created: image.created,
+      architecture: image.architecture,
+      os: "linux",
+      config: image.config,
+      rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
+      history: layers.length === 0 ? undefined : layers.map((layer) => layer.history),
     }),
   );
 }

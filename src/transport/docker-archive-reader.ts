@@ -1,17 +1,15 @@
 import { createHash } from "node:crypto";
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync } from "node:fs";
 import { join } from "node:path";
-import { finished, pipeline } from "node:stream/promises";
+import { finished } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import type { BlobSource } from "../core/blob.js";
 import { type Digest, parseDigest } from "../core/digest.js";
-import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { abortReason } from "../core/event-loop-turns.js";
-import { copyRange, openForReading, readPieces, readRange } from "../core/file-range.js";
+import { OciNixError } from "../core/errors.js";
+import { copyRange, readRange } from "../core/file-range.js";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "../core/json.js";
-import { runFilter } from "../core/process.js";
 import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
+import { openUnpacked } from "./unpacked-file.js";
 
 /** One layer of an archived image, byte for byte as the archive has it. */
 export interface ArchivedLayer {
@@ -38,96 +36,12 @@ const MAX_JSON = 20 * 1024 * 1024;
  * @throws OciNixError `not-found`, `unreadable`, or `invalid-input` saying what the archive lacks
  */
 export async function openDockerArchive(path: string, signal?: AbortSignal): Promise<ArchivedImage> {
-  const opened = openForReading(path);
-  let fd = opened.fd;
+  const { fd, close } = await openUnpacked(path, signal);
   try {
-    const magic = readRange(fd, { offset: 0, size: Math.min(4, opened.size) }, path).toString("hex");
-    if (magic.startsWith("1f8b")) {
-      fd = await unpackToTemporary(opened.fd, path, signal);
-      opened.close();
-    } else {
-      const tool = DECOMPRESSORS.find(({ magic: start }) => magic.startsWith(start));
-      if (tool !== undefined) {
-        fd = await filterToTemporary(tool, opened.fd, path, signal);
-        opened.close();
-      }
-    }
     return await readImage(fd, path, signal);
   } catch (error) {
-    closeSync(fd);
+    close();
     throw error;
-  }
-}
-
-/** First bytes of an archive in hexadecimal, and who unpacks it. */
-const DECOMPRESSORS = [
-  { magic: "425a68", program: "bzip2", args: ["-dc"], debianPackage: "bzip2" },
-  { magic: "fd377a58", program: "xz", args: ["-dc"], debianPackage: "xz-utils" },
-  { magic: "28b52ffd", program: "zstd", args: ["-dcq"], debianPackage: "zstd" },
-] as const;
-
-async function filterToTemporary(
-  tool: (typeof DECOMPRESSORS)[number],
-  from: number,
-  path: string,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  const fd = openNameless();
-  // The child shares our file offset, which reading the first bytes at a position has not moved.
-  try {
-    await runFilter(tool, from, fd, signal);
-    return fd;
-  } catch (error) {
-    closeSync(fd);
-    if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;
-    throw new OciNixError(error.code, `${path} cannot be unpacked: ${error.message}`, {
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-      cause: error,
-    });
-  }
-}
-
-async function unpackToTemporary(from: number, path: string, signal: AbortSignal | undefined): Promise<number> {
-  const fd = openNameless();
-  try {
-    await pipeline(
-      readPieces(from),
-      createGunzip(),
-      async (pieces: AsyncIterable<Buffer>) => {
-        for await (const piece of pieces) for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
-      },
-      { ...(signal === undefined ? {} : { signal }) },
-    );
-    return fd;
-  } catch (error) {
-    closeSync(fd);
-    if (signal?.aborted) throw abortReason(signal);
-    if (/^(ENOSPC|EDQUOT|EFBIG|EIO)$/.test(errnoOf(error) ?? "")) {
-      throw new OciNixError("output", `${path} cannot be unpacked to ${tmpdir()}: ${describeErrno(error)}`, {
-        hint: "set TMPDIR to a directory with more space, or unpack the image first: gunzip",
-        cause: error,
-      });
-    }
-    throw new OciNixError("invalid-input", `${path} cannot be unpacked: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-}
-
-/** A temporary file that is gone whenever the process ends, however it ends. */
-function openNameless(): number {
-  try {
-    const directory = mkdtempSync(join(tmpdir(), "oci-nix-"));
-    try {
-      return openSync(join(directory, "archive.tar"), "wx+", 0o600);
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
-  } catch (error) {
-    throw new OciNixError("output", `cannot make a temporary file in ${tmpdir()}: ${describeErrno(error)}`, {
-      hint: "set TMPDIR to a directory that can be written to",
-      cause: error,
-    });
   }
 }
 

@@ -1,21 +1,11 @@
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { BlockWriter, BULK_BLOCK_SIZE, type WriteProgress } from "../core/block-writer.js";
 import { fdSink } from "../core/byte-sink.js";
 import { type Digest, hexOf, sha256 } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, parseJson, toJson } from "../core/json.js";
+import { createFile, writeOutputFile } from "../core/output-file.js";
 import { type Descriptor, formatIndex, formatManifest, MediaType } from "../oci/manifest.js";
 import type { StreamableImage } from "./docker-archive.js";
 
@@ -50,77 +40,60 @@ export async function writeOciLayout(
   }: { readonly signal?: AbortSignal | undefined; readonly progress?: WriteProgress | undefined } = {},
 ): Promise<WrittenImage> {
   const layout = new Layout(directory);
-  try {
-    const layers: Descriptor[] = [];
-    for (const open of image.layers) {
-      const blob = await open();
-      const digest = await layout.put(async (fd, name) => {
-        const sink = fdSink(fd, name, signal);
-        const out = new BlockWriter(sink, {
-          blockSize: BULK_BLOCK_SIZE,
-          signal,
-          ...(progress === undefined ? {} : { progress }),
-        });
-        const digest = await blob.writeTo(out);
-        await out.flush();
-        return digest;
+  const layers: Descriptor[] = [];
+  for (const open of image.layers) {
+    const blob = await open();
+    const digest = await layout.put(async (fd, name) => {
+      const out = new BlockWriter(fdSink(fd, name, signal), {
+        blockSize: BULK_BLOCK_SIZE,
+        signal,
+        ...(progress === undefined ? {} : { progress }),
       });
-      layers.push({ mediaType: MediaType.layer, digest, size: blob.size });
-    }
-    const config = await layout.putText(MediaType.config, image.config(layers.map(({ digest }) => digest)));
-    const manifest = await layout.putText(MediaType.manifest, formatManifest(config, layers));
-    layout.setImage(manifest, tag);
-    return { manifest, config, layers };
-  } finally {
-    layout.close();
+      const digest = await blob.writeTo(out);
+      await out.flush();
+      return digest;
+    });
+    layers.push({ mediaType: MediaType.layer, digest, size: blob.size });
   }
+  const config = layout.putText(MediaType.config, image.config(layers.map(({ digest }) => digest)));
+  const manifest = layout.putText(MediaType.manifest, formatManifest(config, layers));
+  layout.setImage(manifest, tag);
+  return { manifest, config, layers };
 }
 
 /** The layout's directory while an image is written to it. */
 class Layout {
   readonly #directory: string;
   readonly #blobs: string;
-  /** Of this process; files in it are on the layout's own file system, so they can be renamed into place. */
-  readonly #temporary: string;
-  #count = 0;
 
   constructor(directory: string) {
     this.#directory = directory;
     this.#blobs = join(directory, "blobs", "sha256");
-    this.#temporary = join(directory, `.oci-nix-${process.pid}`);
-    this.#writing(() => {
-      mkdirSync(directory, { recursive: true });
-      checkIsLayout(directory);
-      // A broken index is found before anything is written.
-      readIndex(directory);
-      mkdirSync(this.#blobs, { recursive: true });
-      mkdirSync(this.#temporary, { recursive: true });
-      this.#replace("oci-layout", LAYOUT);
-    });
+    this.#writing(() => mkdirSync(directory, { recursive: true }));
+    checkIsLayout(directory);
+    // A broken index is found before anything is written.
+    readIndex(directory);
+    this.#writing(() => mkdirSync(this.#blobs, { recursive: true }));
+    writeOutputFile(join(directory, "oci-layout"), LAYOUT);
   }
 
   /** Takes a blob that `write` writes to a descriptor, giving its digest. */
   async put(write: (fd: number, name: string) => Promise<Digest>): Promise<Digest> {
-    const file = this.#newFile();
-    const fd = this.#writing(() => openSync(file, "wx", 0o644));
-    let digest: Digest;
+    // On the layout's own file system, so that it can be renamed into place.
+    const file = createFile(this.#directory);
     try {
-      digest = await write(fd, file);
-      this.#writing(() => fsyncSync(fd));
+      const digest = await write(file.fd, this.#directory);
+      file.commit(join(this.#blobs, hexOf(digest)));
+      return digest;
     } finally {
-      closeSync(fd);
+      file.discard();
     }
-    this.#writing(() => renameSync(file, join(this.#blobs, hexOf(digest))));
-    return digest;
   }
 
-  async putText(mediaType: string, text: string): Promise<Descriptor> {
-    const bytes = Buffer.from(text);
-    const digest = await this.put(async (fd) => {
-      this.#writing(() => writeFileSync(fd, bytes));
-      return sha256(text);
-    });
-    return { mediaType, digest, size: bytes.length };
+  putText(mediaType: string, text: string): Descriptor {
+    const digest = sha256(text);
+    writeOutputFile(join(this.#blobs, hexOf(digest)), text);
+    return { mediaType, digest, size: Buffer.byteLength(text) };
   }
 
   /** Makes a manifest visible, in place of another one of the same tag. */
@@ -132,34 +105,13 @@ class Layout {
     };
     // Read as late as can be: what others added meanwhile stays.
     const others = readIndex(this.#directory).filter((other) => !isReplaced(other));
-    this.#writing(() => this.#replace("index.json", formatIndex([...others, toJson(entry)])));
+    writeOutputFile(join(this.#directory, "index.json"), formatIndex([...others, toJson(entry)]));
   }
 
-  close(): void {
-    rmSync(this.#temporary, { recursive: true, force: true });
-  }
-
-  #newFile(): string {
-    return join(this.#temporary, String(this.#count++));
-  }
-
-  #replace(name: string, text: string): void {
-    const file = this.#newFile();
-    const fd = openSync(file, "wx", 0o644);
+  #writing(write: () => unknown): void {
     try {
-      writeFileSync(fd, text);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(file, join(this.#directory, name));
-  }
-
-  #writing<T>(write: () => T): T {
-    try {
-      return write();
+      write();
     } catch (error) {
-      if (error instanceof OciNixError) throw error;
       throw new OciNixError("output", `cannot write to the OCI layout ${this.#directory}: ${describeErrno(error)}`, {
         cause: error,
       });

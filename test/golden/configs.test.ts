@@ -2,8 +2,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parseDigest, sha256 } from "../../src/core/digest.js";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "../../src/core/json.js";
-import { parseTimestamp } from "../../src/core/timestamp.js";
-import { formatDockertoolsConfig, inheritEnv } from "../../src/oci/image.js";
+import { goTimestamp, parseTimestamp } from "../../src/core/timestamp.js";
+import { checkGoContainerConfig } from "../../src/oci/container-config.js";
+import { formatDockertoolsConfig, formatNix2containerConfig, inheritEnv } from "../../src/oci/image.js";
+import { parseHistory } from "../../src/transport/nix2container.js";
 
 // Not JSON.parse: the order of keys such as "443" counts.
 const file = new URL("../../testdata/vectors/configs.json", import.meta.url);
@@ -31,5 +33,24 @@ describe.each(vectors.map((vector, index) => ({ vector, index })))("config vecto
     const expected = object(vector, "dockertools");
     expect(text).toBe(expected.get("config"));
     expect(`${sha256(text).slice(7)}.json`).toBe(expected.get("file"));
+  });
+
+  it("gives the config bytes of nix2container's transport", () => {
+    const expected = object(vector, "nix2container");
+    const created = (expected.get("created") ?? "0001-01-01T00:00:00Z") as string;
+    const text = formatNix2containerConfig(
+      {
+        architecture: vector.get("architecture") as string,
+        created: goTimestamp(created, "created"),
+        config: checkGoContainerConfig(object(vector, "config"), "config"),
+      },
+      [
+        {
+          diffId: parseDigest(expected.get("layerDiffId"), "layerDiffId"),
+          history: parseHistory(object(expected, "history"), "history"),
+        },
+      ],
+    );
+    expect(text).toBe(expected.get("config"));
   });
 });

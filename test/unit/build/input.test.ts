@@ -77,6 +77,11 @@ describe("files", () => {
     expect(recogniseInput([arg()], root)).toMatchObject({ kind: "dockertools-conf" });
   });
 
+  it("are recognised as a nix2container image", () => {
+    const image = file("image.json", { version: 1, "image-config": {}, layers: [] });
+    expect(recogniseInput([image], root)).toMatchObject({ kind: "nix2container-image", source: image });
+  });
+
   it("are recognised as a spec or a closure graph", () => {
     expect(recogniseInput([file("spec.json", { closure: { roots: [] } })], root)).toMatchObject({ kind: "spec" });
     for (const graph of ["[]", "{}", `${TREE}\n\n0\n`, ""]) {

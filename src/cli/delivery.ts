@@ -1,0 +1,78 @@
+import {
+  type DeliveryOptions,
+  type ImagePlan,
+  OciNixError,
+  planDockertoolsImage,
+  planImage,
+  planNix2containerImage,
+  type StreamSummary,
+} from "../index.js";
+import { type FlagValues, type Invocation, text } from "./command.js";
+import { IMAGE_FLAGS } from "./flags.js";
+import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
+import { formatBytes, type ProgressState, printError, showProgress } from "./ui.js";
+
+/** Writes an image somewhere, showing progress meanwhile and a summary at the end. */
+export async function deliver(
+  plan: ImagePlan,
+  { flags, signal }: Invocation,
+  write: (options: DeliveryOptions) => Promise<StreamSummary>,
+): Promise<void> {
+  const counts = { bytes: 0, entries: 0 };
+  const state: ProgressState = { layer: 0, layers: plan.layers.length, counts };
+  const start = performance.now();
+  const stopProgress = showProgress(state, flags);
+  let summary: StreamSummary;
+  try {
+    summary = await write({
+      signal,
+      observer: {
+        progress: counts,
+        onLayer: ({ title, size, index, count }) => {
+          state.layer = index + 1;
+          if (flags.verbose === true && flags.json !== true)
+            printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
+        },
+      },
+    });
+  } finally {
+    stopProgress();
+  }
+  printSummary(summary, (performance.now() - start) / 1000, flags);
+}
+
+/** The image that INPUT and the flags amount to. @throws OciNixError `usage` where a flag contradicts the input */
+export async function planOf({ inputs, flags, signal }: Invocation): Promise<ImagePlan> {
+  const input = inputOf(inputs, flags);
+  if (!isDecided(input)) return await planImage(checkedSpecOf(input, flags));
+  const allowed = new Set(["name", "tag", "store-root"]);
+  const other = Object.keys(IMAGE_FLAGS).find((flag) => flags[flag] !== undefined && !allowed.has(flag));
+  if (other !== undefined) {
+    throw new OciNixError("usage", `--${other} cannot be combined with a ${whatIs(input)}, which decides it`, {
+      hint: "change it in the Nix expression; --name, --tag and --store-root may be given",
+    });
+  }
+  const options = {
+    source: input.source,
+    storeRoot: text(flags, "store-root") ?? "/",
+    name: text(flags, "name"),
+    tag: text(flags, "tag"),
+    signal,
+  };
+  return input.kind === "dockertools-conf"
+    ? await planDockertoolsImage(input.json, options)
+    : planNix2containerImage(input.json, options);
+}
+
+function printSummary(summary: StreamSummary, seconds: number, flags: FlagValues): void {
+  if (flags.json === true) {
+    printError(JSON.stringify({ ...summary, seconds: Number(seconds.toFixed(3)) }));
+    return;
+  }
+  if (flags.quiet === true) return;
+  const { repoTags, layers, entries, bytes, imageId } = summary;
+  const rate = formatBytes(Math.round(bytes / seconds));
+  printError(
+    `${repoTags.join(", ") || "image"}: ${layers.length} layers, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
+  );
+}

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Builds a real Nix store out of Debian packages, for tests, benchmarks and people who have no Nix store at hand.
 //
-//   node scripts/make-real-store.mjs small|large|big   builds it, or finds it built; prints its description as JSON
-//   node scripts/make-real-store.mjs small --plan       prints what would be downloaded and built, and builds nothing
+//   node scripts/make-real-store.mjs small|nix|large|big   builds it, or finds it built; prints its description as JSON
+//   node scripts/make-real-store.mjs small --plan           prints what would be downloaded and built, and builds nothing
 //
 // Every package becomes one derivation that unpacks the package into its output and writes down the outputs of the packages it
 // depends on, so Nix's own scanner finds true references. The store is a directory of its own (`local?root=DIR`): logical

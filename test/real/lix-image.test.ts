@@ -14,6 +14,7 @@ import { requireTools } from "../support/tools.js";
 // Nix itself, in a container, is the judge of the image: of its tree, its permissions and its database.
 
 const BUILD = join(PROJECT, "docs/examples/lix-image/build.mjs");
+/** Half a second is enough, but not for a Docker that copies the image for each container (storage driver vfs). */
 const LIMIT_MS = 60_000;
 /** The first run downloads packages. */
 const SETUP_MS = 10 * 60_000;
@@ -37,6 +38,7 @@ const BUILD_TRIVIAL = `built=$(nix-build --no-out-link ${OFFLINE} -E '${TRIVIAL}
 
 describe.skipIf(requireTools(...REAL_STORE_TOOLS, ...ENGINE_TOOLS.docker))(
   "the example of an image with Nix in it",
+  { timeout: LIMIT_MS },
   () => {
     let docker: Docker;
     let spec: Spec;

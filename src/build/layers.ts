@@ -73,6 +73,6 @@ export function openLayers(
 }
 
 function titleOf(plan: LayerPlan): string {
-  const [first, ...others] = storePathsOf(plan);
-  return others.length === 0 ? `${first}` : `${first} and ${others.length} more`;
+  const [first = plan.reason, ...others] = storePathsOf(plan);
+  return others.length === 0 ? first : `${first} and ${others.length} more`;
 }

@@ -112,7 +112,8 @@ function databaseLayer(spec: ImageSpec, closure: Closure, plans: readonly LayerP
     storeRoot: spec.closure.storeRoot ?? "/",
     owner: databaseOwner(spec),
   });
-  return [{ contents: [], generated, reason: "the Nix database" }];
+  const reason = "the Nix database";
+  return [{ contents: [], generated, reason, history: { comment: reason } }];
 }
 
 function isDatabaseWanted({ nixDatabase }: ImageSpec): boolean {

@@ -11,7 +11,14 @@ export {
   type Nix2containerLayersResult,
 } from "./build/nix2container/layers.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
-export { narSizeOf, planImage, planSpecLayers, readClosure, readSpecClosure } from "./build/plan-image.js";
+export {
+  narSizeOf,
+  planAllLayers,
+  planImage,
+  planSpecLayers,
+  readClosure,
+  readSpecClosure,
+} from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
 export {
   type BuildSummary,

@@ -1,5 +1,5 @@
 import { writeNixDatabase } from "../nix/database-directory.js";
-import { databaseOwner, objectsIn, planSpecLayers, readSpecClosure } from "./plan-image.js";
+import { databaseModes, databaseOwner, objectsIn, planSpecLayers, readSpecClosure } from "./plan-image.js";
 import type { ImageSpec } from "./spec.js";
 
 export interface NixDatabaseSummary {
@@ -24,6 +24,7 @@ export async function makeNixDatabase(spec: ImageSpec, directory: string): Promi
     storeDir: closure.storeDir,
     storeRoot: spec.closure.storeRoot ?? "/",
     owner: databaseOwner(spec),
+    ...databaseModes(spec),
   });
   return { database: file, size, storePaths: objects.length };
 }

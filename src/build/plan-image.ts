@@ -1,5 +1,5 @@
 import { parseDigest } from "../core/digest.js";
-import { OciNixError } from "../core/errors.js";
+import { atPlace, OciNixError } from "../core/errors.js";
 import type { Ownership } from "../core/ownership.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import { GroupPlanner } from "../layers/layer-groups.js";
@@ -14,7 +14,7 @@ import { formatImageConfig, storePathsComment } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
-import type { ClosureSpec, ImageSpec, LayerSpec, PermissionSpec } from "./spec.js";
+import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
 
 /**
  * Reads a closure: from a graph file where one is given, else from the Nix database.
@@ -50,7 +50,7 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly Laye
   const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS, layers = [] } = spec;
   checkMaxLayers(maxLayers);
   const inClosure = (path: string, where: string): StorePath => {
-    const storePath = parseStorePath(path, closure.storeDir);
+    const storePath = atPlace(where, () => parseStorePath(path, closure.storeDir));
     if (closure.objects.has(storePath)) return storePath;
     throw new OciNixError("not-found", `${where}: ${path} is not in the closure`, {
       hint: "drop it there, or add it to the roots",
@@ -62,12 +62,13 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly Laye
     roots: (group.deps ?? []).map((path) => inClosure(path, `${where}deps`)),
     copyToRoot: (group.copyToRoot ?? []).map((path) => inClosure(path, `${where}copyToRoot`)),
     permissions: permissionsOf(group.perms ?? [], (path) => inClosure(path, `${where}perms`)),
-    exclude: new Set([...excluded, ...(group.exclude ?? []).map((path) => inClosure(path, `${where}exclude`))]),
+    exclude: new Set(excluded),
+    leaveOut: (group.exclude ?? []).map((path) => inClosure(path, `${where}exclude`)),
     strategy: group.strategy ?? strategy,
   });
   const explicit = layers.flatMap((layer, i) => {
     const group = { ...groupOf(layer, `layers[${i}]: `), label: `layer ${i + 1} of the spec`, history: layer.history };
-    return planner.plan({ ...group, maxLayers: layer.maxLayers ?? 1 });
+    return atPlace(`layers[${i}]`, () => planner.plan({ ...group, maxLayers: layer.maxLayers ?? 1 }));
   });
   const rest = groupOf({ ...spec, exclude: [] }, "");
   const moved = new Set([spec, ...layers].flatMap((group) => group.copyToRoot ?? []));
@@ -98,10 +99,25 @@ export function objectsIn(plans: readonly LayerPlan[], closure: Closure): readon
   return [...closure.objects.values()].filter(({ path }) => paths.has(path));
 }
 
+/** Modes of the Nix database's directories and files, where they are not Nix's own. */
+export function databaseModes({ nixDatabase = {} }: ImageSpec): Pick<NixDatabaseSpec, "directoryMode" | "fileMode"> {
+  const { directoryMode, fileMode } = nixDatabase;
+  return { directoryMode, fileMode };
+}
+
 /** Who owns the Nix database, and `/nix/store` with it. */
 export function databaseOwner({ nixDatabase = {}, ...spec }: ImageSpec): Ownership {
   const { uid = spec.uid ?? 0, gid = spec.gid ?? 0 } = nixDatabase;
   return ownership(uid, gid, nixDatabase.uname ?? spec.uname ?? "root", nixDatabase.gname ?? spec.gname ?? "root");
+}
+
+/**
+ * All layers a spec asks for, that of the Nix database included.
+ * @throws OciNixError as {@link planSpecLayers} and {@link nixDatabaseTree}
+ */
+export function planAllLayers(spec: ImageSpec, closure: Closure): readonly LayerPlan[] {
+  const plans = planSpecLayers(spec, closure);
+  return [...plans, ...databaseLayer(spec, closure, plans)];
 }
 
 /** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */
@@ -111,6 +127,7 @@ function databaseLayer(spec: ImageSpec, closure: Closure, plans: readonly LayerP
     storeDir: closure.storeDir,
     storeRoot: spec.closure.storeRoot ?? "/",
     owner: databaseOwner(spec),
+    ...databaseModes(spec),
   });
   const reason = "the Nix database";
   return [{ contents: [], generated, reason, history: { comment: reason } }];
@@ -159,8 +176,7 @@ export async function planImage(
   const closure = await readSpecClosure(spec);
   const storeRoot = spec.closure.storeRoot ?? "/";
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
-  const storePlans = planSpecLayers(spec, closure);
-  const plans = [...storePlans, ...databaseLayer(spec, closure, storePlans)];
+  const plans = planAllLayers(spec, closure);
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map(
     (plan) => ({ kind: "store", plan, narSize: narSizeOf(plan, closure) }) as const,

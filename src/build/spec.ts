@@ -3,6 +3,7 @@ import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/js
 import { compileRegex } from "../core/regex.js";
 import { parseTimestamp, type Timestamp } from "../core/timestamp.js";
 import type { LayerHistory } from "../layers/plan.js";
+import { MAX_LAYERS } from "../layers/plan-layers.js";
 import { checkContainerConfig } from "../oci/container-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { type TarProfile, tarProfile } from "../tar/profiles.js";
@@ -55,6 +56,10 @@ export interface NixDatabaseSpec {
   readonly gid?: number | undefined;
   readonly uname?: string | undefined;
   readonly gname?: string | undefined;
+  /** By default 0755: of the directories above the database, and of the store's. */
+  readonly directoryMode?: number | undefined;
+  /** By default 0644. */
+  readonly fileMode?: number | undefined;
 }
 
 /** An image to be made from a closure: the spec file's content, and what the command line's flags amount to. */
@@ -146,6 +151,12 @@ const regex: Check<string> = (value, where) => {
   return value;
 };
 
+const layerCount: Check<number> = (value, where) => {
+  const count = wholeNumber(MAX_LAYERS)(value, where);
+  if (count === 0) throw wrong(where, `a whole number from 1 to ${MAX_LAYERS}`);
+  return count;
+};
+
 const OWNER_FIELDS = { uid: id, gid: id, uname: text, gname: text } as const;
 
 const PERMISSION_FIELDS = { path: text, regex, mode, ...OWNER_FIELDS } as const;
@@ -164,7 +175,7 @@ const LAYER_FIELDS = {
   perms: arrayOf(permission),
   exclude: texts,
   strategy: text,
-  maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
+  maxLayers: layerCount,
   history: (value: Json, where: string): LayerHistory => checkFields(value, HISTORY_FIELDS, where),
 } as const;
 
@@ -174,7 +185,7 @@ const layer: Check<LayerSpec> = (value, where) => {
   throw wrong(where, 'an object with store paths in "deps" or "copyToRoot"');
 };
 
-const NIX_DATABASE_FIELDS = { enable: flag, ...OWNER_FIELDS } as const;
+const NIX_DATABASE_FIELDS = { enable: flag, ...OWNER_FIELDS, directoryMode: mode, fileMode: mode } as const;
 
 const CLOSURE_FIELDS = { roots: texts, graph: text, storeRoot: text, storeDir: parsed(checkStoreDir) } as const;
 

@@ -45,6 +45,13 @@ export async function verifiedBlob(blob: BlobSource, layer: StoreLayer, place: L
 export async function verifyLayer(found: LayerDigest, layer: StoreLayer, place: LayerPlace): Promise<void> {
   const { recorded } = layer;
   if (recorded === undefined || (found.diffId === recorded.diffId && found.size === recorded.size)) return;
+  if (found.diffId === recorded.diffId) {
+    throw new OciNixError(
+      "verification",
+      `layer ${place.number} is ${found.size} bytes long, but ${recorded.size} were recorded; its digest is the recorded one`,
+      { hint: "the record is wrong, not the store: make it again" },
+    );
+  }
   const paths = storePathsOf(layer.plan);
   const damaged = await damagedPaths(paths, place);
   const what = `layer ${place.number} is ${found.diffId} (${found.size} bytes), but ${recorded.diffId} (${recorded.size} bytes) was recorded: `;

@@ -61,7 +61,7 @@ export async function planOf({ inputs, flags, signal }: Invocation): Promise<Ima
   };
   return input.kind === "dockertools-conf"
     ? await planDockertoolsImage(input.json, options)
-    : planNix2containerImage(input.json, options);
+    : await planNix2containerImage(input.json, options);
 }
 
 function printSummary(summary: StreamSummary, seconds: number, flags: FlagValues): void {

@@ -30,6 +30,8 @@ export const LAYER_FLAGS: Flags = {
     repeated: true,
     describe: "Store path whose contents go to the root of the image",
   },
+  perms: { type: "string", describe: "JSON file of permission rules: [{path, regex, mode, uid, gid, uname, gname}]" },
+  "nix-db": { type: "boolean", describe: "Register the store paths in a Nix database in the image" },
 };
 
 /** Everything that describes an image; each is also a field of the spec file. */
@@ -61,8 +63,6 @@ export const IMAGE_FLAGS: Flags = {
   gid: { type: "number", describe: "Group of the files (default 0)" },
   uname: { type: "string", describe: "Owner's name (default root)" },
   gname: { type: "string", describe: "Group's name (default root)" },
-  perms: { type: "string", describe: "JSON file of permission rules: [{path, regex, mode, uid, gid, uname, gname}]" },
-  "nix-db": { type: "boolean", describe: "Register the store paths in a Nix database in the image" },
   "tar-profile": {
     type: "string",
     describe: "Bytes of the layers: oci (default), dockertools or nix2container",
@@ -112,7 +112,7 @@ export const NIX_DATABASE_FLAGS: Flags = {
 
 /** Where an image is built to, and everything that describes it. */
 export const BUILD_FLAGS: Flags = {
-  to: { type: "string", repeated: true, describe: "Where to: oci:DIR or oci:DIR:TAG" },
+  to: { type: "string", describe: "Where to: oci:DIR or oci:DIR:TAG" },
   ...IMAGE_FLAGS,
 };
 

@@ -62,6 +62,22 @@ export function describeErrno(error: unknown): string {
   return words === undefined ? (error as Error).message : `${words} (${code})`;
 }
 
+/** Runs something; an error of ours says where, too. */
+export function atPlace<T>(where: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw placed(where, error);
+  }
+}
+
+/** The error, with the place in front of its message where it is one of ours. */
+export function placed(where: string, error: unknown): unknown {
+  if (!(error instanceof OciNixError)) return error;
+  const { code, message, hint, cause } = error;
+  return new OciNixError(code, `${where}: ${message}`, { cause, ...(hint === undefined ? {} : { hint }) });
+}
+
 /** The candidate nearest to `word` by edit distance, if near enough to be a likely slip; ties go to the first in code point order. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;

@@ -14,6 +14,11 @@ export class JsonNumber {
   constructor(text: string | number) {
     this.text = String(text);
   }
+
+  /** For messages, which show values by `JSON.stringify`. */
+  toJSON(): number {
+    return Number(this.text);
+  }
 }
 
 export function isJsonObject(value: Json | undefined): value is JsonObject {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, openSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
 
 /** A file under a temporary name beside its own: it gets that name once it is whole, or none. */
@@ -52,6 +53,27 @@ export function createFile(directory: string): NewFile {
       rmSync(temporary, { force: true });
     },
   };
+}
+
+/**
+ * Makes a directory and those above it, where they are missing. Not `mkdir` of Node with `recursive`: that never ends where the system
+ * says of a directory whose parent is there that it is not found (in /proc).
+ * @throws OciNixError `output`
+ */
+export function makeDirectories(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+  const above = dirname(path);
+  if (above !== path) makeDirectories(above);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Somebody else may have made it meanwhile.
+    if (errnoOf(error) === "EEXIST" && statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+    if (errnoOf(error) === "EEXIST") {
+      throw new OciNixError("output", `cannot make the directory ${path}: there is something else of that name`);
+    }
+    throw new OciNixError("output", `cannot make the directory ${path}: ${describeErrno(error)}`, { cause: error });
+  }
 }
 
 /**

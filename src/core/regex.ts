@@ -23,7 +23,7 @@ export function compileRegex(pattern: string, where: string): ByteRegex {
   } catch (error) {
     throw new OciNixError(
       "invalid-input",
-      `${where}: ${JSON.stringify(pattern)} is not an RE2 regular expression: ${(error as Error).message}`,
+      `${where}: ${shown(pattern)} is not an RE2 regular expression: ${shorten((error as Error).message)}`,
       {
         hint: "RE2 has no look-around and no back-references; see https://github.com/google/re2/wiki/Syntax",
         cause: error,
@@ -50,6 +50,16 @@ export function compileRegex(pattern: string, where: string): ByteRegex {
       return result + bytes.slice(from);
     },
   };
+}
+
+const SHOWN = 200;
+
+function shown(pattern: string): string {
+  return shorten(JSON.stringify(pattern));
+}
+
+function shorten(text: string): string {
+  return text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}…`;
 }
 
 /** A pattern that matches just this text. */

@@ -13,8 +13,10 @@ export interface LayerGroup {
   readonly copyToRoot: readonly StorePath[];
   /** By store path. */
   readonly permissions: ReadonlyMap<StorePath, readonly PermissionRule[]>;
-  /** Planned with but never shipped. */
+  /** Planned with but never shipped, in no group. */
   readonly exclude: ReadonlySet<StorePath>;
+  /** Left out of this group, which reaches them. */
+  readonly leaveOut: readonly StorePath[];
   readonly strategy: string;
   readonly maxLayers: number;
   readonly history?: LayerHistory | undefined;
@@ -44,7 +46,15 @@ export class GroupPlanner {
 
 function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): LayerPlan[] {
   const { strategy, maxLayers, history, label, permissions } = group;
-  const wanted = reachableFrom(closure, [...group.roots, ...group.copyToRoot], group.exclude);
+  const reached = reachableFrom(closure, [...group.roots, ...group.copyToRoot]);
+  const without = group.leaveOut.find((path) => !reached.has(path));
+  if (without !== undefined) {
+    throw new OciNixError("invalid-input", `exclude: ${without} would not be in ${label} anyway`, {
+      hint: "drop it there",
+    });
+  }
+  const left = new Set([...group.exclude, ...group.leaveOut]);
+  const wanted = new Set([...reached].filter((path) => !left.has(path)));
   for (const path of permissions.keys()) {
     if (wanted.has(path)) continue;
     throw new OciNixError(
@@ -56,14 +66,20 @@ function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): Laye
     );
   }
   const moved = new Set(group.copyToRoot.filter((path) => wanted.has(path)));
-  const staying = stayingPaths(closure, wanted, moved, group.roots);
   const contentOf = (storePath: StorePath): LayerContent => {
     const rules = permissions.get(storePath);
     return rules === undefined ? { storePath } : { storePath, permissions: rules };
   };
-  // Rules of an earlier group hold for a path that this group asks nothing of.
+  const staying = stayingPaths(closure, wanted, moved, group.roots);
+  for (const path of permissions.keys()) {
+    if (moved.has(path) || !held.has(path) || held.has(keyOf(contentOf(path)))) continue;
+    throw new OciNixError("conflict", `perms: ${path} is in an earlier layer already, without this rule`, {
+      hint: "give the rule to the layer of the spec that holds it",
+    });
+  }
+  // What an earlier group holds at its own place is there; rules for it were that group's.
   const isHeld = (content: LayerContent) =>
-    held.has(keyOf(content)) || (content.permissions === undefined && held.has(content.storePath));
+    held.has(content.rewrite === undefined ? content.storePath : keyOf(content));
   const shipped = [...staying].filter((path) => !isHeld(contentOf(path)));
   const grafts = [...moved].sort().flatMap((path) => {
     const content: LayerContent = { ...contentOf(path), rewrite: { regex: `^${quoteRegex(path)}`, replacement: "" } };
@@ -96,12 +112,8 @@ function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): Laye
   }));
 }
 
-/** Everything the paths reach, without what is excluded and without what only excluded paths reach. */
-function reachableFrom(
-  closure: Closure,
-  from: readonly StorePath[],
-  exclude: ReadonlySet<StorePath>,
-): ReadonlySet<StorePath> {
+/** Everything the paths reach. */
+function reachableFrom(closure: Closure, from: readonly StorePath[]): ReadonlySet<StorePath> {
   const found = new Set<StorePath>();
   const pending = [...from];
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
@@ -109,7 +121,7 @@ function reachableFrom(
     found.add(path);
     pending.push(...(closure.objects.get(path)?.references ?? []));
   }
-  return new Set([...found].filter((path) => !exclude.has(path)));
+  return found;
 }
 
 /** Of the wanted paths, those that are to be at their own place. */

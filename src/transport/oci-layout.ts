@@ -1,11 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { BlockWriter, BULK_BLOCK_SIZE, type WriteProgress } from "../core/block-writer.js";
 import { fdSink } from "../core/byte-sink.js";
 import { type Digest, hexOf, sha256 } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, parseJson, toJson } from "../core/json.js";
-import { createFile, writeOutputFile } from "../core/output-file.js";
+import { createFile, makeDirectories, writeOutputFile } from "../core/output-file.js";
 import { type Descriptor, formatIndex, formatManifest, MediaType } from "../oci/manifest.js";
 import type { StreamableImage } from "./docker-archive.js";
 
@@ -69,11 +69,11 @@ class Layout {
   constructor(directory: string) {
     this.#directory = directory;
     this.#blobs = join(directory, "blobs", "sha256");
-    this.#writing(() => mkdirSync(directory, { recursive: true }));
+    makeDirectories(directory);
     checkIsLayout(directory);
     // A broken index is found before anything is written.
     readIndex(directory);
-    this.#writing(() => mkdirSync(this.#blobs, { recursive: true }));
+    makeDirectories(this.#blobs);
     writeOutputFile(join(directory, "oci-layout"), LAYOUT);
   }
 
@@ -106,16 +106,6 @@ class Layout {
     // Read as late as can be: what others added meanwhile stays.
     const others = readIndex(this.#directory).filter((other) => !isReplaced(other));
     writeOutputFile(join(this.#directory, "index.json"), formatIndex([...others, toJson(entry)]));
-  }
-
-  #writing(write: () => unknown): void {
-    try {
-      write();
-    } catch (error) {
-      throw new OciNixError("output", `cannot write to the OCI layout ${this.#directory}: ${describeErrno(error)}`, {
-        cause: error,
-      });
-    }
   }
 }
 

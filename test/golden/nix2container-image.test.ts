@@ -52,7 +52,7 @@ describe("nix2container's image files", () => {
         const image = toJson(imageOf(vector));
         if (!isJsonObject(image)) throw new Error("an image file is an object");
         const directory = join(store.root, "layout");
-        const plan = planNix2containerImage(image, { source: "image.json", storeRoot: store.root });
+        const plan = await planNix2containerImage(image, { source: "image.json", storeRoot: store.root });
         const { layers, imageId } = await buildOciLayout(plan, { directory, tag: undefined }, { threads: 0 });
         const made = [...vector.nix2container, ...(vector.graft === undefined ? [] : [vector.graft.nix2container])];
         expect(layers.map(({ diffId, size }) => ({ digest: diffId, size }))).toEqual(made);

@@ -1,4 +1,4 @@
-import { OciNixError } from "../../core/errors.js";
+import { atPlace } from "../../core/errors.js";
 import type { LayerContent, PermissionRule } from "../../layers/plan.js";
 import { parseStorePath, type StorePath } from "../../nix/store-path.js";
 import { tarProfile } from "../../tar/profiles.js";
@@ -26,16 +26,7 @@ export function layerContentOf({ path, options }: Nix2containerPath, where: stri
 }
 
 function storePathAt(path: string, where: string): StorePath {
-  try {
-    return parseStorePath(path, path.replace(/\/[^/]*$/, ""));
-  } catch (error) {
-    if (!(error instanceof OciNixError)) throw error;
-    throw new OciNixError(
-      error.code,
-      `${where}: ${error.message}`,
-      error.hint === undefined ? {} : { hint: error.hint },
-    );
-  }
+  return atPlace(where, () => parseStorePath(path, path.replace(/\/[^/]*$/, "")));
 }
 
 function permissionRuleOf({ regex, mode, uid, gid, uname, gname }: Nix2containerPerm): PermissionRule {

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import type { BlobSource } from "../../core/blob.js";
 import { parseDigest } from "../../core/digest.js";
-import { OciNixError } from "../../core/errors.js";
+import { atPlace, OciNixError, placed } from "../../core/errors.js";
 import { copyRange, openForReading } from "../../core/file-range.js";
 import type { JsonObject } from "../../core/json.js";
 import { MAX_LAYERS } from "../../layers/plan-layers.js";
@@ -10,6 +10,7 @@ import { formatNix2containerConfig } from "../../oci/image.js";
 import { checkName, checkTag } from "../../oci/reference.js";
 import { LAYER_MEDIA_TYPE, type Nix2containerLayer, parseNix2containerImage } from "../../transport/nix2container.js";
 import { openUnpacked, type UnpackedFile } from "../../transport/unpacked-file.js";
+import { type FileTreeOptions, type SettledPlan, settleLayers } from "../file-tree.js";
 import { checkStorePathsExist, type ImagePlan, type PlannedLayer } from "../image-plan.js";
 import { layerContentOf, NIX2CONTAINER_MTIME, nix2containerFiles } from "./content.js";
 
@@ -20,7 +21,7 @@ import { layerContentOf, NIX2CONTAINER_MTIME, nix2containerFiles } from "./conte
  * @param options.name the image file has none; `tag` is `latest` by default
  * @throws OciNixError `invalid-input` naming the field that is missing or wrong; `not-found` for missing store paths and files
  */
-export function planNix2containerImage(
+export async function planNix2containerImage(
   json: JsonObject,
   options: {
     readonly source: string;
@@ -29,7 +30,7 @@ export function planNix2containerImage(
     readonly tag?: string | undefined;
     readonly signal?: AbortSignal | undefined;
   },
-): ImagePlan {
+): Promise<ImagePlan> {
   const { source, storeRoot, name, tag, signal } = options;
   const image = parseNix2containerImage(json, source);
   if (image.layers.length > MAX_LAYERS) {
@@ -42,8 +43,9 @@ export function planNix2containerImage(
     );
   }
   const keptFiles: KeptLayer[] = [];
-  const layers = image.layers.map((layer, i): PlannedLayer => {
-    const where = `${source}: layers[${i}]`;
+  const whereIs = (index: number) => `${source}: layers[${index}]`;
+  const planned = image.layers.map((layer, i): PlannedLayer => {
+    const where = whereIs(i);
     if (layer.mediaType === LAYER_MEDIA_TYPE && layer.digest !== layer.diffId) {
       throw new OciNixError(
         "invalid-input",
@@ -51,18 +53,26 @@ export function planNix2containerImage(
       );
     }
     if (layer.layerPath === undefined) return storeLayerOf(layer, where);
-    const kept = new KeptLayer(layer, layer.layerPath, { where, number: i + 1, storeRoot, signal });
+    const { layerPath } = layer;
+    const kept = atPlace(where, () => new KeptLayer(layer, layerPath, { where, number: i + 1, storeRoot, signal }));
     keptFiles.push(kept);
     return { kind: "ready", blob: () => kept.open(), paths: layer.paths.map(({ path }) => path) };
   });
   checkStorePathsExist(
-    layers.flatMap((layer) => (layer.kind === "store" ? [layer.plan] : [])),
+    planned.flatMap((layer) => (layer.kind === "store" ? [layer.plan] : [])),
     storeRoot,
   );
+  const files = nix2containerFiles(storeRoot);
+  const layers: PlannedLayer[] = [];
+  for (const [i, layer] of planned.entries()) {
+    if (layer.kind === "ready") layers.push(layer);
+    // Each by itself, as its digest was recorded: here nothing depends on other layers.
+    else layers.push({ ...layer, plan: await settleLayer(layer.plan, { ...files, signal }, whereIs(i)) });
+  }
   return {
     repoTags: repoTagsOf(name, tag),
     layers,
-    files: nix2containerFiles(storeRoot),
+    files,
     mtime: NIX2CONTAINER_MTIME,
     formatConfig: (diffIds) =>
       formatNix2containerConfig(
@@ -73,6 +83,16 @@ export function planNix2containerImage(
       for (const kept of keptFiles) kept.close();
     },
   };
+}
+
+/** Rewrites and rules are tried before the first byte goes out. */
+async function settleLayer(plan: SettledPlan, options: FileTreeOptions, where: string): Promise<SettledPlan> {
+  try {
+    const [settled = plan] = await settleLayers([plan], options);
+    return settled;
+  } catch (error) {
+    throw placed(where, error);
+  }
 }
 
 function repoTagsOf(name: string | undefined, tag: string | undefined): readonly string[] {
@@ -120,7 +140,7 @@ class KeptLayer {
     this.#file = isAbsolute(path) && existsSync(underRoot) ? underRoot : path;
     this.#where = options;
     if (mediaType !== LAYER_MEDIA_TYPE && !PACKED.has(mediaType)) {
-      throw new OciNixError("unsupported", `${options.where}: layers of the media type ${mediaType} are not read`);
+      throw new OciNixError("unsupported", `layers of the media type ${mediaType} are not read`);
     }
     const file = openForReading(this.#file);
     file.close();

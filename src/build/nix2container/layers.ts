@@ -95,7 +95,12 @@ export async function makeNix2containerLayers(
     mediaType: LAYER_MEDIA_TYPE,
     ...(tarDirectory !== undefined && { layerPath: layerFile(tarDirectory, diffId) }),
   }));
-  return { layers, notes: [...notes, ...paths.flatMap((path) => notesOnRewrite(path, storeRoot))] };
+  const { ignore } = request;
+  const notIgnored =
+    ignore === undefined || graph.has(ignore as StorePath)
+      ? []
+      : [`${ignore} is not in ${request.graph}: there is nothing to ignore`];
+  return { layers, notes: [...notes, ...notIgnored, ...paths.flatMap((path) => notesOnRewrite(path, storeRoot))] };
 }
 
 /** The store objects in the order of the file, which nix2container's order depends on; their references likewise. */

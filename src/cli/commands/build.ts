@@ -1,18 +1,13 @@
 import { buildOciLayout, OciNixError, parseTransport } from "../../index.js";
-import { type Invocation, list } from "../command.js";
+import { type Invocation, text } from "../command.js";
 import { deliver, planOf } from "../delivery.js";
 import { printOutput } from "../ui.js";
 
 /** Builds an image into an OCI layout and prints the digest of its manifest. */
 export default async function build(invocation: Invocation): Promise<void> {
   const { flags, signal } = invocation;
-  const [to, ...others] = list(flags, "to") ?? [];
+  const to = text(flags, "to");
   if (to === undefined) throw new OciNixError("usage", "--to is missing", { hint: "--to oci:DIR:TAG" });
-  if (others.length > 0) {
-    throw new OciNixError("unsupported", "an image cannot be built to several places at once yet", {
-      hint: "build it to one, and copy it with skopeo",
-    });
-  }
   const target = parseTransport(to);
   const plan = await planOf(invocation);
   let manifest = "";

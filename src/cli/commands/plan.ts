@@ -2,7 +2,7 @@ import {
   DEFAULT_MAX_LAYERS,
   DEFAULT_STRATEGY,
   narSizeOf,
-  planSpecLayers,
+  planAllLayers,
   readSpecClosure,
   storePathsOf,
 } from "../../index.js";
@@ -14,7 +14,7 @@ import { formatBytes, printOutput } from "../ui.js";
 export default async function plan({ inputs, flags, signal }: Invocation): Promise<void> {
   const spec = closureSpecOf(inputs, flags);
   const closure = await readSpecClosure(spec);
-  const layers = planSpecLayers(spec, closure).map((plan) => {
+  const layers = planAllLayers(spec, closure).map((plan) => {
     const storePaths = storePathsOf(plan);
     return { storePaths, narSize: narSizeOf(plan, closure), reason: plan.reason };
   });
@@ -25,7 +25,7 @@ export default async function plan({ inputs, flags, signal }: Invocation): Promi
   }
   const lines = layers.map(({ storePaths, narSize, reason }, i) => {
     const size = narSize === undefined ? "?" : formatBytes(narSize);
-    return `${String(i + 1).padStart(3)}  ${size.padStart(9)}  ${storePaths.length === 1 ? storePaths[0] : `${storePaths.length} store paths`}  (${reason})\n`;
+    return `${String(i + 1).padStart(3)}  ${size.padStart(9)}  ${storePaths.length === 1 ? storePaths[0] : `${storePaths.length || "no"} store paths`}  (${reason})\n`;
   });
   await printOutput(lines.join(""), signal);
 }

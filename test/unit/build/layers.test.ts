@@ -238,6 +238,17 @@ describe("permission rules", () => {
     ]);
   });
 
+  it("are refused for what an earlier layer holds without them: it would be shipped twice", async () => {
+    const closure = closureOf({ [A]: { a: "1" } });
+    const perms = [{ path: A, regex: "a$", mode: "0400" }];
+    await expect(layersOf({ closure, layers: [{ deps: [A] }], perms })).rejects.toThrow(
+      /^perms: .*-a is in an earlier layer already, without this rule$/,
+    );
+    const layers = [{ deps: [A], perms }];
+    expect(await layersOf({ closure, layers })).toHaveLength(1);
+    expect(await layersOf({ closure, layers, perms })).toHaveLength(1);
+  });
+
   it.each([
     ["a path outside the closure", { path: C, regex: "x" }, /layers\[0\]: perms: .*-c is not in the closure/],
     ["no regex", { path: A, regex: "(" }, /layers\[0\]: perms\[0\]: regex: "\(" is not an RE2 regular expression/],
@@ -296,8 +307,10 @@ describe("explicit layers", () => {
     [{ deps: [] }, /layers\[0\] must be an object with store paths in "deps" or "copyToRoot"/],
     [{ dep: [A] }, /layers\[0\]: unknown key "dep"/],
     [{ deps: [path("f", "f")] }, /layers\[0\]: deps: .*-f is not in the closure/],
-    [{ deps: ["/nix/store/x"] }, /is not a store path/],
-    [{ deps: [A], maxLayers: 0 }, /at least 1/],
+    [{ deps: ["/nix/store/x"] }, /layers\[0\]: deps: "\/nix\/store\/x" is not a store path/],
+    [{ deps: [A], exclude: [B] }, /layers\[0\]: exclude: .*-b would not be in layer 1 of the spec anyway/],
+    [{ deps: [A], strategy: "popular" }, /layers\[0\]: unknown layer strategy/],
+    [{ deps: [A], maxLayers: 0 }, /layers\[0\]: maxLayers must be a whole number from 1 to 125/],
   ])("are refused: %j", async (layer, message) => {
     const closure = closureOf(trees);
     await expect(layersOf({ closure, layers: [layer] })).rejects.toThrow(message);

@@ -108,7 +108,13 @@ describe("an OCI layout", () => {
     expect(readdirSync(directory)).toEqual(["notes.txt"]);
     const file = join(directory, "notes.txt");
     await expect(writeOciLayout(imageOf("a"), { directory: file, tag: "1" })).rejects.toThrow(
-      "cannot write to the OCI layout",
+      "there is something else of that name",
+    );
+  });
+
+  it("is refused at once where no directory can be made (mkdir of Node never came back)", async () => {
+    await expect(writeOciLayout(imageOf("a"), { directory: "/proc/oci-nix/layout", tag: "1" })).rejects.toThrow(
+      "cannot make the directory /proc/oci-nix",
     );
   });
 

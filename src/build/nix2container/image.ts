@@ -42,6 +42,9 @@ export async function planNix2containerImage(
       },
     );
   }
+  if (image.layers.length === 0) {
+    throw new OciNixError("invalid-input", `${source} has no layers: there is nothing to make an image of`);
+  }
   const keptFiles: KeptLayer[] = [];
   const whereIs = (index: number) => `${source}: layers[${index}]`;
   const planned = image.layers.map((layer, i): PlannedLayer => {

@@ -35,6 +35,7 @@ export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
 export type { GeneratedObject } from "./core/generated-object.js";
 export { writeGeneratedObjects } from "./core/generated-object-writer.js";
 export { isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
+export { readJsonFile } from "./core/json-file.js";
 export { writeOutputFile } from "./core/output-file.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";

@@ -1,7 +1,8 @@
-import { closeSync, lstatSync, openSync, readSync } from "node:fs";
+import { lstatSync, readlinkSync } from "node:fs";
 import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
 import { compareStrings, describeErrno, OciNixError } from "../core/errors.js";
 import type { EntryList, EntryType, Ownership } from "../tar/entry-list.js";
+import { sameContents } from "./same-contents.js";
 import type { Found } from "./store-walk.js";
 
 /** Where two directories meet, the mode and owner of the heavier one stand. */
@@ -248,23 +249,25 @@ function checkInSubtree(subtree: Subtree, rest: readonly ByteString[], path: Byt
   const there = [subtree.start, ...rest].join("/");
   let type: EntryType | undefined;
   let size = 0;
+  let linkTarget = "";
+  const isSame = () => {
+    if (type === "directory") return placed.weight !== Weight.ruled;
+    if (type === "symlink") return linkTarget === placed.linkTarget;
+    return sameContents({ source: there, size }, placed);
+  };
   try {
     const stat = lstatSync(fsPath(there), { throwIfNoEntry: false });
     if (stat !== undefined) {
       type = stat.isDirectory() ? "directory" : stat.isSymbolicLink() ? "symlink" : "file";
       size = stat.isFile() ? stat.size : 0;
+      if (type === "symlink") linkTarget = readlinkSync(fsPath(there), { encoding: "latin1" });
     }
   } catch (error) {
     throw new OciNixError("unreadable", `cannot read ${displayBytes(there)}: ${describeErrno(error)}`, {
       cause: error,
     });
   }
-  const same =
-    type === placed.type &&
-    (type === "directory"
-      ? placed.weight !== Weight.ruled
-      : type === "file" && sameContents({ ...placed, contents: undefined, source: there, size }, placed));
-  if (same) return;
+  if (type === placed.type && isSame()) return;
   throw new OciNixError(
     "conflict",
     `${displayBytes(placed.source)} goes to ${displayBytes(path)}, in the store path ${displayBytes(subtree.start)}, which the image holds itself`,
@@ -288,53 +291,4 @@ function conflict(path: ByteString, first: Placed, second: Placed): OciNixError 
 
 function sameOwner(a: Ownership, b: Ownership): boolean {
   return a.uid === b.uid && a.gid === b.gid && a.uname === b.uname && a.gname === b.gname;
-}
-
-const COMPARED_AT_ONCE = 64 * 1024;
-
-function sameContents(a: Placed, b: Placed): boolean {
-  if (a.size !== b.size) return false;
-  if (a.source === b.source && a.contents === b.contents) return true;
-  const [readA, readB] = [openContents(a), openContents(b)];
-  try {
-    for (let at = 0; at < a.size; at += COMPARED_AT_ONCE) {
-      if (!readA.read(at).equals(readB.read(at))) return false;
-    }
-    return true;
-  } finally {
-    readA.close();
-    readB.close();
-  }
-}
-
-function openContents({ contents, source }: Placed): { read(at: number): Buffer; close(): void } {
-  if (contents !== undefined) {
-    const bytes = Buffer.from(contents.buffer, contents.byteOffset, contents.length);
-    return { read: (at) => bytes.subarray(at, at + COMPARED_AT_ONCE), close: () => undefined };
-  }
-  const failed = (error: unknown) =>
-    new OciNixError("unreadable", `cannot read ${displayBytes(source)}: ${describeErrno(error)}`, { cause: error });
-  let fd: number;
-  try {
-    fd = openSync(fsPath(source), "r");
-  } catch (error) {
-    throw failed(error);
-  }
-  const buffer = Buffer.allocUnsafe(COMPARED_AT_ONCE);
-  return {
-    read(at) {
-      let filled = 0;
-      try {
-        while (filled < buffer.length) {
-          const count = readSync(fd, buffer, filled, buffer.length - filled, at + filled);
-          if (count === 0) break;
-          filled += count;
-        }
-      } catch (error) {
-        throw failed(error);
-      }
-      return buffer.subarray(0, filled);
-    },
-    close: () => closeSync(fd),
-  };
 }

@@ -1,7 +1,8 @@
-import { closeSync, lstatSync, openSync, readFileSync, readlinkSync, readSync, realpathSync, statSync } from "node:fs";
+import { closeSync, lstatSync, openSync, readlinkSync, readSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type JsonObject, parseJson } from "../core/json.js";
+import { readTextFile } from "../core/json-file.js";
 import { findStorePath } from "../nix/store-path.js";
 import { isNix2containerImage } from "../transport/nix2container.js";
 import { isDockertoolsConf } from "./dockertools-conf.js";
@@ -77,12 +78,7 @@ function readText(file: string): string {
   if (statSync(file).size > MAX_JSON) {
     throw new OciNixError("limit", `${file} is larger than ${MAX_JSON} bytes: no spec or conf.json is`);
   }
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(file));
-  } catch (error) {
-    if (errnoOf(error) !== "ERR_ENCODING_INVALID_ENCODED_DATA") throw error;
-    throw new OciNixError("invalid-input", `${file} is not text in UTF-8`, { cause: error });
-  }
+  return readTextFile(file);
 }
 
 function firstByte(file: string): string {

@@ -163,8 +163,9 @@ export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined
 }
 
 /**
- * Decides everything about the image a spec asks for, reading the closure graph but no file contents.
- * @throws OciNixError for anything wrong with the spec or the closure, or a store path that is missing
+ * Decides everything about the image a spec asks for. Of files only those are read that want the same place and may differ.
+ * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; the signal's
+ *   reason
  */
 export async function planImage(
   spec: ImageSpec,

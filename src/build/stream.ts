@@ -28,7 +28,7 @@ export interface StreamSummary {
     readonly size: number;
     readonly storePaths: readonly string[];
   }[];
-  /** Bytes of the whole archive. */
+  /** Bytes of the whole archive, or of all blobs. */
   readonly bytes: number;
   /** Tar entries in all layers. */
   readonly entries: number;

@@ -44,7 +44,7 @@ export async function deliver(
 /** The image that INPUT and the flags amount to. @throws OciNixError `usage` where a flag contradicts the input */
 export async function planOf({ inputs, flags, signal }: Invocation): Promise<ImagePlan> {
   const input = inputOf(inputs, flags);
-  if (!isDecided(input)) return await planImage(checkedSpecOf(input, flags));
+  if (!isDecided(input)) return await planImage(checkedSpecOf(input, flags), { signal });
   const allowed = new Set(["name", "tag", "store-root"]);
   const other = Object.keys(IMAGE_FLAGS).find((flag) => flags[flag] !== undefined && !allowed.has(flag));
   if (other !== undefined) {

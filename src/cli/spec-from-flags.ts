@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import {
   checkSpec,
@@ -8,7 +7,7 @@ import {
   type Json,
   type JsonObject,
   OciNixError,
-  parseJson,
+  readJsonFile,
   recogniseInput,
   toJson,
 } from "../index.js";
@@ -90,16 +89,6 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
 
 function ownersOf(nixDatabase: Json | undefined): Readonly<Record<string, Json>> {
   return isJsonObject(nixDatabase) ? Object.fromEntries(nixDatabase) : {};
-}
-
-function readJsonFile(file: string): Json {
-  let bytes: string;
-  try {
-    bytes = readFileSync(file, "utf8");
-  } catch (error) {
-    throw new OciNixError("unreadable", `cannot read ${file}: ${(error as Error).message}`, { cause: error });
-  }
-  return parseJson(bytes, file);
 }
 
 function closureOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json {

@@ -1,10 +1,11 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { BlockWriter, BULK_BLOCK_SIZE, type WriteProgress } from "../core/block-writer.js";
 import { fdSink } from "../core/byte-sink.js";
 import { type Digest, hexOf, sha256 } from "../core/digest.js";
-import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json, parseJson, toJson } from "../core/json.js";
+import { describeErrno, OciNixError } from "../core/errors.js";
+import { isJsonObject, type Json, toJson } from "../core/json.js";
+import { readJsonFile } from "../core/json-file.js";
 import { createFile, makeDirectories, writeOutputFile } from "../core/output-file.js";
 import { type Descriptor, formatIndex, formatManifest, MediaType } from "../oci/manifest.js";
 import type { StreamableImage } from "./docker-archive.js";
@@ -111,7 +112,7 @@ class Layout {
 
 /** A directory that holds anything but a layout is left alone. */
 function checkIsLayout(directory: string): void {
-  if (statSync(join(directory, "oci-layout"), { throwIfNoEntry: false }) !== undefined) return;
+  if (existsSync(join(directory, "oci-layout"))) return;
   const known = ["blobs", "index.json"];
   const other = readdirOf(directory).find((name) => !known.includes(name) && !name.startsWith(".oci-nix-"));
   if (other === undefined) return;
@@ -131,14 +132,8 @@ function readdirOf(directory: string): readonly string[] {
 /** The manifests of the index; none where there is no index yet. */
 function readIndex(directory: string): readonly Json[] {
   const file = join(directory, "index.json");
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return [];
-    throw new OciNixError("unreadable", `cannot read ${file}: ${describeErrno(error)}`, { cause: error });
-  }
-  const index = parseJson(text, file);
+  if (!existsSync(file)) return [];
+  const index = readJsonFile(file);
   const manifests = isJsonObject(index) ? index.get("manifests") : undefined;
   if (Array.isArray(manifests)) return manifests as readonly Json[];
   throw new OciNixError("invalid-input", `${file} is not an OCI image index: it has no array of manifests`, {

@@ -194,7 +194,7 @@ describe("two sources of one place", () => {
     const graft = (tree: Tree) => {
       const closure = closureOf({
         [A]: { "nix/": "", "nix/store/": "", [`${B.slice(1)}/`]: "", ...tree },
-        [B]: { b: "2" },
+        [B]: { b: "2", l: { to: "b" } },
       });
       return layersOf({ closure: { ...closure, roots: [B] }, copyToRoot: [A] });
     };
@@ -202,7 +202,8 @@ describe("two sources of one place", () => {
       /in the store path .*-b, which the image holds itself/,
     );
     await expect(graft({ [`${B.slice(1)}/new`]: "2" })).rejects.toThrow("which the image holds itself");
-    await expect(graft({ [`${B.slice(1)}/b`]: "2" })).resolves.toHaveLength(2);
+    await expect(graft({ [`${B.slice(1)}/l`]: { to: "c" } })).rejects.toThrow("which the image holds itself");
+    await expect(graft({ [`${B.slice(1)}/b`]: "2", [`${B.slice(1)}/l`]: { to: "b" } })).resolves.toHaveLength(2);
   });
 });
 

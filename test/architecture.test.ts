@@ -14,9 +14,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   layers: ["core", "nix"],
   oci: ["core"],
   transport: ["core", "tar", "oci"],
-  build: ["core", "tar", "nix", "layers", "oci", "transport"],
+  cache: ["core"],
+  examine: ["core", "tar", "oci", "transport"],
+  build: ["core", "tar", "nix", "layers", "oci", "transport", "cache"],
   cli: ["index.ts"],
-  "index.ts": ["core", "tar", "nix", "layers", "oci", "transport", "build"],
+  "index.ts": ["core", "tar", "nix", "layers", "oci", "transport", "cache", "examine", "build"],
 };
 
 interface Import {

@@ -9,6 +9,8 @@ export interface BlobSource {
   readonly title: string;
   /** Exact count of bytes that {@link writeTo} writes. */
   readonly size: number;
+  /** The file that holds just these bytes and does not change, where there is one: it may be linked instead of copied. */
+  readonly file?: string;
   /**
    * Writes exactly `size` bytes and returns their digest; the writer's own digest must not be in use.
    * @throws OciNixError where the bytes cannot be read, changed, or are not what was recorded for them

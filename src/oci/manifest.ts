@@ -1,3 +1,4 @@
+import type { CompressionName } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { formatJson, type Json, toJson } from "../core/json.js";
 
@@ -8,6 +9,29 @@ export const MediaType = {
   config: "application/vnd.oci.image.config.v1+json",
   layer: "application/vnd.oci.image.layer.v1.tar",
 } as const;
+
+/** The media type of a layer that is packed so. */
+export function layerMediaType(compression: CompressionName): string {
+  return compression === "none" ? MediaType.layer : `${MediaType.layer}+${compression}`;
+}
+
+/** How layers of a media type are packed: the image-spec's, those it no longer wants distributed, and Docker's. */
+const LAYER_MEDIA_TYPES: ReadonlyMap<string, CompressionName> = new Map([
+  [MediaType.layer, "none"],
+  [`${MediaType.layer}+gzip`, "gzip"],
+  [`${MediaType.layer}+zstd`, "zstd"],
+  ["application/vnd.oci.image.layer.nondistributable.v1.tar", "none"],
+  ["application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", "gzip"],
+  ["application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "zstd"],
+  ["application/vnd.docker.image.rootfs.diff.tar", "none"],
+  ["application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip"],
+  ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "gzip"],
+]);
+
+/** How layers of this media type are packed; undefined for one that is no layer's. */
+export function compressionOfMediaType(mediaType: string): CompressionName | undefined {
+  return LAYER_MEDIA_TYPES.get(mediaType);
+}
 
 /** What names a blob: the image-spec's descriptor. */
 export interface Descriptor {

@@ -1,0 +1,77 @@
+import type { BlobSource } from "../core/blob.js";
+import type { ByteSink } from "../core/byte-sink.js";
+import type { CompressionName } from "../core/compression.js";
+import type { Digest } from "../core/digest.js";
+import type { Descriptor } from "../oci/manifest.js";
+
+/** A JSON document as it is stored: its bytes are the truth, whatever they parse to. */
+export interface Document {
+  readonly descriptor: Descriptor;
+  readonly bytes: Uint8Array;
+}
+
+/** A layer as a medium holds it. */
+export interface StoredLayer {
+  /** The bytes as they are stored. Writing them verifies their digest against {@link descriptor}, or, without one, their unpacked digest against {@link diffId}. */
+  readonly blob: BlobSource;
+  readonly compression: CompressionName;
+  /** Of the stored bytes; undefined where only reading them would tell their digest (a packed layer in a docker-archive). */
+  readonly descriptor: Descriptor | undefined;
+  /** What the image config says: SHA-256 of the unpacked tar. */
+  readonly diffId: Digest;
+}
+
+/** An image as a medium holds it. */
+export interface StoredImage {
+  /** What it is called there: tags of an OCI layout, `name:tag` in a docker-archive. May be empty. */
+  readonly names: readonly string[];
+  /** Undefined in a docker-archive that is no OCI layout as well. */
+  readonly manifest: Document | undefined;
+  readonly config: Document;
+  /** Bottom first. */
+  readonly layers: readonly StoredLayer[];
+}
+
+/** Images that are open for reading. */
+export interface ImageSource {
+  /** In the medium's order; at least one. */
+  readonly images: readonly StoredImage[];
+  /** Gives back files; nothing can be read afterwards. */
+  close(): void;
+}
+
+/** An image whose blobs a target has. */
+export interface FinishedImage {
+  /** What the image calls itself, `name:tag` each; the target's own name, if it has one, comes instead. */
+  readonly names: readonly string[];
+  readonly manifest: Descriptor;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+}
+
+/** Where images are written to. First blobs, one at a time, then {@link finish}, which makes images visible. */
+export interface ImageTarget {
+  /** What messages call it. */
+  readonly title: string;
+  /** Whether the target has this blob, so that it need not be written. */
+  has(blob: Descriptor): Promise<boolean>;
+  /**
+   * Takes a blob from a file that holds just it, by link or clone.
+   * @returns false where that cannot be done and the blob is to be written
+   */
+  link(blob: Descriptor, file: string): Promise<boolean>;
+  /** @param known what the blob will be, where that is known; it is then what must be committed */
+  begin(known?: Descriptor): Promise<BlobSink>;
+  /** Makes images visible whose blobs, config and manifest among them, are there. Once, last. @throws OciNixError `output` */
+  finish(images: readonly FinishedImage[]): Promise<void>;
+  /** Gives back everything; without {@link finish} nothing of what was visible has changed. */
+  close(): Promise<void>;
+}
+
+/** Takes a blob's bytes. */
+export interface BlobSink extends ByteSink {
+  /** All is written. @throws OciNixError `output` */
+  commit(blob: Descriptor): Promise<void>;
+  /** Forgets what was written, unless it is committed. */
+  discard(): Promise<void>;
+}

@@ -1,3 +1,6 @@
+export { type BuildOptions, type BuildSummary, type BuiltLayer, buildPlannedImage } from "./build/build.js";
+export { type CopyOptions, copyImages } from "./build/copy.js";
+export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
@@ -20,16 +23,10 @@ export {
   readSpecClosure,
 } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
-export {
-  type BuildSummary,
-  buildOciLayout,
-  type DeliveryOptions,
-  type StreamObserver,
-  type StreamSummary,
-  streamPlannedImage,
-} from "./build/stream.js";
+export { streamPlannedImage } from "./build/stream.js";
 export type { WriteProgress } from "./core/block-writer.js";
 export { type ByteSink, fdSink, nullSink } from "./core/byte-sink.js";
+export { type Compression, type CompressionName, codecOf, parseCompression } from "./core/compression.js";
 export type { Digest } from "./core/digest.js";
 export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
 export type { GeneratedObject } from "./core/generated-object.js";
@@ -46,6 +43,8 @@ export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.j
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
+export type { DeliveredImage } from "./transport/deliver.js";
+export type { ImageSource, ImageTarget, StoredImage, StoredLayer } from "./transport/image.js";
 export {
   formatNix2containerImage,
   formatNix2containerLayers,
@@ -55,4 +54,5 @@ export {
   parseNix2containerLayers,
 } from "./transport/nix2container.js";
 export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";
-export { parseTransport, type TransportName } from "./transport/transport.js";
+export { openSource, openTarget, openTargets } from "./transport/open.js";
+export { formatTransport, parseTransport, type TransportName } from "./transport/transport.js";

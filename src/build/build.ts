@@ -18,6 +18,8 @@ export interface BuildOptions extends DeliveryOptions {
   readonly blobCache?: BlobCache | undefined;
 }
 
+type ReadyLayer = Extract<PlannedLayer, { kind: "ready" }>;
+
 /** What was built. */
 export interface BuildSummary extends ImageSummary {
   /** Digest of the manifest. */
@@ -80,7 +82,7 @@ function outgoingImage(
   const packer = new Packer(compression, packing);
   const keeper = new Packer(UNPACKED, packing);
   const layers = reader.layers.map((layer): OutgoingLayer => {
-    if (layer.kind === "ready") return { compression: layer.compression ?? "none", known: undefined };
+    if (layer.kind === "ready") return readyLayer(layer);
     const known = layer.recorded && packer.known(layer.recorded);
     return { compression: packer.name, known, file: known && packer.file(known) };
   });
@@ -88,13 +90,15 @@ function outgoingImage(
     names: plan.repoTags,
     layers,
     open(indexes) {
-      const isKept = (index: number) => layers[index]?.file !== undefined;
+      const isKept = (index: number) => reader.layers[index]?.kind === "store" && layers[index]?.file !== undefined;
       reader.start(indexes.filter((index) => !isKept(index)));
       return {
         async write(index, sink) {
           const { known, file } = layers[index] as OutgoingLayer;
-          if (file !== undefined && known !== undefined) return await packer.copy(file, known, sink);
           const layer = reader.layers[index] as PlannedLayer;
+          if (layer.kind === "store" && file !== undefined && known !== undefined) {
+            return await packer.copy(file, known, sink);
+          }
           const blob = await reader.open(index);
           return layer.kind === "ready" ? await writeReady(layer, blob, sink) : await packer.write(blob, sink, known);
         },
@@ -113,13 +117,20 @@ function outgoingImage(
   };
 
   async function writeReady(
-    { diffId, compression = "none" }: Extract<PlannedLayer, { kind: "ready" }>,
+    { diffId, compression = "none" }: ReadyLayer,
     blob: BlobSource,
     sink: ByteSink,
   ): Promise<KnownLayer> {
     const { blob: written } = await keeper.write(blob, sink, undefined);
     return { blob: { ...written, mediaType: layerMediaType(compression) }, diffId: diffId ?? written.digest };
   }
+}
+
+/** A layer that is at hand stays as it is. */
+function readyLayer({ compression = "none", diffId, descriptor, blob }: ReadyLayer): OutgoingLayer {
+  if (descriptor === undefined || diffId === undefined) return { compression, known: undefined };
+  const known = { blob: { ...descriptor, mediaType: layerMediaType(compression) }, diffId };
+  return { compression, known, file: typeof blob === "function" ? undefined : blob.file };
 }
 
 /** A document that we wrote. */

@@ -6,6 +6,7 @@ import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import type { StorePath } from "../nix/store-path.js";
+import type { Descriptor } from "../oci/manifest.js";
 import { type FileTreeOptions, rootPrefix, type SettledPlan } from "./file-tree.js";
 import type { LayerDigest } from "./pipeline/shared.js";
 
@@ -29,6 +30,8 @@ export type PlannedLayer =
       readonly compression?: CompressionName;
       /** SHA-256 of the unpacked tar, where the blob is packed. */
       readonly diffId?: Digest;
+      /** Of the blob, where it is known. */
+      readonly descriptor?: Descriptor | undefined;
       /** What the history says it holds. */
       readonly paths: readonly string[];
     };

@@ -28,6 +28,8 @@ export {
   type StreamSummary,
   streamPlannedImage,
 } from "./build/stream.js";
+export { type DigestCache, type DigestCacheOptions, noCache, openDigestCache } from "./cache/digest-cache.js";
+export { cacheDirectory } from "./cache/directory.js";
 export type { WriteProgress } from "./core/block-writer.js";
 export { type ByteSink, fdSink, nullSink } from "./core/byte-sink.js";
 export type { Digest } from "./core/digest.js";

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Digest, hexOf } from "../core/digest.js";
+import { OciNixError } from "../core/errors.js";
 import { makeDirectories } from "../core/output-file.js";
 import { openSqliteShared, type SqliteDatabase, type SqliteStatement, sqliteCodeOf } from "../core/sqlite.js";
 
@@ -27,6 +28,9 @@ export interface BlobEntry {
 /** Where the digests are in a cache directory. */
 export const DIGESTS_FILE = "digests.sqlite";
 
+/** Ends the name of a database that was set aside. */
+export const UNUSABLE = ".unusable";
+
 /** A database that this version did not make: damaged, somebody else's, or another version's. */
 export class UnusableDatabase extends Error {}
 
@@ -43,7 +47,8 @@ type Row = Readonly<Record<string, unknown>>;
 
 /**
  * The digests in a cache directory, which any number of processes may have open. Rows that are not as they were written are deleted and
- * not given. Errors are SQLite's, besides {@link UnusableDatabase}.
+ * not given. Errors are SQLite's, besides {@link UnusableDatabase} and, of
+ * the file system, OciNixError.
  */
 export class DigestDatabase {
   readonly #database: SqliteDatabase;
@@ -58,7 +63,7 @@ export class DigestDatabase {
   constructor(file: string, timeoutMs: number) {
     makeDirectories(dirname(file), 0o700);
     const stats = statSync(file, { throwIfNoEntry: false });
-    if (stats?.isFile() === false) throw new UnusableDatabase(`${file} is no regular file`);
+    if (stats?.isFile() === false) throw new OciNixError("unreadable", `${file} is no regular file`);
     const database = openSqliteShared(file, timeoutMs);
     try {
       this.identity = fileIdentity(file);
@@ -79,7 +84,8 @@ export class DigestDatabase {
     return entry;
   }
 
-  putLayer(entry: LayerEntry): void {
+  putLayer({ title: text, ...layer }: LayerEntry): void {
+    const entry = { ...layer, title: wellFormed(text) };
     const { key, diffId, size, title } = entry;
     const values = [bytesOf(key), bytesOf(diffId), size, title, this.#today, layerChecksum(entry)];
     this.#run("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?)").run(...values);
@@ -126,6 +132,41 @@ export class DigestDatabase {
   /** Runs all of it or, where it throws, nothing. */
   transaction<T>(run: () => T): T {
     return this.#database.transaction(run).immediate();
+  }
+
+  /** Runs queries on one state. */
+  snapshot<T>(run: () => T): T {
+    return this.#database.transaction(run).deferred();
+  }
+
+  /** Deletes what was not used for `days` days. @returns how many rows */
+  deleteUnused(days: number): number {
+    const before = this.#today - days;
+    return this.transaction(
+      () =>
+        this.#run("DELETE FROM layers WHERE used < ?").run(before).changes +
+        this.#run("DELETE FROM blobs WHERE used < ?").run(before).changes,
+    );
+  }
+
+  /** Deletes this part of both tables, rounded up, the least recently used rows. @returns how many rows */
+  deletePart(part: number): number {
+    const count = (table: string) => this.#run(`SELECT count(*) AS count FROM ${table}`).get() as { count: number };
+    const rows = (table: string) => Math.ceil(part * count(table).count);
+    return this.transaction(
+      () =>
+        this.#run("DELETE FROM layers WHERE key IN (SELECT key FROM layers ORDER BY used, key LIMIT ?)").run(
+          rows("layers"),
+        ).changes +
+        this.#run(
+          "DELETE FROM blobs WHERE (diff_id, codec) IN (SELECT diff_id, codec FROM blobs ORDER BY used, diff_id, codec LIMIT ?)",
+        ).run(rows("blobs")).changes,
+    );
+  }
+
+  /** Gives the space of deleted rows back to the file system. */
+  shrink(): void {
+    this.#run("VACUUM").run();
   }
 
   /** From now on a lock of another process is not waited for. */
@@ -177,6 +218,11 @@ export class DigestDatabase {
   }
 }
 
+/** The text as it is after it was stored: lone surrogates have no UTF-8. */
+export function wellFormed(text: string): string {
+  return Buffer.from(text).toString();
+}
+
 /** Tells a file from others that have its name before or after it; undefined where there is none. */
 export function fileIdentity(file: string): string | undefined {
   const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
@@ -191,7 +237,7 @@ export function setAside(file: string, identity: string): void {
   if (fileIdentity(file) !== identity) return;
   // First what SQLite would apply to the next file of this name.
   for (const part of ["-journal", "-wal", "-shm"]) rmSync(file + part, { force: true });
-  renameSync(file, `${file}.unusable`);
+  renameSync(file, file + UNUSABLE);
 }
 
 /** Whether the error says that the file is not an intact database of SQLite's. */

@@ -1,6 +1,8 @@
 import type { Command, CommandGroup, Flags } from "./command.js";
 import {
   BUILD_FLAGS,
+  CACHE_DIRECTORY_FLAGS,
+  CACHE_PRUNE_FLAGS,
   CLOSURE_FLAGS,
   GLOBAL_FLAGS,
   IMAGE_FLAGS,
@@ -47,6 +49,40 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "INPUT...",
     flags: NIX_DATABASE_FLAGS,
     load: () => import("./commands/nix-db.js"),
+  },
+  {
+    name: "cache",
+    describe: "Look after the digests and packed layers that are kept from one build to the next",
+    commands: [
+      {
+        name: "info",
+        describe: "Show where the cache is and what it holds",
+        inputs: "",
+        flags: CACHE_DIRECTORY_FLAGS,
+        load: async () => ({ default: (await import("./commands/cache.js")).info }),
+      },
+      {
+        name: "prune",
+        describe: "Remove what is not wanted any more",
+        inputs: "",
+        flags: CACHE_PRUNE_FLAGS,
+        load: async () => ({ default: (await import("./commands/cache.js")).prune }),
+      },
+      {
+        name: "export",
+        describe: "Write all digests to a file, or with - to standard output",
+        inputs: "FILE",
+        flags: CACHE_DIRECTORY_FLAGS,
+        load: async () => ({ default: (await import("./commands/cache.js")).exportDigests }),
+      },
+      {
+        name: "import",
+        describe: "Add the digests of a file, or with - of standard input",
+        inputs: "FILE",
+        flags: CACHE_DIRECTORY_FLAGS,
+        load: async () => ({ default: (await import("./commands/cache.js")).importDigests }),
+      },
+    ],
   },
   {
     name: "n2c",

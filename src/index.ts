@@ -24,15 +24,27 @@ export {
 } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
+export {
+  type BlobCache,
+  type BlobCacheOptions,
+  type CachedBlob,
+  type CachedBlobSink,
+  openBlobCache,
+} from "./cache/blob-cache.js";
+export { type DigestCache, type DigestCacheOptions, noCache, openDigestCache } from "./cache/digest-cache.js";
+export { cacheDirectory } from "./cache/directory.js";
+export { exportCache, type ImportSummary, importCache } from "./cache/exchange.js";
+export { type CacheInfo, cacheInfo, type PruneOptions, type PruneSummary, pruneCache } from "./cache/maintenance.js";
 export type { WriteProgress } from "./core/block-writer.js";
 export { type ByteSink, fdSink, nullSink } from "./core/byte-sink.js";
+export { parseByteSize } from "./core/byte-size.js";
 export { type Compression, type CompressionName, codecOf, parseCompression } from "./core/compression.js";
 export type { Digest } from "./core/digest.js";
 export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
 export type { GeneratedObject } from "./core/generated-object.js";
 export { writeGeneratedObjects } from "./core/generated-object-writer.js";
 export { isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
-export { readJsonFile } from "./core/json-file.js";
+export { readJsonFile, readTextFile } from "./core/json-file.js";
 export { writeOutputFile } from "./core/output-file.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";

@@ -70,7 +70,9 @@ function outgoingCopy(image: StoredImage, options: CopyOptions): OutgoingImage {
           return await anew.write({ title, writeTo }, sink, known);
         }
         const written = await keeper.write(layer.blob, sink, undefined);
-        return known ?? { diffId: layer.diffId, blob: { ...written.blob, mediaType: layerMediaType(layer.compression) } };
+        return (
+          known ?? { diffId: layer.diffId, blob: { ...written.blob, mediaType: layerMediaType(layer.compression) } }
+        );
       },
       close: async () => undefined,
     }),

@@ -1,16 +1,64 @@
 import {
+  type BlobCache,
+  type Compression,
+  cacheDirectory,
   type DeliveryObserver,
+  type DigestCache,
   type ImagePlan,
   type ImageSummary,
+  noCache,
   OciNixError,
+  openBlobCache,
+  openDigestCache,
+  parseByteSize,
+  parseCompression,
   planDockertoolsImage,
   planImage,
   planNix2containerImage,
+  type TransportName,
 } from "../index.js";
 import { type FlagValues, type Invocation, text } from "./command.js";
 import { IMAGE_FLAGS } from "./flags.js";
 import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
 import { formatBytes, type ProgressState, printError, showProgress } from "./ui.js";
+
+/** The caches that the flags ask for. */
+export interface Caches {
+  readonly cache: DigestCache;
+  readonly blobCache: BlobCache | undefined;
+  close(): void;
+}
+
+/** Opens the digest cache, and the blob cache where one is wanted. What is wrong with them is said once, and does no harm. */
+export function openCaches(flags: FlagValues): Caches {
+  const budget = text(flags, "blob-cache");
+  const blobBytes = budget === undefined ? undefined : parseByteSize(budget, "--blob-cache");
+  if (flags["no-cache"] === true) {
+    if (text(flags, "cache-dir") !== undefined || blobBytes !== undefined) {
+      throw new OciNixError("usage", "--no-cache contradicts --cache-dir and --blob-cache", { hint: "drop it" });
+    }
+    return { cache: noCache, blobCache: undefined, close: () => undefined };
+  }
+  const directory = cacheDirectory(text(flags, "cache-dir"));
+  if (directory === undefined) return { cache: noCache, blobCache: undefined, close: () => undefined };
+  const onProblem = (message: string) => {
+    if (flags.quiet !== true && flags.json !== true) printError(`note: ${message}`);
+  };
+  const cache = openDigestCache(directory, { onProblem });
+  const blobCache = blobBytes === undefined ? undefined : openBlobCache(directory, blobBytes, { onProblem });
+  return { cache, blobCache, close: () => cache.close() };
+}
+
+/** What `--compression` asks for; undefined where it is not given. */
+export function compressionOf(flags: FlagValues): Compression | undefined {
+  const value = text(flags, "compression");
+  return value === undefined ? undefined : parseCompression(value, "--compression");
+}
+
+/** Whether images that are written there come out of standard output. */
+export function isStandardOutput(name: TransportName): boolean {
+  return "file" in name && name.file === "-";
+}
 
 /** Runs something that writes images, showing progress meanwhile. @returns its result and the seconds it took */
 export async function withProgress<T>(

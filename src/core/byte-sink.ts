@@ -48,12 +48,19 @@ export function fdSink(fd: number, name: string, signal?: AbortSignal): FdSink {
   };
 }
 
+/** A {@link ByteSink} that never waits. */
+export interface FileSink {
+  /** Where the next byte goes. */
+  readonly position: number;
+  write(bytes: Uint8Array): void;
+}
+
 /**
  * A sink that writes to a regular file from a position on, leaving the descriptor's own position alone.
  * @param from first position; `name` is what errors call the file
  * @throws OciNixError `output` from `write`
  */
-export function fileSink(fd: number, name: string, from = 0): ByteSink & { readonly position: number } {
+export function fileSink(fd: number, name: string, from = 0): FileSink {
   let position = from;
   return {
     get position() {

@@ -158,14 +158,15 @@ export function syncFile(fd: number, path: string): Promise<void> {
 /**
  * Makes a directory and those above it, where they are missing. Not `mkdir` of Node with `recursive`: that never ends where the system
  * says of a directory whose parent is there that it is not found (in /proc).
+ * @param mode of those that are made, less the umask
  * @throws OciNixError `output`
  */
-export function makeDirectories(path: string): void {
+export function makeDirectories(path: string, mode = 0o777): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
   const above = dirname(path);
-  if (above !== path) makeDirectories(above);
+  if (above !== path) makeDirectories(above, mode);
   try {
-    mkdirSync(path);
+    mkdirSync(path, mode);
   } catch (error) {
     // Somebody else may have made it meanwhile.
     if (errnoOf(error) === "EEXIST" && statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;

@@ -42,12 +42,7 @@ const ownEnvironment = () => ({ PATH: process.env.PATH ?? "/usr/bin:/bin", LC_AL
  *
  * @throws OciNixError `not-found` where there is no such program, `invalid-input` with its last words where it fails, the signal's reason
  */
-export async function runFilter(
-  tool: Tool,
-  from: number,
-  to: number,
-  signal?: AbortSignal,
-): Promise<void> {
+export async function runFilter(tool: Tool, from: number, to: number, signal?: AbortSignal): Promise<void> {
   const child = spawn(tool.program, tool.args, {
     stdio: [from, to, "pipe"],
     env: ownEnvironment(),

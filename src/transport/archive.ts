@@ -5,15 +5,15 @@ import { type ByteSink, fdSink, fileSink } from "../core/byte-sink.js";
 import type { CompressionName } from "../core/compression.js";
 import { hexOf } from "../core/digest.js";
 import { describeErrno, OciNixError } from "../core/errors.js";
-import { formatJson, toJson } from "../core/json.js";
 import { readPieces } from "../core/file-range.js";
+import { formatJson, toJson } from "../core/json.js";
 import { createFile, type NewFile, removeLeftovers, syncFile } from "../core/output-file.js";
 import { layoutEntries, OCI_LAYOUT } from "../oci/layout.js";
 import { type Descriptor, formatIndex } from "../oci/manifest.js";
 import { splitImageName } from "../oci/reference.js";
 import { BLOCK, padded } from "../tar/header.js";
 import { memberHeader } from "../tar/member-header.js";
-import type { BlobSink, FinishedImage, ImageTarget } from "./image.js";
+import type { FinishedImage, ImageTarget } from "./image.js";
 import { openNameless } from "./unpacked-file.js";
 
 export interface ArchiveOptions {

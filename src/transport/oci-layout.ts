@@ -14,8 +14,8 @@ import {
   syncFile,
   writeOutputFile,
 } from "../core/output-file.js";
-import { type Descriptor, formatIndex } from "../oci/manifest.js";
 import { type IndexEntry, layoutEntries, OCI_LAYOUT, REF_NAME } from "../oci/layout.js";
+import { type Descriptor, formatIndex } from "../oci/manifest.js";
 import type { BlobSink, FinishedImage, ImageTarget } from "./image.js";
 
 /**

@@ -25,9 +25,13 @@ export async function openSource(
     case "docker-archive":
       return await readArchive(name.file, { ref: name.ref, platform, signal: options.signal });
     case "containers-storage":
-      throw new OciNixError("unsupported", `containers-storage:${name.ref}: images are not read from podman's storage`, {
-        hint: `podman save --format oci-archive -o image.tar ${name.ref}, then oci-archive:image.tar`,
-      });
+      throw new OciNixError(
+        "unsupported",
+        `containers-storage:${name.ref}: images are not read from podman's storage`,
+        {
+          hint: `podman save --format oci-archive -o image.tar ${name.ref}, then oci-archive:image.tar`,
+        },
+      );
   }
 }
 

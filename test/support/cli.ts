@@ -95,7 +95,11 @@ function ownCacheHome(): string {
 }
 
 function withEnvironment(options: CliOptions): CommandOptions {
-  const env = { ...process.env, XDG_CACHE_HOME: ownCacheHome(), ...options.env };
+  const env: Record<string, string | undefined> = {
+    ...process.env,
+    XDG_CACHE_HOME: ownCacheHome(),
+    ...options.env,
+  };
   // Vitest's own variables would change what colour and NODE_ENV checks see.
   for (const name of ["VITEST", "NODE_ENV", "FORCE_COLOR", "NODE_OPTIONS"]) {
     if (options.env?.[name] === undefined) delete env[name];

@@ -43,6 +43,9 @@ const SCHEMA = [
   "CREATE TABLE layers (key BLOB PRIMARY KEY, diff_id BLOB, size INTEGER, title TEXT, used INTEGER, checksum BLOB) WITHOUT ROWID",
 ];
 
+const LAYER = "SELECT * FROM layers WHERE key = ?";
+const BLOB = "SELECT * FROM blobs WHERE diff_id = ? AND codec = ?";
+
 type Row = Readonly<Record<string, unknown>>;
 
 /**
@@ -76,10 +79,10 @@ export class DigestDatabase {
   }
 
   layer(key: Digest): LayerEntry | undefined {
-    const row = this.#run("SELECT * FROM layers WHERE key = ?").get(bytesOf(key)) as Row | undefined;
+    const row = this.#run(LAYER).get(bytesOf(key)) as Row | undefined;
     if (row === undefined) return undefined;
     const entry = layerOf(row);
-    if (entry === undefined) this.#later.push(() => this.#dropLayer(key, row.checksum));
+    if (entry === undefined) this.#later.push(() => this.#dropLayer(key));
     else if (row.used !== this.#today) this.#later.push(() => this.#useLayer(key));
     return entry;
   }
@@ -96,11 +99,11 @@ export class DigestDatabase {
   }
 
   blob(diffId: Digest, codec: string): BlobEntry | undefined {
-    const statement = this.#run("SELECT * FROM blobs WHERE diff_id = ? AND codec = ?");
+    const statement = this.#run(BLOB);
     const row = statement.get(bytesOf(diffId), codec) as Row | undefined;
     if (row === undefined) return undefined;
     const entry = blobOf(row);
-    if (entry === undefined) this.#later.push(() => this.#dropBlob(diffId, codec, row.checksum));
+    if (entry === undefined) this.#later.push(() => this.#dropBlob(diffId, codec));
     else if (row.used !== this.#today) this.#later.push(() => this.#useBlob(diffId, codec));
     return entry;
   }
@@ -137,6 +140,12 @@ export class DigestDatabase {
   /** Runs queries on one state. */
   snapshot<T>(run: () => T): T {
     return this.#database.transaction(run).deferred();
+  }
+
+  /** Looks at the whole file. @throws UnusableDatabase where it is damaged */
+  checkIntegrity(): void {
+    const found = this.#database.pragma("integrity_check(1)", { simple: true });
+    if (found !== "ok") throw new UnusableDatabase(String(found));
   }
 
   /** Deletes what was not used for `days` days. @returns how many rows */
@@ -196,16 +205,14 @@ export class DigestDatabase {
   }
 
   /** Unless it was written anew meanwhile. */
-  #dropLayer(key: Digest, checksum: unknown): void {
-    this.#run("DELETE FROM layers WHERE key = ? AND checksum IS ?").run(bytesOf(key), checksum);
+  #dropLayer(key: Digest): void {
+    const row = this.#run(LAYER).get(bytesOf(key));
+    if (row !== undefined && layerOf(row as Row) === undefined) this.deleteLayer(key);
   }
 
-  #dropBlob(diffId: Digest, codec: string, checksum: unknown): void {
-    this.#run("DELETE FROM blobs WHERE diff_id = ? AND codec = ? AND checksum IS ?").run(
-      bytesOf(diffId),
-      codec,
-      checksum,
-    );
+  #dropBlob(diffId: Digest, codec: string): void {
+    const row = this.#run(BLOB).get(bytesOf(diffId), codec);
+    if (row !== undefined && blobOf(row as Row) === undefined) this.deleteBlob(diffId, codec);
   }
 
   #run(sql: string): SqliteStatement {

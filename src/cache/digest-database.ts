@@ -1,29 +1,20 @@
-import { createHash } from "node:crypto";
 import { renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { type Digest, hexOf } from "../core/digest.js";
+import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { makeDirectories } from "../core/output-file.js";
 import { openSqliteShared, type SqliteDatabase, type SqliteStatement, sqliteCodeOf } from "../core/sqlite.js";
-
-export interface LayerEntry {
-  /** Digest of everything that decides the layer's bytes. */
-  readonly key: Digest;
-  /** Of the uncompressed tar. */
-  readonly diffId: Digest;
-  /** Bytes of the uncompressed tar. */
-  readonly size: number;
-  /** For people: what the layer holds. */
-  readonly title: string;
-}
-
-export interface BlobEntry {
-  readonly diffId: Digest;
-  readonly codec: string;
-  /** Of the packed bytes. */
-  readonly digest: Digest;
-  readonly size: number;
-}
+import {
+  type BlobEntry,
+  blobChecksum,
+  blobOf,
+  bytesOf,
+  type LayerEntry,
+  layerChecksum,
+  layerOf,
+  type Row,
+  wellFormed,
+} from "./digest-rows.js";
 
 /** Where the digests are in a cache directory. */
 export const DIGESTS_FILE = "digests.sqlite";
@@ -45,8 +36,6 @@ const SCHEMA = [
 
 const LAYER = "SELECT * FROM layers WHERE key = ?";
 const BLOB = "SELECT * FROM blobs WHERE diff_id = ? AND codec = ?";
-
-type Row = Readonly<Record<string, unknown>>;
 
 /**
  * The digests in a cache directory, which any number of processes may have open. Rows that are not as they were written are deleted and
@@ -225,11 +214,6 @@ export class DigestDatabase {
   }
 }
 
-/** The text as it is after it was stored: lone surrogates have no UTF-8. */
-export function wellFormed(text: string): string {
-  return Buffer.from(text).toString();
-}
-
 /** Tells a file from others that have its name before or after it; undefined where there is none. */
 export function fileIdentity(file: string): string | undefined {
   const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
@@ -286,50 +270,4 @@ function schemaOf(database: SqliteDatabase): readonly unknown[] {
 
 function pragma(database: SqliteDatabase, name: string): unknown {
   return database.pragma(name, { simple: true });
-}
-
-function layerOf(row: Row): LayerEntry | undefined {
-  const { size, title } = row;
-  const key = digestOf(row.key);
-  const diffId = digestOf(row.diff_id);
-  if (key === undefined || diffId === undefined || !isSize(size) || typeof title !== "string") return undefined;
-  const entry = { key, diffId, size, title };
-  return isChecksum(row.checksum, layerChecksum(entry)) ? entry : undefined;
-}
-
-function blobOf(row: Row): BlobEntry | undefined {
-  const { size, codec } = row;
-  const diffId = digestOf(row.diff_id);
-  const digest = digestOf(row.digest);
-  if (diffId === undefined || digest === undefined || !isSize(size) || typeof codec !== "string") return undefined;
-  const entry = { diffId, codec, digest, size };
-  return isChecksum(row.checksum, blobChecksum(entry)) ? entry : undefined;
-}
-
-function layerChecksum({ key, diffId, size, title }: LayerEntry): Buffer {
-  return checksum(["layer", key, diffId, size, title]);
-}
-
-function blobChecksum({ diffId, codec, digest, size }: BlobEntry): Buffer {
-  return checksum(["blob", diffId, codec, digest, size]);
-}
-
-function checksum(values: readonly (string | number)[]): Buffer {
-  return createHash("sha256").update(JSON.stringify(values)).digest().subarray(0, 16);
-}
-
-function isChecksum(value: unknown, expected: Buffer): boolean {
-  return Buffer.isBuffer(value) && value.equals(expected);
-}
-
-function isSize(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function digestOf(value: unknown): Digest | undefined {
-  return Buffer.isBuffer(value) && value.length === 32 ? `sha256:${value.toString("hex")}` : undefined;
-}
-
-function bytesOf(digest: Digest): Buffer {
-  return Buffer.from(hexOf(digest), "hex");
 }

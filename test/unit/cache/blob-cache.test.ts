@@ -65,6 +65,13 @@ describe("the blob cache", () => {
     expect(readdirSync(blobs)).toEqual([hexOf(e.digest)]);
   });
 
+  it("keeps the newest blob though others seem to be used later", async () => {
+    const cache = open(3000);
+    age(await keep(cache, bytesOf("a", 2000)), -60);
+    const b = await keep(cache, bytesOf("b", 2000));
+    expect(readdirSync(blobs)).toEqual([hexOf(b.digest)]);
+  });
+
   it("does not keep a blob that is larger than the budget, and removes no other for it", async () => {
     const cache = open(3000);
     const small = await keep(cache, bytesOf("small", 2000));

@@ -13,6 +13,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { beforeEach, describe, expect, it } from "vitest";
+import { openDigestCache } from "../../src/cache/digest-cache.js";
+import { exportCache, importCache } from "../../src/cache/exchange.js";
 import { cacheInfo } from "../../src/cache/maintenance.js";
 import { sha256 } from "../../src/core/digest.js";
 import { installForEverybody, PROJECT } from "../support/cli.js";
@@ -175,27 +177,48 @@ describe.skipIf(!isRoot)("a user who may only read the cache", () => {
 });
 
 describe.skipIf(!isRoot)("a full disk", () => {
-  it("ends remembering and keeping, and fails nobody", async () => {
-    const mount = join(directory, "small");
-    mkdirSync(mount);
-    expectOk(await runCommand("mount", ["-t", "tmpfs", "-o", "size=300k", "tmpfs", mount]), "mount");
+  const withFullDisk = async (use: () => Promise<void>): Promise<void> => {
+    const outer = directory;
+    directory = join(outer, "small");
+    mkdirSync(directory);
+    expectOk(await runCommand("mount", ["-t", "tmpfs", "-o", "size=300k", "tmpfs", directory]), "mount");
     try {
-      const outer = directory;
-      directory = mount;
+      await use();
+    } finally {
+      expectOk(await runCommand("umount", [directory]), "umount");
+      directory = outer;
+    }
+  };
+
+  it("ends remembering and keeping, and fails nobody", async () => {
+    await withFullDisk(async () => {
       const problems = (await run(REMEMBER, "a", 5000)) as string[];
       expect(problems).toEqual([expect.stringMatching(/is not written to: .*(full|disk)/)]);
       expect(await lookUp("a", 100)).toMatchObject({ known: 100, wrong: 0 });
       const body = `
         const cache = openBlobCache(directory, 1e9, { onProblem });
         const bytes = Buffer.alloc(400_000, "x");
+        const blob = { digest: sha256(bytes), size: bytes.length };
         const sink = await cache.begin();
         await sink.write(bytes);
-        await sink.commit({ digest: sha256(bytes), size: bytes.length });
-        console.log(JSON.stringify([problems.length, cache.find({ digest: sha256(bytes), size: bytes.length }) ?? null]));`;
+        await sink.commit(blob);
+        console.log(JSON.stringify([problems.length, cache.find(blob) ?? null]));`;
       expect(await run(body, "a", 1)).toEqual([1, null]);
-      directory = outer;
-    } finally {
-      expectOk(await runCommand("umount", [mount]), "umount");
+      expect(readdirSync(join(directory, "blobs/sha256"))).toEqual([]);
+    });
+  });
+
+  it("lets nothing of a file be imported that does not fit", async () => {
+    const from = join(directory, "from");
+    const cache = openDigestCache(from);
+    for (let n = 0; n < 3000; n++) {
+      cache.rememberLayer(sha256(`key ${n}`), { diffId: sha256(`layer ${n}`), size: n }, "title");
     }
+    cache.close();
+    const text = exportCache(from);
+    await withFullDisk(async () => {
+      expect(() => importCache(directory, text, "file")).toThrow(expect.objectContaining({ code: "output" }));
+      expect(cacheInfo(directory).digests.layers).toBe(0);
+    });
   });
 });

@@ -65,7 +65,12 @@ async function openStandardInput(signal: AbortSignal | undefined): Promise<Unpac
     await pipeline(
       input,
       async (pieces: AsyncIterable<Buffer>) => {
-        for await (const piece of pieces) writeAll(fd, piece);
+        // At a position, which leaves the file offset at the start for a program that reads the file.
+        let position = 0;
+        for await (const piece of pieces) {
+          writeAll(fd, piece, position);
+          position += piece.length;
+        }
       },
       { ...(signal === undefined ? {} : { signal }) },
     );
@@ -78,8 +83,10 @@ async function openStandardInput(signal: AbortSignal | undefined): Promise<Unpac
   }
 }
 
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+function writeAll(fd: number, bytes: Uint8Array, position?: number): void {
+  for (let at = 0; at < bytes.length; ) {
+    at += writeSync(fd, bytes, at, bytes.length - at, position === undefined ? null : position + at);
+  }
 }
 
 function isFull(error: unknown): boolean {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -66,9 +66,9 @@ describe("readArchive, of a docker-archive", () => {
     const path = process.env.PATH;
     process.env.PATH = "/nonexistent";
     try {
-      await expect(read(Buffer.from("28b52ffd00", "hex"))).rejects.toMatchObject({
-        message: expect.stringContaining("zstd is not on the PATH") as string,
-        hint: "install the Debian package zstd",
+      await expect(read(Buffer.from("fd377a585a", "hex"))).rejects.toMatchObject({
+        message: expect.stringContaining("xz is not on the PATH") as string,
+        hint: "install the Debian package xz-utils",
       });
     } finally {
       process.env.PATH = path;
@@ -78,7 +78,7 @@ describe("readArchive, of a docker-archive", () => {
   it("leaves no temporary file behind for a gzipped archive", async () => {
     const before = readdirSync(tmpdir()).filter((name) => /^oci-nix-.{6}$/.test(name));
     await read(gzipSync(await packImage([{ name: "a", tar: a }])));
-    await expect(read(Buffer.concat([gzipSync(a).subarray(0, 30)]))).rejects.toThrow(/cannot be unpacked/);
+    await expect(read(Buffer.concat([gzipSync(a).subarray(0, 30)]))).rejects.toThrow(/damaged or cut off gzip data/);
     expect(readdirSync(tmpdir()).filter((name) => /^oci-nix-.{6}$/.test(name))).toEqual(before);
   });
 
@@ -132,7 +132,7 @@ describe("readArchive, of a docker-archive", () => {
   it.each([
     ["nothing", () => Buffer.alloc(0), /holds no image: neither/],
     ["noise", () => Buffer.alloc(4096, 0x9c), /is not a complete tar archive/],
-    ["zstd that is cut off", () => Buffer.from("28b52ffd00", "hex"), /cannot be unpacked: zstd failed/],
+    ["zstd that is cut off", () => Buffer.from("28b52ffd00", "hex"), /damaged or cut off zstd data/],
     ["xz that is cut off", () => Buffer.from("fd377a585a", "hex"), /cannot be unpacked: xz failed/],
     ["a tar without a manifest", () => packTar([["a", "A"]]), /holds no image: neither/],
     ["a manifest that is no JSON", () => packTar([["manifest.json", "{"]]), /manifest.json is not valid JSON/],
@@ -185,6 +185,35 @@ describe("readArchive, of a docker-archive", () => {
     const packed = gzipSync(archive);
     for (const length of [3, 20, packed.length - 1]) {
       await expect(read(packed.subarray(0, length)), `gzip ${length}`).rejects.toMatchObject({ name: "OciNixError" });
+    }
+  });
+
+  it("skips what members hold, and refuses an extended header that no name needs", async () => {
+    const path = join(directory, "image.tar");
+    const header = (name: string, type: string, size: number) => {
+      const block = Buffer.alloc(512);
+      const number = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\x00`;
+      block.write(`${name.padEnd(100, "\x00")}${number(0o644, 7)}${number(0, 7)}${number(0, 7)}${number(size, 11)}`);
+      block.write(`${number(0, 11)}        `, 136);
+      block.write(`${type}`, 156);
+      block.write("ustar\x0000", 257, "latin1");
+      block.write(
+        `${block
+          .reduce((sum, byte) => sum + byte, 0)
+          .toString(8)
+          .padStart(6, "0")}\0 `,
+        148,
+      );
+      return block;
+    };
+    const size = 2 ** 32;
+    for (const [type, code] of [
+      ["0", "invalid-input"],
+      ["x", "limit"],
+    ] as const) {
+      writeFileSync(path, header("huge", type, size));
+      truncateSync(path, 512 + size);
+      await expect(readArchive(path)).rejects.toMatchObject({ code });
     }
   });
 

@@ -190,6 +190,7 @@ export async function planImage(
     layers,
     files,
     mtime: mtime.seconds,
+    compression: spec.compression,
     formatConfig: (diffIds) =>
       formatImageConfig(
         metadata,

@@ -1,0 +1,142 @@
+import { statSync } from "node:fs";
+import type { Digest } from "../core/digest.js";
+import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { isJsonObject } from "../core/json.js";
+import { type Descriptor, diffIdsOf, isImageConfig, parseManifest } from "../oci/manifest.js";
+import { isPlatform, type Platform, parsePlatformObject } from "../oci/platform.js";
+import type { Document, ImageSource, StoredImage } from "./image.js";
+import { type Candidate, candidatesOf, checkFound, selectEntries, severalPlatforms } from "./layout-index.js";
+import { blobName, DocumentReader, directoryFiles, parseDocument, type StoredFiles } from "./stored-files.js";
+import { describedLayer } from "./stored-layer.js";
+
+/** Which images of a medium. */
+export interface ImageChoice {
+  /** A name in full, its tag alone, or `@` and the image's number from 0; without it all images. */
+  readonly ref?: string | undefined;
+  /** Needed where a name stands for images of several platforms. */
+  readonly platform?: Platform | undefined;
+}
+
+/**
+ * Opens the images of an OCI image layout. Documents are read and verified now; layers are opened when they are written.
+ * @throws OciNixError `not-found` for a layout, tag or platform that is not there; `invalid-input`, `verification`, `unsupported` or
+ *   `limit` saying where in the layout
+ */
+export async function readOciLayout(
+  directory: string,
+  { tag, platform }: { readonly tag?: string | undefined; readonly platform?: Platform | undefined } = {},
+): Promise<ImageSource> {
+  checkDirectory(directory);
+  const files = directoryFiles(directory);
+  if (!files.has("oci-layout")) {
+    throw new OciNixError("not-found", `${directory} is no OCI layout: it has no file oci-layout`, {
+      hint: "name the directory that holds oci-layout, index.json and blobs",
+    });
+  }
+  return { images: imagesOfLayout(files, { ref: tag, platform }), close: () => files.close() };
+}
+
+function checkDirectory(directory: string): void {
+  try {
+    if (statSync(directory).isDirectory()) return;
+  } catch (error) {
+    const code = errnoOf(error) === "ENOENT" ? "not-found" : "unreadable";
+    throw new OciNixError(code, `cannot read ${directory}: ${describeErrno(error)}`, { cause: error });
+  }
+  throw new OciNixError("unreadable", `cannot read ${directory}: it is not a directory`, {
+    hint: "an OCI layout in one file is oci-archive:FILE",
+  });
+}
+
+/** The images of a layout, wherever its files are. At least one. @throws OciNixError as {@link readOciLayout} */
+export function imagesOfLayout(files: StoredFiles, choice: ImageChoice): readonly StoredImage[] {
+  const documents = new DocumentReader(files);
+  checkVersion(documents);
+  const where = `${files.title}: index.json`;
+  const index = parseManifest(documents.json("index.json"), undefined, where);
+  if (index.kind !== "index") throw new OciNixError("invalid-input", `${where} is not an image index`);
+  const images = new Map<Digest, { readonly image: LoadedImage; readonly names: Set<string> }>();
+  const others: LoadedImage[] = [];
+  for (const group of selectEntries(index.manifests, choice.ref, files.title)) {
+    const found = new Map<Digest, LoadedImage>();
+    for (const candidate of candidatesOf(group.entries, documents)) {
+      const image = loadImage(documents, candidate);
+      if (image !== undefined) found.set(candidate.descriptor.digest, image);
+    }
+    const all = [...found.values()];
+    const { platform } = choice;
+    const chosen = platform === undefined ? all : all.filter((image) => isPlatform(image.platform, platform));
+    others.push(...all);
+    if (chosen.length > 1)
+      throw severalPlatforms(
+        files.title,
+        group.title,
+        chosen.map((image) => image.platform),
+      );
+    for (const image of chosen) {
+      const { digest } = image.manifest.descriptor;
+      const known = images.get(digest) ?? { image, names: new Set() };
+      for (const name of group.names) known.names.add(name);
+      images.set(digest, known);
+    }
+  }
+  checkFound(images.size, { title: files.title, choice, platforms: others.map((image) => image.platform) });
+  return [...images.values()].map(({ image, names }) => withLayers(files, image, [...names]));
+}
+
+function checkVersion(documents: DocumentReader): void {
+  const layout = documents.json("oci-layout");
+  const version = isJsonObject(layout) ? layout.get("imageLayoutVersion") : undefined;
+  if (typeof version === "string" && /^1\./.test(version)) return;
+  throw new OciNixError(
+    "unsupported",
+    `${documents.files.title}: oci-layout: imageLayoutVersion is ${JSON.stringify(version ?? null)}, and 1.0.0 is read`,
+  );
+}
+
+/** An image whose documents are read. */
+interface LoadedImage {
+  readonly manifest: Document;
+  readonly config: Document;
+  readonly platform: Platform | undefined;
+  readonly layers: readonly { readonly descriptor: Descriptor; readonly diffId: Digest; readonly where: string }[];
+}
+
+/** Undefined for what is no image: signatures, attestations and the like. */
+function loadImage(documents: DocumentReader, candidate: Candidate): LoadedImage | undefined {
+  const { title } = documents.files;
+  const bytes = documents.blob(candidate.descriptor);
+  const where = `${title}: ${blobName(candidate.descriptor.digest)}`;
+  const manifest = parseManifest(parseDocument(bytes, where), candidate.descriptor.mediaType, where);
+  if (manifest.kind !== "manifest" || !isImageConfig(manifest.config.mediaType)) return undefined;
+  const configBytes = documents.blob(manifest.config);
+  const configWhere = `${title}: ${blobName(manifest.config.digest)}`;
+  const config = parseDocument(configBytes, configWhere);
+  const diffIds = diffIdsOf(config, configWhere);
+  if (diffIds.length !== manifest.layers.length) {
+    throw new OciNixError(
+      "invalid-input",
+      `${where} has ${manifest.layers.length} layers, the image config ${manifest.config.digest} has ${diffIds.length} diff_ids`,
+    );
+  }
+  return {
+    manifest: { descriptor: candidate.descriptor, bytes },
+    config: { descriptor: manifest.config, bytes: configBytes },
+    platform: candidate.platform ?? parsePlatformObject(config, configWhere),
+    layers: manifest.layers.map((descriptor, i) => ({
+      descriptor,
+      diffId: diffIds[i] as Digest,
+      where: `${where}: layers[${i}]`,
+    })),
+  };
+}
+
+function withLayers(files: StoredFiles, image: LoadedImage, names: readonly string[]): StoredImage {
+  const { manifest, config, layers } = image;
+  return {
+    names,
+    manifest,
+    config,
+    layers: layers.map((layer) => describedLayer(files, blobName(layer.descriptor.digest), layer)),
+  };
+}

@@ -1,0 +1,186 @@
+import { realpathSync } from "node:fs";
+import { join } from "node:path";
+import { type Digest, sha256 } from "../core/digest.js";
+import { OciNixError } from "../core/errors.js";
+import { openForReading, readRange } from "../core/file-range.js";
+import { type Json, parseJson } from "../core/json.js";
+import type { Descriptor } from "../oci/manifest.js";
+import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
+import { openUnpacked } from "./unpacked-file.js";
+
+/** A file that is open: a range of a descriptor. */
+export interface OpenedFile {
+  readonly fd: number;
+  readonly offset: number;
+  readonly size: number;
+  close(): void;
+}
+
+/** The files of a medium, by name: a directory's, or an archive's members. */
+export interface StoredFiles {
+  /** What messages call the medium. */
+  readonly title: string;
+  /** Whether there is a file of this name; links are followed. */
+  has(name: string): boolean;
+  /** @throws OciNixError `not-found` or `unreadable` naming medium and file */
+  open(name: string): OpenedFile;
+  /** The path of the file, where it is one of its own. */
+  pathOf(name: string): string | undefined;
+  /** Where the contents are: equal for two names of one file. */
+  placeOf(name: string): string;
+  close(): void;
+}
+
+/** The files below a directory. Each is opened when it is read. */
+export function directoryFiles(directory: string): StoredFiles {
+  const real = (name: string): string | undefined => {
+    try {
+      return realpathSync(join(directory, name));
+    } catch {
+      return undefined;
+    }
+  };
+  return {
+    title: directory,
+    has: (name) => real(name) !== undefined,
+    open(name) {
+      const opened = openForReading(join(directory, name));
+      return { ...opened, offset: 0 };
+    },
+    pathOf: real,
+    placeOf: (name) => real(name) ?? name,
+    close: () => undefined,
+  };
+}
+
+/**
+ * The members of an archive, plain or compressed as a whole; `-` is standard input. Links between members are followed, and never lead
+ * out of the archive.
+ * @throws OciNixError as `openUnpacked` and `indexArchive`
+ */
+export async function archiveFiles(path: string, signal?: AbortSignal): Promise<StoredFiles> {
+  const title = path === "-" ? "standard input" : path;
+  const { fd, close } = await openUnpacked(path, signal);
+  let members: ReadonlyMap<string, ArchiveMember>;
+  try {
+    members = await indexArchive(fd, title, signal);
+  } catch (error) {
+    close();
+    throw error;
+  }
+  let closed = false;
+  const resolved = (name: string) => resolveMember(members, name);
+  const member = (name: string): ArchiveMember => {
+    const found = resolved(name);
+    if (found !== undefined) return found;
+    throw new OciNixError("not-found", `${title} holds no file ${JSON.stringify(name)}`, {
+      hint: "the archive is incomplete: write or fetch it again",
+    });
+  };
+  return {
+    title,
+    has: (name) => resolved(name) !== undefined,
+    open(name) {
+      const { offset, size } = member(name);
+      if (closed) throw new Error(`${title} is closed`);
+      return { fd, offset, size, close: () => undefined };
+    },
+    pathOf: () => undefined,
+    placeOf: (name) => String(member(name).offset),
+    close() {
+      if (closed) return;
+      closed = true;
+      close();
+    },
+  };
+}
+
+/** Old `docker save` archives share layers by symlinks, others by hard links. */
+function resolveMember(members: ReadonlyMap<string, ArchiveMember>, name: string): ArchiveMember | undefined {
+  let at = memberName(name);
+  for (let hops = 0; hops < 10; hops++) {
+    const member = members.get(at);
+    if (member === undefined || member.type === "file") return member;
+    if (member.type === "symlink") at = join(at, "..", member.linkTarget);
+    else if (member.type === "link") at = memberName(member.linkTarget);
+    else return undefined;
+  }
+  return undefined;
+}
+
+/** containerd and Docker refuse larger JSON documents. */
+const MAX_JSON = 20 * 1024 * 1024;
+/** Of all documents of a medium: more is no image any more, and would be held in memory. */
+const MAX_ALL_JSON = 256 * 1024 * 1024;
+
+/** Reads the small files of a medium, each once. */
+export class DocumentReader {
+  readonly files: StoredFiles;
+  readonly #known = new Map<string, Buffer>();
+  #total = 0;
+
+  constructor(files: StoredFiles) {
+    this.files = files;
+  }
+
+  /** @throws OciNixError `limit` for one that is too large */
+  bytes(name: string): Buffer {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const where = `${this.files.title}: ${name}`;
+    const file = this.files.open(name);
+    try {
+      if (file.size > MAX_JSON) throw new OciNixError("limit", `${where} is larger than ${MAX_JSON} bytes`);
+      this.#total += file.size;
+      if (this.#total > MAX_ALL_JSON) {
+        throw new OciNixError(
+          "limit",
+          `${this.files.title}: manifests and configs are more than ${MAX_ALL_JSON} bytes`,
+        );
+      }
+      const bytes = readRange(file.fd, file, where);
+      this.#known.set(name, bytes);
+      return bytes;
+    } finally {
+      file.close();
+    }
+  }
+
+  /** @throws OciNixError `invalid-input` where it is no JSON */
+  json(name: string): Json {
+    return parseDocument(this.bytes(name), `${this.files.title}: ${name}`);
+  }
+
+  /** A blob of an OCI layout. @throws OciNixError `verification` where it is not what its descriptor says */
+  blob(descriptor: Descriptor): Buffer {
+    const name = blobName(descriptor.digest);
+    const bytes = this.bytes(name);
+    checkDocument(bytes, descriptor, `${this.files.title}: ${name}`);
+    return bytes;
+  }
+}
+
+/** Where an OCI layout keeps a blob. */
+export function blobName(digest: Digest): string {
+  return `blobs/${digest.replace(":", "/")}`;
+}
+
+/** @throws OciNixError `invalid-input` where the bytes are no JSON in UTF-8 */
+export function parseDocument(bytes: Uint8Array, where: string): Json {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new OciNixError("invalid-input", `${where} is not text in UTF-8`, { cause: error });
+  }
+  return parseJson(text, where);
+}
+
+function checkDocument(bytes: Buffer, descriptor: Descriptor, where: string): void {
+  const actual = bytes.length === descriptor.size ? sha256(bytes) : undefined;
+  if (actual === descriptor.digest) return;
+  const found = actual ?? `${bytes.length} bytes long, not ${descriptor.size}`;
+  throw new OciNixError("verification", `${where} is ${found}`, {
+    hint: "the image is damaged: write or fetch it again",
+  });
+}

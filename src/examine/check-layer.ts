@@ -1,10 +1,9 @@
 import { type ByteString, displayBytes, isUtf8 } from "../core/byte-string.js";
 import type { TarEntry, TarVisitor } from "../tar/entries.js";
-import { entryPath, parentOf, parentsOf, whiteoutOf } from "./entry-path.js";
+import { entryPath, MAX_PATH, parentOf, parentsOf, whiteoutOf } from "./entry-path.js";
 import type { Findings } from "./findings.js";
 
-/** Longest path and longest component that Linux takes, in bytes. */
-const MAX_PATH = 4095;
+/** Longest component of a path that Linux takes, in bytes. */
 const MAX_COMPONENT = 255;
 
 const ENGINES = ["docker", "podman/skopeo", "containerd"];

@@ -1,5 +1,8 @@
 import type { ByteString } from "../core/byte-string.js";
 
+/** Longest path that Linux takes, in bytes. */
+export const MAX_PATH = 4095;
+
 /**
  * Where an entry of a layer goes, relative to the root: no `.`, no empty component, no slash at either end; empty for the root itself.
  * Undefined where a component is `..`.

@@ -141,9 +141,11 @@ class PackedSink implements ByteSink {
   }
 }
 
-/** How a blob that begins so is packed. A first piece is never shorter than a magic number, unless all of it is. */
+/** How a blob that begins so is packed: a tar whose first name looks packed is a tar. The first piece is a block, or all there is. */
 function sniffCompression(bytes: Uint8Array): CompressionName {
-  const magic = Buffer.from(bytes.subarray(0, 4)).toString("hex");
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512));
+  if (start.toString("latin1", 257, 262) === "ustar") return "none";
+  const magic = start.toString("hex", 0, 4);
   if (magic.startsWith("1f8b")) return "gzip";
   // A zstd stream may begin with a skippable frame.
   return magic === "28b52ffd" || /^5[0-9a-f]2a4d18$/.test(magic) ? "zstd" : "none";

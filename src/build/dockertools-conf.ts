@@ -11,7 +11,7 @@ import { parseStorePath } from "../nix/store-path.js";
 import { formatDockertoolsConfig, inheritEnv } from "../oci/image.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { tarProfile } from "../tar/profiles.js";
-import { openDockerArchive } from "../transport/docker-archive-reader.js";
+import { type ArchivedImage, readDockerArchive } from "../transport/docker-archive-reader.js";
 import { ownership } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
 
@@ -69,16 +69,16 @@ export async function planDockertoolsImage(
   if (fromImage !== null && typeof fromImage !== "string") {
     throw new OciNixError("invalid-input", `${source}: from_image must be a string or null`);
   }
-  const base = fromImage === null ? undefined : await openDockerArchive(located(fromImage), options.signal);
-  const baseLayers = (base?.layers ?? []).map(({ blob, name }) => ({ kind: "ready", blob, paths: [name] }) as const);
-  const layers: readonly PlannedLayer[] = [...baseLayers, ...storeLayers, customisation];
+  const base = fromImage === null ? undefined : await readDockerArchive(located(fromImage), options);
+  const baseImage = base?.images[0];
+  const layers: readonly PlannedLayer[] = [...baseLayers(baseImage), ...storeLayers, customisation];
   try {
     if (layers.length > MAX_LAYERS) {
       throw new OciNixError("limit", `${source} has ${layers.length} layers: Docker and podman stop at ${MAX_LAYERS}`, {
         hint: "lower maxLayers in the Nix expression; the layers of fromImage count",
       });
     }
-    const merged = base === undefined ? config : inheritEnv(base.config.get("config"), config ?? new Map());
+    const merged = baseImage === undefined ? config : inheritEnv(baseImage.containerConfig, config ?? new Map());
     return {
       repoTags: [repoTag],
       layers,
@@ -95,6 +95,22 @@ export async function planDockertoolsImage(
     base?.close();
     throw error;
   }
+}
+
+/** A plan tells layers by their diffIDs; a packed layer goes into the archive as it is. */
+function baseLayers(base: ArchivedImage | undefined): readonly PlannedLayer[] {
+  return (base?.layers ?? []).map(({ blob, diffId }, i) => ({
+    kind: "ready",
+    blob: {
+      title: blob.title,
+      size: blob.size,
+      async writeTo(out) {
+        await blob.writeTo(out);
+        return diffId;
+      },
+    },
+    paths: [base?.layerNames[i] as string],
+  }));
 }
 
 /** The conf's own name and tag are taken as they are, as nixpkgs does; what replaces them is checked. */

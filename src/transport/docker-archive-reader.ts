@@ -1,160 +1,138 @@
-import { createHash } from "node:crypto";
-import { closeSync } from "node:fs";
-import { join } from "node:path";
-import { finished } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
-import type { BlobSource } from "../core/blob.js";
-import { type Digest, parseDigest } from "../core/digest.js";
+import { sha256 } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
-import { copyRange, readRange } from "../core/file-range.js";
-import { isJsonObject, type Json, type JsonObject, parseJson } from "../core/json.js";
-import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
-import { openUnpacked } from "./unpacked-file.js";
+import { isJsonObject, type Json } from "../core/json.js";
+import { diffIdsOf, MediaType } from "../oci/manifest.js";
+import { isPlatform, parsePlatformObject } from "../oci/platform.js";
+import type { ImageSource, StoredImage } from "./image.js";
+import { checkFound, matching, noSuchName, severalNames } from "./layout-index.js";
+import type { ImageChoice } from "./oci-layout-reader.js";
+import { archiveFiles, checkLayerCount, DocumentReader, parseDocument } from "./stored-files.js";
+import { undescribedLayer } from "./stored-layer.js";
 
-/** One layer of an archived image, byte for byte as the archive has it. */
-export interface ArchivedLayer {
-  readonly blob: BlobSource;
-  /** The member's name. */
-  readonly name: string;
-  readonly diffId: Digest;
+/** An image that manifest.json describes. */
+export interface ArchivedImage extends StoredImage {
+  /** What manifest.json calls the layers. */
+  readonly layerNames: readonly string[];
+  /** The image config's `config`: what containers run with. */
+  readonly containerConfig: Json | undefined;
 }
-
-/** The first image of a docker-archive. */
-export interface ArchivedImage {
-  readonly config: JsonObject;
-  readonly layers: readonly ArchivedLayer[];
-  /** Gives back the file; the layers cannot be read afterwards. */
-  close(): void;
-}
-
-/** containerd and Docker refuse larger JSON documents. */
-const MAX_JSON = 20 * 1024 * 1024;
 
 /**
- * Opens a docker-archive, plain or compressed as a whole: by gzip, or by bzip2, xz or zstd where that program is installed. A compressed
- * one is unpacked to a temporary file that has no name any more.
- * @throws OciNixError `not-found`, `unreadable`, or `invalid-input` saying what the archive lacks
+ * Opens a docker-archive by its manifest.json, whatever else it is.
+ * @param path plain or compressed; `-` is standard input
+ * @throws OciNixError as `readArchive`
  */
-export async function openDockerArchive(path: string, signal?: AbortSignal): Promise<ArchivedImage> {
-  const { fd, close } = await openUnpacked(path, signal);
+export async function readDockerArchive(
+  path: string,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<ImageSource & { readonly images: readonly ArchivedImage[] }> {
+  const files = await archiveFiles(path, options.signal);
   try {
-    return await readImage(fd, path, signal);
+    return { images: imagesOfDockerArchive(new DocumentReader(files), {}), close: () => files.close() };
   } catch (error) {
-    close();
+    files.close();
     throw error;
   }
 }
 
-async function readImage(fd: number, path: string, signal: AbortSignal | undefined): Promise<ArchivedImage> {
-  const members = await indexArchive(fd, path, signal);
-  const manifest = readJson(fd, path, members, "manifest.json");
-  const image = Array.isArray(manifest) ? (manifest[0] as Json | undefined) : undefined;
-  const configName = isJsonObject(image) ? image.get("Config") : undefined;
-  const layerNames = isJsonObject(image) ? image.get("Layers") : undefined;
+/** The images of an archive by its manifest.json. At least one. @throws OciNixError as `readArchive` */
+export function imagesOfDockerArchive(documents: DocumentReader, choice: ImageChoice): readonly ArchivedImage[] {
+  const { files } = documents;
+  const all = describedImages(documents);
+  const named = choice.ref === undefined ? all : selectImages(all, choice.ref, files.title);
+  const read = named.map((image) => readImage(documents, image));
+  const { platform } = choice;
+  const chosen = platform === undefined ? read : read.filter((image) => isPlatform(image.platform, platform));
+  checkFound(chosen.length, { title: files.title, choice, platforms: read.map((image) => image.platform) });
+  return chosen.map(({ image }) => image);
+}
+
+/** An entry of manifest.json. */
+export interface DescribedImage {
+  readonly where: string;
+  readonly configName: string;
+  readonly names: readonly string[];
+  readonly layerNames: readonly string[];
+}
+
+/** What manifest.json says, unread. @throws OciNixError `invalid-input` */
+export function describedImages(documents: DocumentReader): readonly DescribedImage[] {
+  const where = `${documents.files.title}: manifest.json`;
+  const json = documents.json("manifest.json");
+  if (!Array.isArray(json) || json.length === 0) {
+    throw new OciNixError("invalid-input", `${where} does not describe an image (Config and Layers)`);
+  }
+  const images = json.map((entry: Json, i) => describedImage(entry, `${where}: [${i}]`));
+  checkLayerCount(
+    images.reduce((sum, { layerNames }) => sum + layerNames.length, 0),
+    documents.files.title,
+  );
+  return images;
+}
+
+function describedImage(json: Json, where: string): DescribedImage {
+  const configName = isJsonObject(json) ? json.get("Config") : undefined;
+  const layerNames = isJsonObject(json) ? (json.get("Layers") ?? []) : undefined;
+  const names = isJsonObject(json) ? (json.get("RepoTags") ?? []) : undefined;
   if (typeof configName !== "string" || !isStrings(layerNames)) {
-    throw new OciNixError("invalid-input", `${path}: manifest.json does not describe an image (Config and Layers)`);
+    throw new OciNixError("invalid-input", `${where} does not describe an image (Config and Layers)`);
   }
-  const config = readJson(fd, path, members, configName);
-  const rootfs = isJsonObject(config) ? config.get("rootfs") : undefined;
-  const diffIds = isJsonObject(rootfs) ? rootfs.get("diff_ids") : undefined;
-  if (!isJsonObject(config) || !isStrings(diffIds)) {
-    throw new OciNixError("invalid-input", `${path}: ${configName} is not an image config (rootfs.diff_ids)`);
-  }
-  if (diffIds.length !== layerNames.length) {
-    throw new OciNixError(
-      "invalid-input",
-      `${path}: manifest.json lists ${layerNames.length} layers, ${configName} has ${diffIds.length} diff_ids`,
-    );
-  }
-  const layers = layerNames.map((name, i) => {
-    const diffId = parseDigest(diffIds[i], `${path}: ${configName}`);
-    return { name, diffId, blob: layerBlob(fd, resolveMember(members, name, path), diffId, `${path}: ${name}`) };
-  });
-  return { config, layers, close: () => closeSync(fd) };
+  if (!isStrings(names)) throw new OciNixError("invalid-input", `${where}: RepoTags is not an array of names`);
+  return { where, configName, layerNames, names };
 }
 
 function isStrings(value: Json | undefined): value is readonly string[] {
   return Array.isArray(value) && value.every((item) => typeof item === "string");
 }
 
-function readJson(fd: number, path: string, members: ReadonlyMap<string, ArchiveMember>, name: string): Json {
-  const member = resolveMember(members, name, path);
-  if (member.size > MAX_JSON) throw new OciNixError("limit", `${path}: ${name} is larger than ${MAX_JSON} bytes`);
-  return parseJson(readRange(fd, member, path).toString("utf8"), `${path}: ${name}`);
-}
-
-/** Old `docker save` archives share layers by symlinks, others by hard links. */
-function resolveMember(members: ReadonlyMap<string, ArchiveMember>, name: string, path: string): ArchiveMember {
-  let at = memberName(name);
-  for (let hops = 0; hops < 10; hops++) {
-    const member = members.get(at);
-    if (member === undefined) break;
-    if (member.type === "file") return member;
-    if (member.type === "symlink") at = join(at, "..", member.linkTarget);
-    else if (member.type === "link") at = memberName(member.linkTarget);
-    else break;
+/** @throws OciNixError `not-found` with the names there are; `usage` where the name stands for several images */
+export function selectImages<T extends { readonly names: readonly string[] }>(
+  images: readonly T[],
+  ref: string,
+  title: string,
+): readonly T[] {
+  const at = /^@\d+$/.test(ref) ? images[Number(ref.slice(1))] : undefined;
+  if (at !== undefined) return [at];
+  const found = matching(images, ({ names }) => names, ref);
+  const names = images.flatMap((image) => image.names);
+  if (found.length === 0) throw noSuchName(title, ref, names);
+  if (found.length > 1) {
+    throw severalNames(
+      title,
+      ref,
+      found.flatMap((image) => image.names),
+    );
   }
-  throw new OciNixError("invalid-input", `${path} holds no file ${JSON.stringify(name)}`, {
-    hint:
-      name === "manifest.json" ? "a docker-archive as docker save writes it is expected" : "the archive is incomplete",
-  });
+  return found.map((image) => ({ ...image, names: matching(image.names, (name) => [name], ref) }));
 }
 
-/** The layer as it is, plain or gzipped; its uncompressed bytes must have the recorded digest. */
-function layerBlob(fd: number, member: ArchiveMember, diffId: Digest, title: string): BlobSource {
-  return {
-    title,
-    size: member.size,
-    async writeTo(out) {
-      const gzipped =
-        member.size >= 2 && readRange(fd, { offset: member.offset, size: 2 }, title).toString("hex") === "1f8b";
-      out.beginDigest();
-      let digest: Digest;
-      if (gzipped) {
-        const check = gunzipDigest(title);
-        await copyRange(fd, member, out, title, check.take);
-        out.endDigest();
-        digest = await check.end();
-      } else {
-        await copyRange(fd, member, out, title);
-        digest = out.endDigest();
-      }
-      if (digest !== diffId) {
-        throw new OciNixError("verification", `${title} is ${digest}, but the image config says ${diffId}`, {
-          hint: "the base image is damaged: fetch it again",
-        });
-      }
-      return diffId;
-    },
+function readImage(documents: DocumentReader, { where, configName, names, layerNames }: DescribedImage) {
+  const { files } = documents;
+  const bytes = documents.bytes(configName);
+  const configWhere = `${files.title}: ${configName}`;
+  const config = parseDocument(bytes, configWhere);
+  const diffIds = diffIdsOf(config, configWhere);
+  if (diffIds.length !== layerNames.length) {
+    throw new OciNixError(
+      "invalid-input",
+      `${where} lists ${layerNames.length} layers, ${configName} has ${diffIds.length} diff_ids`,
+    );
+  }
+  const digest = sha256(bytes);
+  // docker save and podman save name a config by its digest.
+  const [, named] = /^(?:blobs\/sha256\/)?([0-9a-f]{64})(?:\.json)?$/.exec(configName) ?? [];
+  if (named !== undefined && digest !== `sha256:${named}`) {
+    throw new OciNixError("verification", `${configWhere} is ${digest}`, {
+      hint: "the image is damaged: write or fetch it again",
+    });
+  }
+  const image: ArchivedImage = {
+    names,
+    manifest: undefined,
+    config: { descriptor: { mediaType: MediaType.config, digest, size: bytes.length }, bytes },
+    layers: diffIds.map((diffId, i) => undescribedLayer(files, layerNames[i] as string, diffId)),
+    layerNames,
+    containerConfig: isJsonObject(config) ? config.get("config") : undefined,
   };
-}
-
-function gunzipDigest(title: string): { take(piece: Uint8Array): void | Promise<void>; end(): Promise<Digest> } {
-  const hash = createHash("sha256");
-  const gunzip = createGunzip();
-  gunzip.on("data", (piece: Uint8Array) => hash.update(piece));
-  const done = finished(gunzip);
-  // Looked at in end(); until then a failure must not count as unhandled.
-  done.catch(() => undefined);
-  return {
-    take(piece) {
-      if (gunzip.write(Buffer.from(piece)) || gunzip.destroyed) return undefined;
-      return new Promise((resolve) => {
-        gunzip.once("drain", resolve);
-        gunzip.once("close", resolve);
-      });
-    },
-    async end() {
-      gunzip.end();
-      try {
-        await done;
-      } catch (error) {
-        throw new OciNixError("verification", `${title} cannot be unpacked: ${(error as Error).message}`, {
-          hint: "the base image is damaged: fetch it again",
-          cause: error,
-        });
-      }
-      return `sha256:${hash.digest("hex")}`;
-    },
-  };
+  return { image, platform: parsePlatformObject(config, configWhere) };
 }

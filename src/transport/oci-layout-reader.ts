@@ -2,11 +2,25 @@ import { statSync } from "node:fs";
 import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { isJsonObject } from "../core/json.js";
-import { type Descriptor, diffIdsOf, isImageConfig, parseManifest } from "../oci/manifest.js";
+import { type Descriptor, diffIdsOf, type IndexEntry, isImageConfig, parseManifest } from "../oci/manifest.js";
 import { isPlatform, type Platform, parsePlatformObject } from "../oci/platform.js";
 import type { Document, ImageSource, StoredImage } from "./image.js";
-import { type Candidate, candidatesOf, checkFound, selectEntries, severalPlatforms } from "./layout-index.js";
-import { blobName, DocumentReader, directoryFiles, parseDocument, type StoredFiles } from "./stored-files.js";
+import {
+  type Candidate,
+  candidatesOf,
+  checkFound,
+  type EntryGroup,
+  selectEntries,
+  severalPlatforms,
+} from "./layout-index.js";
+import {
+  blobName,
+  checkLayerCount,
+  DocumentReader,
+  directoryFiles,
+  parseDocument,
+  type StoredFiles,
+} from "./stored-files.js";
 import { describedLayer } from "./stored-layer.js";
 
 /** Which images of a medium. */
@@ -33,7 +47,7 @@ export async function readOciLayout(
       hint: "name the directory that holds oci-layout, index.json and blobs",
     });
   }
-  return { images: imagesOfLayout(files, { ref: tag, platform }), close: () => files.close() };
+  return { images: imagesOfLayout(new DocumentReader(files), { ref: tag, platform }), close: () => files.close() };
 }
 
 function checkDirectory(directory: string): void {
@@ -49,27 +63,18 @@ function checkDirectory(directory: string): void {
 }
 
 /** The images of a layout, wherever its files are. At least one. @throws OciNixError as {@link readOciLayout} */
-export function imagesOfLayout(files: StoredFiles, choice: ImageChoice): readonly StoredImage[] {
-  const documents = new DocumentReader(files);
-  checkVersion(documents);
-  const where = `${files.title}: index.json`;
-  const index = parseManifest(documents.json("index.json"), undefined, where);
-  if (index.kind !== "index") throw new OciNixError("invalid-input", `${where} is not an image index`);
+export function imagesOfLayout(documents: DocumentReader, choice: ImageChoice): readonly StoredImage[] {
+  const { title } = documents.files;
   const images = new Map<Digest, { readonly image: LoadedImage; readonly names: Set<string> }>();
-  const others: LoadedImage[] = [];
-  for (const group of selectEntries(index.manifests, choice.ref, files.title)) {
-    const found = new Map<Digest, LoadedImage>();
-    for (const candidate of candidatesOf(group.entries, documents)) {
-      const image = loadImage(documents, candidate);
-      if (image !== undefined) found.set(candidate.descriptor.digest, image);
-    }
-    const all = [...found.values()];
+  const platforms: (Platform | undefined)[] = [];
+  for (const group of selectEntries(readIndex(documents), choice.ref, title)) {
+    const all = loadImages(documents, group.entries);
     const { platform } = choice;
     const chosen = platform === undefined ? all : all.filter((image) => isPlatform(image.platform, platform));
-    others.push(...all);
+    platforms.push(...all.map((image) => image.platform));
     if (chosen.length > 1)
       throw severalPlatforms(
-        files.title,
+        title,
         group.title,
         chosen.map((image) => image.platform),
       );
@@ -80,8 +85,37 @@ export function imagesOfLayout(files: StoredFiles, choice: ImageChoice): readonl
       images.set(digest, known);
     }
   }
-  checkFound(images.size, { title: files.title, choice, platforms: others.map((image) => image.platform) });
-  return [...images.values()].map(({ image, names }) => withLayers(files, image, [...names]));
+  checkFound(images.size, { title, choice, platforms });
+  checkLayerCount(
+    [...images.values()].reduce((sum, { image }) => sum + image.layers.length, 0),
+    title,
+  );
+  return [...images.values()].map(({ image, names }) => withLayers(documents.files, image, [...names]));
+}
+
+/** Every image of a layout, of every platform. @throws OciNixError as {@link readOciLayout} */
+export function everyImageOfLayout(documents: DocumentReader): readonly (LoadedImage & Pick<EntryGroup, "names">)[] {
+  return selectEntries(readIndex(documents), undefined, documents.files.title).flatMap(({ names, entries }) =>
+    loadImages(documents, entries).map((image) => ({ ...image, names })),
+  );
+}
+
+function readIndex(documents: DocumentReader): readonly IndexEntry[] {
+  checkVersion(documents);
+  const where = `${documents.files.title}: index.json`;
+  const index = parseManifest(documents.json("index.json"), undefined, where);
+  if (index.kind === "index") return index.manifests;
+  throw new OciNixError("invalid-input", `${where} is not an image index`);
+}
+
+function loadImages(documents: DocumentReader, entries: EntryGroup["entries"]): readonly LoadedImage[] {
+  const images = new Map<Digest, LoadedImage>();
+  for (const candidate of candidatesOf(entries, documents)) {
+    if (images.has(candidate.descriptor.digest)) continue;
+    const image = loadImage(documents, candidate);
+    if (image !== undefined) images.set(candidate.descriptor.digest, image);
+  }
+  return [...images.values()];
 }
 
 function checkVersion(documents: DocumentReader): void {
@@ -95,7 +129,7 @@ function checkVersion(documents: DocumentReader): void {
 }
 
 /** An image whose documents are read. */
-interface LoadedImage {
+export interface LoadedImage {
   readonly manifest: Document;
   readonly config: Document;
   readonly platform: Platform | undefined;

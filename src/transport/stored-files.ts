@@ -6,7 +6,7 @@ import { openForReading, readRange } from "../core/file-range.js";
 import { type Json, parseJson } from "../core/json.js";
 import type { Descriptor } from "../oci/manifest.js";
 import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
-import { openUnpacked } from "./unpacked-file.js";
+import { openUnpacked, STANDARD_INPUT } from "./unpacked-file.js";
 
 /** A file that is open: a range of a descriptor. */
 export interface OpenedFile {
@@ -59,7 +59,7 @@ export function directoryFiles(directory: string): StoredFiles {
  * @throws OciNixError as `openUnpacked` and `indexArchive`
  */
 export async function archiveFiles(path: string, signal?: AbortSignal): Promise<StoredFiles> {
-  const title = path === "-" ? "standard input" : path;
+  const title = path === "-" ? STANDARD_INPUT : path;
   const { fd, close } = await openUnpacked(path, signal);
   let members: ReadonlyMap<string, ArchiveMember>;
   try {
@@ -158,6 +158,14 @@ export class DocumentReader {
     checkDocument(bytes, descriptor, `${this.files.title}: ${name}`);
     return bytes;
   }
+}
+
+/** Of all images together; images have up to 127. */
+const MAX_LAYERS = 100_000;
+
+/** @throws OciNixError `limit` */
+export function checkLayerCount(count: number, title: string): void {
+  if (count > MAX_LAYERS) throw new OciNixError("limit", `${title}: the images have more than ${MAX_LAYERS} layers`);
 }
 
 /** Where an OCI layout keeps a blob. */

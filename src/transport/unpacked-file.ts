@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, createReadStream, fstatSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { isatty } from "node:tty";
 import { createGunzip } from "node:zlib";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { abortReason } from "../core/event-loop-turns.js";
@@ -17,17 +18,19 @@ export interface UnpackedFile {
 
 /**
  * Opens a file, plain or compressed as a whole: by gzip, or by bzip2, xz or zstd where that program is installed. A compressed
- * one is unpacked to a temporary file that has no name any more.
+ * one is unpacked to a temporary file that has no name any more, and so is what comes through a pipe, in which nobody can go back.
+ * @param path `-` is standard input
  * @throws OciNixError `not-found`, `unreadable`, `invalid-input` where it cannot be unpacked, `output` where there is no room
  */
 export async function openUnpacked(path: string, signal?: AbortSignal): Promise<UnpackedFile> {
-  const packed = openForReading(path);
+  const packed = path === "-" ? await openStandardInput(signal) : openForReading(path);
+  const title = path === "-" ? STANDARD_INPUT : path;
   let fd: number | undefined;
   try {
-    const magic = readRange(packed.fd, { offset: 0, size: Math.min(4, packed.size) }, path).toString("hex");
+    const magic = readRange(packed.fd, { offset: 0, size: Math.min(4, packed.size) }, title).toString("hex");
     const tool = DECOMPRESSORS.find(({ magic: start }) => magic.startsWith(start));
-    if (magic.startsWith("1f8b")) fd = await unpackToTemporary(packed.fd, path, signal);
-    else if (tool !== undefined) fd = await filterToTemporary(tool, packed.fd, path, signal);
+    if (magic.startsWith("1f8b")) fd = await unpackToTemporary(packed.fd, title, signal);
+    else if (tool !== undefined) fd = await filterToTemporary(tool, packed.fd, title, signal);
     else return packed;
   } catch (error) {
     packed.close();
@@ -36,6 +39,58 @@ export async function openUnpacked(path: string, signal?: AbortSignal): Promise<
   packed.close();
   const opened = fd;
   return { fd, size: fstatSync(fd).size, close: () => closeSync(opened) };
+}
+
+/** What messages call it. */
+export const STANDARD_INPUT = "standard input";
+
+/** A descriptor of our own for standard input, or for a temporary file that holds all that came through it. */
+async function openStandardInput(signal: AbortSignal | undefined): Promise<UnpackedFile> {
+  let isFile: boolean;
+  try {
+    isFile = fstatSync(0).isFile();
+  } catch (error) {
+    throw new OciNixError("unreadable", `cannot read ${STANDARD_INPUT}: ${describeErrno(error)}`, { cause: error });
+  }
+  if (isFile) return openForReading("/proc/self/fd/0");
+  if (isatty(0)) {
+    throw new OciNixError("usage", `${STANDARD_INPUT} is a terminal`, {
+      hint: "pipe an archive into it, or name a file",
+    });
+  }
+  const fd = openNameless();
+  try {
+    // A ReadStream waits in the event loop, so that signals are served; the descriptor stays open for whoever else has it.
+    const input = createReadStream("", { fd: 0, autoClose: false, highWaterMark: 1 << 16 });
+    await pipeline(
+      input,
+      async (pieces: AsyncIterable<Buffer>) => {
+        for await (const piece of pieces) writeAll(fd, piece);
+      },
+      { ...(signal === undefined ? {} : { signal }) },
+    );
+    return { fd, size: fstatSync(fd).size, close: () => closeSync(fd) };
+  } catch (error) {
+    closeSync(fd);
+    if (signal?.aborted) throw abortReason(signal);
+    if (isFull(error)) throw noRoom(`${STANDARD_INPUT} cannot be kept in`, error);
+    throw new OciNixError("unreadable", `cannot read ${STANDARD_INPUT}: ${describeErrno(error)}`, { cause: error });
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+}
+
+function isFull(error: unknown): boolean {
+  return /^(ENOSPC|EDQUOT|EFBIG|EIO)$/.test(errnoOf(error) ?? "");
+}
+
+function noRoom(what: string, error: unknown): OciNixError {
+  return new OciNixError("output", `${what} ${tmpdir()}: ${describeErrno(error)}`, {
+    hint: "set TMPDIR to a directory with more space, or unpack the image first: gunzip",
+    cause: error,
+  });
 }
 
 /** First bytes of an archive in hexadecimal, and who unpacks it. */
@@ -73,7 +128,7 @@ async function unpackToTemporary(from: number, path: string, signal: AbortSignal
       readPieces(from),
       createGunzip(),
       async (pieces: AsyncIterable<Buffer>) => {
-        for await (const piece of pieces) for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
+        for await (const piece of pieces) writeAll(fd, piece);
       },
       { ...(signal === undefined ? {} : { signal }) },
     );
@@ -81,12 +136,7 @@ async function unpackToTemporary(from: number, path: string, signal: AbortSignal
   } catch (error) {
     closeSync(fd);
     if (signal?.aborted) throw abortReason(signal);
-    if (/^(ENOSPC|EDQUOT|EFBIG|EIO)$/.test(errnoOf(error) ?? "")) {
-      throw new OciNixError("output", `${path} cannot be unpacked to ${tmpdir()}: ${describeErrno(error)}`, {
-        hint: "set TMPDIR to a directory with more space, or unpack the image first: gunzip",
-        cause: error,
-      });
-    }
+    if (isFull(error)) throw noRoom(`${path} cannot be unpacked to`, error);
     throw new OciNixError("invalid-input", `${path} cannot be unpacked: ${(error as Error).message}`, {
       cause: error,
     });

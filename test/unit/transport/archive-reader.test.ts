@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BlockWriter } from "../../../src/core/block-writer.js";
 import { nullSink } from "../../../src/core/byte-sink.js";
-import { openDockerArchive } from "../../../src/transport/docker-archive-reader.js";
+import { readArchive } from "../../../src/transport/archive-reader.js";
 import { hexSha256, packImage, packTar } from "../../support/confs.js";
 
 let directory: string;
@@ -23,23 +23,25 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 async function read(archive: Buffer): Promise<readonly string[]> {
   const path = join(directory, "image.tar");
   writeFileSync(path, archive);
-  const image = await openDockerArchive(path);
+  const source = await readArchive(path);
   try {
     const digests: string[] = [];
-    for (const { blob } of image.layers) {
+    for (const { blob, descriptor, diffId } of source.images[0]?.layers ?? []) {
       const out = new BlockWriter(nullSink, { blockSize: 700 });
-      digests.push(await blob.writeTo(out));
+      const digest = await blob.writeTo(out);
+      expect(digest).toBe(descriptor?.digest ?? digest);
       expect(out.written).toBe(blob.size);
+      digests.push(diffId);
     }
     return digests;
   } finally {
-    image.close();
+    source.close();
   }
 }
 
 const ids = (...layers: readonly Buffer[]) => layers.map((layer) => `sha256:${hexSha256(layer)}`);
 
-describe("openDockerArchive", () => {
+describe("readArchive, of a docker-archive", () => {
   it("reads an archive, plain and gzipped, layers plain and gzipped", async () => {
     const plain = await packImage([
       { name: "a/layer.tar", tar: a },
@@ -126,11 +128,11 @@ describe("openDockerArchive", () => {
   });
 
   it.each([
-    ["nothing", () => Buffer.alloc(0), /holds no file "manifest.json"/],
+    ["nothing", () => Buffer.alloc(0), /holds no image: neither/],
     ["noise", () => Buffer.alloc(4096, 0x9c), /is not a complete tar archive/],
     ["zstd that is cut off", () => Buffer.from("28b52ffd00", "hex"), /cannot be unpacked: zstd failed/],
     ["xz that is cut off", () => Buffer.from("fd377a585a", "hex"), /cannot be unpacked: xz failed/],
-    ["a tar without a manifest", () => packTar([["a", "A"]]), /holds no file "manifest.json"/],
+    ["a tar without a manifest", () => packTar([["a", "A"]]), /holds no image: neither/],
     ["a manifest that is no JSON", () => packTar([["manifest.json", "{"]]), /manifest.json is not valid JSON/],
     ["an empty manifest", () => packTar([["manifest.json", "[]"]]), /does not describe an image/],
     [

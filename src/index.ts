@@ -34,18 +34,28 @@ export type { Digest } from "./core/digest.js";
 export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
 export type { GeneratedObject } from "./core/generated-object.js";
 export { writeGeneratedObjects } from "./core/generated-object-writer.js";
-export { isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
+export { formatJson, isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
 export { readJsonFile } from "./core/json-file.js";
 export { writeOutputFile } from "./core/output-file.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";
+export { diffImages, type ImagesDiff } from "./examine/diff.js";
+export type { FieldChange } from "./examine/diff-config.js";
+export type { Attribute, FileChange, FileItem, FilesDiff } from "./examine/diff-files.js";
+export type { LayerBlob, LayerPlace, LayersDiff } from "./examine/diff-layers.js";
+export type { Finding, Severity } from "./examine/findings.js";
+export { type InspectedImage, type InspectedLayer, inspectImages } from "./examine/inspect.js";
+export { openSource } from "./examine/open-source.js";
+export { type ValidatedImage, validateImages } from "./examine/validate.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
 export type { Closure, StoreObject } from "./nix/closure.js";
 export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
+export { type Platform, parsePlatform } from "./oci/platform.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
+export type { ImageSource, StoredImage, StoredLayer } from "./transport/image.js";
 export {
   formatNix2containerImage,
   formatNix2containerLayers,

@@ -2,6 +2,8 @@ import type { Command, CommandGroup, Flags } from "./command.js";
 import {
   BUILD_FLAGS,
   CLOSURE_FLAGS,
+  DIFF_FLAGS,
+  EXAMINE_FLAGS,
   GLOBAL_FLAGS,
   IMAGE_FLAGS,
   LAYER_FLAGS,
@@ -40,6 +42,27 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "INPUT...",
     flags: CLOSURE_FLAGS,
     load: () => import("./commands/closure.js"),
+  },
+  {
+    name: "inspect",
+    describe: "Show what images are made of, without reading their layers",
+    inputs: "SOURCE",
+    flags: EXAMINE_FLAGS,
+    load: () => import("./commands/inspect.js"),
+  },
+  {
+    name: "validate",
+    describe: "Read images whole and say what is wrong with them, and for whom",
+    inputs: "SOURCE",
+    flags: EXAMINE_FLAGS,
+    load: () => import("./commands/validate.js"),
+  },
+  {
+    name: "diff",
+    describe: "Compare two images: config, layers and files",
+    inputs: "SOURCE SOURCE",
+    flags: DIFF_FLAGS,
+    load: () => import("./commands/diff.js"),
   },
   {
     name: "nix-db",

@@ -184,7 +184,7 @@ describe("files", () => {
         const whole = await diffFiles(one, other, all(one.layers.length), all(other.layers.length), undefined);
         expect(inPart).toEqual(whole);
       }),
-      { numRuns: 500 },
+      { numRuns: 2000 },
     );
   });
 

@@ -1,3 +1,6 @@
+export { type BuildOptions, type BuildSummary, type BuiltLayer, buildPlannedImage } from "./build/build.js";
+export { type CopyOptions, copyImages } from "./build/copy.js";
+export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
@@ -20,22 +23,28 @@ export {
   readSpecClosure,
 } from "./build/plan-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
+export { streamPlannedImage } from "./build/stream.js";
 export {
-  type BuildSummary,
-  buildOciLayout,
-  type DeliveryOptions,
-  type StreamObserver,
-  type StreamSummary,
-  streamPlannedImage,
-} from "./build/stream.js";
+  type BlobCache,
+  type BlobCacheOptions,
+  type CachedBlob,
+  type CachedBlobSink,
+  openBlobCache,
+} from "./cache/blob-cache.js";
+export { type DigestCache, type DigestCacheOptions, noCache, openDigestCache } from "./cache/digest-cache.js";
+export { cacheDirectory } from "./cache/directory.js";
+export { exportCache, type ImportSummary, importCache } from "./cache/exchange.js";
+export { type CacheInfo, cacheInfo, type PruneOptions, type PruneSummary, pruneCache } from "./cache/maintenance.js";
 export type { WriteProgress } from "./core/block-writer.js";
 export { type ByteSink, fdSink, nullSink } from "./core/byte-sink.js";
+export { parseByteSize } from "./core/byte-size.js";
+export { type Compression, type CompressionName, codecOf, parseCompression } from "./core/compression.js";
 export type { Digest } from "./core/digest.js";
 export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
 export type { GeneratedObject } from "./core/generated-object.js";
 export { writeGeneratedObjects } from "./core/generated-object-writer.js";
 export { formatJson, isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
-export { readJsonFile } from "./core/json-file.js";
+export { readJsonFile, readTextFile } from "./core/json-file.js";
 export { writeOutputFile } from "./core/output-file.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";
@@ -45,7 +54,6 @@ export type { Attribute, FileChange, FileItem, FilesDiff } from "./examine/diff-
 export type { LayerBlob, LayerPlace, LayersDiff } from "./examine/diff-layers.js";
 export type { Finding, Severity } from "./examine/findings.js";
 export { type InspectedImage, type InspectedLayer, inspectImages } from "./examine/inspect.js";
-export { openSource } from "./examine/open-source.js";
 export { type ValidatedImage, validateImages } from "./examine/validate.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
@@ -53,9 +61,9 @@ export type { Closure, StoreObject } from "./nix/closure.js";
 export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
-export { type Platform, parsePlatform } from "./oci/platform.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
-export type { ImageSource, StoredImage, StoredLayer } from "./transport/image.js";
+export type { DeliveredImage } from "./transport/deliver.js";
+export type { ImageSource, ImageTarget, StoredImage, StoredLayer } from "./transport/image.js";
 export {
   formatNix2containerImage,
   formatNix2containerLayers,
@@ -65,4 +73,5 @@ export {
   parseNix2containerLayers,
 } from "./transport/nix2container.js";
 export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";
-export { parseTransport, type TransportName } from "./transport/transport.js";
+export { openSource, openTarget, openTargets } from "./transport/open.js";
+export { formatTransport, parseTransport, type TransportName } from "./transport/transport.js";

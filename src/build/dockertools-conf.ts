@@ -97,18 +97,11 @@ export async function planDockertoolsImage(
   }
 }
 
-/** A plan tells layers by their diffIDs; a packed layer goes into the archive as it is. */
+/** Base layers go into the image byte for byte, packed or not. */
 function baseLayers(base: ArchivedImage | undefined): readonly PlannedLayer[] {
-  return (base?.layers ?? []).map(({ blob, diffId }, i) => ({
+  return (base?.layers ?? []).map((layer, i) => ({
     kind: "ready",
-    blob: {
-      title: blob.title,
-      size: blob.size,
-      async writeTo(out) {
-        await blob.writeTo(out);
-        return diffId;
-      },
-    },
+    ...layer,
     paths: [base?.layerNames[i] as string],
   }));
 }

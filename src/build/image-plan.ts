@@ -1,10 +1,12 @@
 import { lstatSync } from "node:fs";
 import type { BlobSource } from "../core/blob.js";
 import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
+import type { CompressionName } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import type { StorePath } from "../nix/store-path.js";
+import type { Descriptor } from "../oci/manifest.js";
 import { type FileTreeOptions, rootPrefix, type SettledPlan } from "./file-tree.js";
 import type { LayerDigest } from "./pipeline/shared.js";
 
@@ -16,15 +18,29 @@ export type PlannedLayer =
       /** Sum of the NAR sizes, where known: about what there is to read. */
       readonly narSize?: number | undefined;
       /** What somebody recorded for it, if it must be that. */
-      readonly recorded?: LayerDigest | undefined;
+      readonly recorded?: RecordedLayer | undefined;
+      /** Digest of everything that decides its bytes, where that is all immutable; see {@link layerKey}. */
+      readonly key?: Digest | undefined;
     }
   | {
       readonly kind: "ready";
       /** The layer, or what gets it ready when its turn comes. */
       readonly blob: BlobSource | (() => Promise<BlobSource>);
+      /** How the blob is packed; by default not at all. */
+      readonly compression?: CompressionName;
+      /** SHA-256 of the unpacked tar, where the blob is packed. */
+      readonly diffId?: Digest;
+      /** Of the blob, where it is known. */
+      readonly descriptor?: Descriptor | undefined;
       /** What the history says it holds. */
       readonly paths: readonly string[];
     };
+
+/** What a layer was when somebody looked before. */
+export interface RecordedLayer extends LayerDigest {
+  /** Drops the record; there where it is the digest cache's. */
+  readonly forget?: () => void;
+}
 
 /** Everything that decides an image's bytes, decided. */
 export interface ImagePlan {

@@ -27,6 +27,7 @@ const MAX_READERS = 4;
  * Opens the layers of an image, bottom first.
  * @param options.threads threads that read files besides the caller's; 0 to read in the caller's own. By default one
  *   less than there are processors, as the caller's own hashes and writes, but at most {@link MAX_READERS}. The bytes do not depend on it.
+ * @param options.needed indexes of the layers that are opened, all by default; of others nothing is read
  * @param options.apart indexes of layers of which only the digest is wanted, in the order in which they are best begun; without
  *   threads they are opened like the others
  */
@@ -35,14 +36,16 @@ export function openLayers(
   options: {
     readonly signal?: AbortSignal | undefined;
     readonly threads?: number | undefined;
+    readonly needed?: readonly number[];
     readonly apart?: readonly number[];
   } = {},
 ): OpenLayers {
   const { signal, threads = Math.min(availableParallelism() - 1, MAX_READERS) } = options;
+  const needed = options.needed ?? [...plan.layers.keys()];
   const layerOptions = { ...plan.files, mtime: plan.mtime, signal };
   const apart = threads === 0 ? [] : (options.apart ?? []);
   const isApart = (index: number) => apart.includes(index);
-  const inTurn = [...plan.layers.keys()].filter((i) => plan.layers[i]?.kind === "store" && !isApart(i));
+  const inTurn = needed.filter((i) => plan.layers[i]?.kind === "store" && !isApart(i));
   const storeLayerAt = (index: number) => plan.layers[index] as StoreLayer;
   const placeOf = (index: number) => ({ ...layerOptions, number: index + 1 });
   const planOf = (index: number) => storeLayerAt(index).plan;

@@ -14,6 +14,7 @@ import { formatImageConfig, storePathsComment } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
+import { layerKey } from "./layer-key.js";
 import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
 
 /**
@@ -179,9 +180,10 @@ export async function planImage(
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
   const plans = planAllLayers(spec, closure);
   checkStorePathsExist(plans, storeRoot);
-  const layers = (await settleLayers(plans, { ...files, signal })).map(
-    (plan) => ({ kind: "store", plan, narSize: narSizeOf(plan, closure) }) as const,
-  );
+  const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
+    const key = layerKey(plan, closure, files, mtime.seconds);
+    return { kind: "store", plan, narSize: narSizeOf(plan, closure), key } as const;
+  });
   const metadata = { architecture, variant, created, author, config: spec.config ?? new Map() };
   return {
     repoTags: name === undefined ? [] : [`${name}:${tag}`],

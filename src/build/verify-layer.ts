@@ -45,7 +45,8 @@ export async function verifiedBlob(blob: BlobSource, layer: StoreLayer, place: L
 export async function verifyLayer(found: LayerDigest, layer: StoreLayer, place: LayerPlace): Promise<void> {
   const { recorded } = layer;
   if (recorded === undefined || (found.diffId === recorded.diffId && found.size === recorded.size)) return;
-  if (found.diffId === recorded.diffId) {
+  recorded.forget?.();
+  if (found.diffId === recorded.diffId && recorded.forget === undefined) {
     throw new OciNixError(
       "verification",
       `layer ${place.number} is ${found.size} bytes long, but ${recorded.size} were recorded; its digest is the recorded one`,
@@ -54,7 +55,8 @@ export async function verifyLayer(found: LayerDigest, layer: StoreLayer, place: 
   }
   const paths = storePathsOf(layer.plan);
   const damaged = await damagedPaths(paths, place);
-  const what = `layer ${place.number} is ${found.diffId} (${found.size} bytes), but ${recorded.diffId} (${recorded.size} bytes) was recorded: `;
+  const by = recorded.forget === undefined ? "was recorded" : "is in the digest cache, which has dropped it now";
+  const what = `layer ${place.number} is ${found.diffId} (${found.size} bytes), but ${recorded.diffId} (${recorded.size} bytes) ${by}: `;
   if (damaged !== undefined && damaged.length > 0) {
     throw new OciNixError(
       "verification",
@@ -65,6 +67,11 @@ export async function verifyLayer(found: LayerDigest, layer: StoreLayer, place: 
     );
   }
   const same = damaged === undefined ? "" : ", though all are what the Nix database says";
+  if (recorded.forget !== undefined) {
+    throw new OciNixError("verification", `${what}the content is not what it was then of ${paths.join(", ")}${same}`, {
+      hint: "nix-store --verify-path says whether a path is damaged; if none is, the entry was wrong: run it again",
+    });
+  }
   throw new OciNixError("verification", `${what}the content is not what it was then of ${paths.join(", ")}${same}`, {
     hint: "where another build gave other bytes, make the layers file again; nix-store --verify-path says whether a path is damaged",
   });

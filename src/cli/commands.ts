@@ -1,16 +1,19 @@
 import type { Command, CommandGroup, Flags } from "./command.js";
 import {
   BUILD_FLAGS,
+  CACHE_DIRECTORY_FLAGS,
+  CACHE_PRUNE_FLAGS,
   CLOSURE_FLAGS,
+  COPY_FLAGS,
   DIFF_FLAGS,
   EXAMINE_FLAGS,
   GLOBAL_FLAGS,
-  IMAGE_FLAGS,
   LAYER_FLAGS,
   N2C_FLAGS,
   N2C_IMAGE_FLAGS,
   N2C_LAYER_FLAGS,
   NIX_DATABASE_FLAGS,
+  STREAM_FLAGS,
 } from "./flags.js";
 
 /** All commands, in the order of the help. */
@@ -19,15 +22,22 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     name: "stream",
     describe: "Write a docker-archive to standard output, reading every file once",
     inputs: "INPUT...",
-    flags: IMAGE_FLAGS,
+    flags: STREAM_FLAGS,
     load: () => import("./commands/stream.js"),
   },
   {
     name: "build",
-    describe: "Build an image into an OCI layout, reading every file once",
+    describe: "Build an image into one or several places, reading every file once",
     inputs: "INPUT...",
     flags: BUILD_FLAGS,
     load: () => import("./commands/build.js"),
+  },
+  {
+    name: "copy",
+    describe: "Copy images from one place to others",
+    inputs: "SOURCE DESTINATION...",
+    flags: COPY_FLAGS,
+    load: () => import("./commands/copy.js"),
   },
   {
     name: "plan",
@@ -70,6 +80,40 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "INPUT...",
     flags: NIX_DATABASE_FLAGS,
     load: () => import("./commands/nix-db.js"),
+  },
+  {
+    name: "cache",
+    describe: "Look after the digests and packed layers that are kept from one build to the next",
+    commands: [
+      {
+        name: "info",
+        describe: "Show where the cache is and what it holds",
+        inputs: "",
+        flags: CACHE_DIRECTORY_FLAGS,
+        load: async () => ({ default: (await import("./commands/cache.js")).info }),
+      },
+      {
+        name: "prune",
+        describe: "Remove what is not wanted any more",
+        inputs: "",
+        flags: CACHE_PRUNE_FLAGS,
+        load: async () => ({ default: (await import("./commands/cache.js")).prune }),
+      },
+      {
+        name: "export",
+        describe: "Write all digests to a file, or with - to standard output",
+        inputs: "FILE",
+        flags: CACHE_DIRECTORY_FLAGS,
+        load: async () => ({ default: (await import("./commands/cache.js")).exportDigests }),
+      },
+      {
+        name: "import",
+        describe: "Add the digests of a file, or with - of standard input",
+        inputs: "FILE",
+        flags: CACHE_DIRECTORY_FLAGS,
+        load: async () => ({ default: (await import("./commands/cache.js")).importDigests }),
+      },
+    ],
   },
   {
     name: "n2c",

@@ -1,44 +1,88 @@
 import {
-  type DeliveryOptions,
+  type BlobCache,
+  type Compression,
+  cacheDirectory,
+  type DeliveryObserver,
+  type DigestCache,
   type ImagePlan,
+  type ImageSummary,
+  noCache,
   OciNixError,
+  openBlobCache,
+  openDigestCache,
+  parseByteSize,
+  parseCompression,
   planDockertoolsImage,
   planImage,
   planNix2containerImage,
-  type StreamSummary,
+  type TransportName,
 } from "../index.js";
 import { type FlagValues, type Invocation, text } from "./command.js";
 import { IMAGE_FLAGS } from "./flags.js";
 import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
 import { formatBytes, type ProgressState, printError, showProgress } from "./ui.js";
 
-/** Writes an image somewhere, showing progress meanwhile and a summary at the end. */
-export async function deliver(
-  plan: ImagePlan,
-  { flags, signal }: Invocation,
-  write: (options: DeliveryOptions) => Promise<StreamSummary>,
-): Promise<void> {
+/** The caches that the flags ask for. */
+export interface Caches {
+  readonly cache: DigestCache;
+  readonly blobCache: BlobCache | undefined;
+  close(): void;
+}
+
+/** Opens the digest cache, and the blob cache where one is wanted. What is wrong with them is said once, and does no harm. */
+export function openCaches(flags: FlagValues): Caches {
+  const budget = text(flags, "blob-cache");
+  const blobBytes = budget === undefined ? undefined : parseByteSize(budget, "--blob-cache");
+  if (flags["no-cache"] === true) {
+    if (text(flags, "cache-dir") !== undefined || blobBytes !== undefined) {
+      throw new OciNixError("usage", "--no-cache contradicts --cache-dir and --blob-cache", { hint: "drop it" });
+    }
+    return { cache: noCache, blobCache: undefined, close: () => undefined };
+  }
+  const directory = cacheDirectory(text(flags, "cache-dir"));
+  if (directory === undefined) return { cache: noCache, blobCache: undefined, close: () => undefined };
+  const onProblem = (message: string) => {
+    if (flags.quiet !== true && flags.json !== true) printError(`note: ${message}`);
+  };
+  const cache = openDigestCache(directory, { onProblem });
+  const blobCache = blobBytes === undefined ? undefined : openBlobCache(directory, blobBytes, { onProblem });
+  return { cache, blobCache, close: () => cache.close() };
+}
+
+/** What `--compression` asks for; undefined where it is not given. */
+export function compressionOf(flags: FlagValues): Compression | undefined {
+  const value = text(flags, "compression");
+  return value === undefined ? undefined : parseCompression(value, "--compression");
+}
+
+/** Whether images that are written there come out of standard output. */
+export function isStandardOutput(name: TransportName): boolean {
+  return "file" in name && name.file === "-";
+}
+
+/** Runs something that writes images, showing progress meanwhile. @returns its result and the seconds it took */
+export async function withProgress<T>(
+  { flags }: Pick<Invocation, "flags">,
+  run: (observer: DeliveryObserver) => Promise<T>,
+): Promise<{ readonly result: T; readonly seconds: number }> {
   const counts = { bytes: 0, entries: 0 };
-  const state: ProgressState = { layer: 0, layers: plan.layers.length, counts };
+  const state: ProgressState = { layer: 0, layers: 0, counts };
   const start = performance.now();
   const stopProgress = showProgress(state, flags);
-  let summary: StreamSummary;
   try {
-    summary = await write({
-      signal,
-      observer: {
-        progress: counts,
-        onLayer: ({ title, size, index, count }) => {
-          state.layer = index + 1;
-          if (flags.verbose === true && flags.json !== true)
-            printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
-        },
+    const result = await run({
+      progress: counts,
+      onLayer: ({ title, size, index, count }) => {
+        state.layer = index + 1;
+        state.layers = count;
+        if (flags.verbose === true && flags.json !== true)
+          printError(`layer ${index + 1} of ${count}: ${formatBytes(size)}, ${title}`);
       },
     });
+    return { result, seconds: (performance.now() - start) / 1000 };
   } finally {
     stopProgress();
   }
-  printSummary(summary, (performance.now() - start) / 1000, flags);
 }
 
 /** The image that INPUT and the flags amount to. @throws OciNixError `usage` where a flag contradicts the input */
@@ -64,7 +108,8 @@ export async function planOf({ inputs, flags, signal }: Invocation): Promise<Ima
     : await planNix2containerImage(input.json, options);
 }
 
-function printSummary(summary: StreamSummary, seconds: number, flags: FlagValues): void {
+/** Says on standard error what went out. @param note what else there is to say in a line for people */
+export function printSummary(summary: ImageSummary, seconds: number, flags: FlagValues, note = ""): void {
   if (flags.json === true) {
     printError(JSON.stringify({ ...summary, seconds: Number(seconds.toFixed(3)) }));
     return;
@@ -73,6 +118,6 @@ function printSummary(summary: StreamSummary, seconds: number, flags: FlagValues
   const { repoTags, layers, entries, bytes, imageId } = summary;
   const rate = formatBytes(Math.round(bytes / seconds));
   printError(
-    `${repoTags.join(", ") || "image"}: ${layers.length} layers, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
+    `${repoTags.join(", ") || "image"}: ${layers.length} layers${note}, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
   );
 }

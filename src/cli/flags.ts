@@ -110,10 +110,52 @@ export const NIX_DATABASE_FLAGS: Flags = {
   ...CLOSURE_FLAGS,
 };
 
+/** Where the cache is. */
+export const CACHE_DIRECTORY_FLAGS: Flags = {
+  "cache-dir": { type: "string", describe: "The cache (default oci-nix in $XDG_CACHE_HOME, or in ~/.cache)" },
+};
+
+/** What is remembered from one build to the next. */
+export const CACHE_FLAGS: Flags = {
+  ...CACHE_DIRECTORY_FLAGS,
+  "no-cache": { type: "boolean", describe: "Neither use nor change the cache" },
+  "blob-cache": { type: "string", describe: "Keep packed layers, at most SIZE in all: 2GB (default: none)" },
+};
+
+/** What is removed from the cache. */
+export const CACHE_PRUNE_FLAGS: Flags = {
+  "older-than": { type: "number", describe: "Remove what was not used for so many days" },
+  "max-size": { type: "string", describe: "Remove what was least recently used until SIZE is left: 500MB, 2GiB" },
+  all: { type: "boolean", describe: "Remove everything" },
+  ...CACHE_DIRECTORY_FLAGS,
+};
+
+/** How layers are packed. */
+const COMPRESSION_FLAG: Flags = {
+  compression: { type: "string", describe: "Pack layers: none (default), gzip or zstd, with a level: zstd:19" },
+};
+
+/** What `stream` has besides what describes the image. */
+export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS };
+
 /** Where an image is built to, and everything that describes it. */
 export const BUILD_FLAGS: Flags = {
-  to: { type: "string", describe: "Where to: oci:DIR or oci:DIR:TAG" },
+  to: {
+    type: "string",
+    repeated: true,
+    describe:
+      "Where to: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG] or containers-storage:NAME",
+  },
+  ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
+  ...CACHE_FLAGS,
+};
+
+/** How images are copied. */
+export const COPY_FLAGS: Flags = {
+  compression: { type: "string", describe: "Pack layers anew: none, gzip or zstd (default: as they are)" },
+  platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where the source has several" },
+  ...CACHE_FLAGS,
 };
 
 /** Which images are looked at. */

@@ -37,7 +37,7 @@ export function formatCommandHelp(words: string, command: Command, flags: Flags)
   });
   const width = Math.max(...rows.map(([left]) => left.length));
   return [
-    `oci-nix ${words} ${command.inputs} [flags]`,
+    `oci-nix ${[words, command.inputs, "[flags]"].filter((part) => part !== "").join(" ")}`,
     "",
     command.describe,
     "",

@@ -1,5 +1,5 @@
-import { type ImageSource, OciNixError, openSource, parsePlatform, type StoredImage } from "../index.js";
-import { type FlagValues, type Invocation, text } from "./command.js";
+import { type ImageSource, OciNixError, openSource, parseTransport, type StoredImage } from "../index.js";
+import { type Invocation, text } from "./command.js";
 
 /** Runs something with the images of a place, and closes it afterwards. */
 export async function withSource<T>(
@@ -7,7 +7,9 @@ export async function withSource<T>(
   { flags, signal }: Pick<Invocation, "flags" | "signal">,
   use: (source: ImageSource) => Promise<T>,
 ): Promise<T> {
-  const source = await openSource(place, { signal, platform: platformOf(flags) });
+  const name =
+    place === "-" ? ({ transport: "docker-archive", file: place, ref: undefined } as const) : parseTransport(place);
+  const source = await openSource(name, { signal, platform: text(flags, "platform") });
   try {
     return await use(source);
   } finally {
@@ -15,13 +17,11 @@ export async function withSource<T>(
   }
 }
 
-function platformOf(flags: FlagValues) {
-  const platform = text(flags, "platform");
-  return platform === undefined ? undefined : parsePlatform(platform, "--platform");
-}
-
 /** The places that a command takes. @throws OciNixError `usage` where there are more or fewer */
 export function placesOf(inputs: readonly string[], count: number): readonly string[] {
+  if (inputs.filter((place) => place === "-").length > 1) {
+    throw new OciNixError("usage", "standard input is named twice", { hint: "- stands for one archive" });
+  }
   if (inputs.length === count) return inputs;
   throw new OciNixError(
     "usage",

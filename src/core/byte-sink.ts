@@ -48,6 +48,51 @@ export function fdSink(fd: number, name: string, signal?: AbortSignal): FdSink {
   };
 }
 
+/** A {@link ByteSink} that never waits. */
+export interface FileSink {
+  /** Where the next byte goes. */
+  readonly position: number;
+  write(bytes: Uint8Array): void;
+}
+
+/**
+ * A sink that writes to a regular file from a position on, leaving the descriptor's own position alone.
+ * @param from first position; `name` is what errors call the file
+ * @throws OciNixError `output` from `write`
+ */
+export function fileSink(fd: number, name: string, from = 0): FileSink {
+  let position = from;
+  return {
+    get position() {
+      return position;
+    },
+    write(bytes) {
+      for (let at = 0; at < bytes.length; ) {
+        try {
+          const count = writeSync(fd, bytes, at, bytes.length - at, position);
+          at += count;
+          position += count;
+        } catch (error) {
+          throw outputError(error, name);
+        }
+      }
+    },
+  };
+}
+
+/** Writes everything to several sinks. */
+export function teeSink(sinks: readonly ByteSink[]): ByteSink {
+  const [first, ...others] = sinks;
+  if (first === undefined) return nullSink;
+  if (others.length === 0) return first;
+  return {
+    write(bytes, whileFull) {
+      const waiting = sinks.map((sink) => sink.write(bytes, whileFull)).filter((promise) => promise !== undefined);
+      return waiting.length === 0 ? undefined : Promise.all(waiting).then(() => undefined);
+    },
+  };
+}
+
 /**
  * Non-blocking mode belongs to the open file description, which other processes share (a shell's pipe, a terminal), so it is never
  * set on a descriptor we were given: a pipe is opened a second time through /proc.

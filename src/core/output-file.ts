@@ -1,5 +1,22 @@
-import { randomBytes } from "node:crypto";
-import { closeSync, mkdirSync, openSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createHash, randomBytes } from "node:crypto";
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fdatasync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
 
@@ -19,7 +36,7 @@ export interface NewFile {
  * @throws OciNixError `not-found` where there is no such directory, `output` where no file can be made in it
  */
 export function createFile(directory: string): NewFile {
-  const temporary = `${directory}/.oci-nix-${randomBytes(8).toString("hex")}.tmp`;
+  const temporary = temporaryName(directory);
   let fd: number;
   try {
     fd = openSync(temporary, "wx");
@@ -55,17 +72,101 @@ export function createFile(directory: string): NewFile {
   };
 }
 
+/** Temporary names say which process made them, so that those of ended ones can be told from those of others. */
+function temporaryName(directory: string): string {
+  return `${directory}/.oci-nix-${processSpace()}-${process.pid}-${randomBytes(6).toString("hex")}.tmp`;
+}
+
+const TEMPORARY = /^\.oci-nix-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.tmp$/;
+/** Files of processes that we cannot see, on another machine or in another container, are theirs for so long. */
+const FOREIGN_LIFE_MS = 24 * 3600 * 1000;
+
+/** Names the space in which a process number means one process: this boot of this machine, this PID namespace. */
+function processSpace(): string {
+  const parts = [
+    () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8"),
+    () => readlinkSync("/proc/self/ns/pid"),
+  ].map((read) => {
+    try {
+      return read();
+    } catch {
+      return "";
+    }
+  });
+  return createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 8);
+}
+
+/** Removes temporary files that processes left in a directory when they were killed; those of running ones stay. Never fails. */
+export function removeLeftovers(directory: string): void {
+  try {
+    const space = processSpace();
+    for (const name of readdirSync(directory)) {
+      const [, madeIn, pid] = TEMPORARY.exec(name) ?? [];
+      if (madeIn === undefined) continue;
+      const file = `${directory}/${name}`;
+      const isOld = () => Date.now() - statSync(file).mtimeMs > FOREIGN_LIFE_MS;
+      if (madeIn === space ? !isRunning(Number(pid)) : isOld()) rmSync(file, { force: true });
+    }
+  } catch {
+    // They only take space, and the next run looks again.
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== "ESRCH";
+  }
+}
+
+/**
+ * Puts the contents of a file that does not change at `path` without copying a byte: as a clone, where the file system has them, or as a
+ * hard link.
+ * @returns false where neither can be: on another file system, or the file is somebody else's
+ */
+export function adoptFile(file: string, path: string): boolean {
+  const temporary = temporaryName(dirname(path));
+  try {
+    const { uid, mode } = lstatSync(file);
+    const isOurs = uid === process.geteuid?.() && (mode & constants.S_IFMT) === constants.S_IFREG;
+    if (!isOurs) return false;
+    try {
+      copyFileSync(file, temporary, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
+    } catch {
+      rmSync(temporary, { force: true });
+      linkSync(file, temporary);
+    }
+    renameSync(temporary, path);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    // A rename between two links of one file does nothing and leaves both.
+    rmSync(temporary, { force: true });
+  }
+}
+
+/** Waits until a file's bytes are on the disk. @throws OciNixError `output`; `path` is what the message calls it */
+export function syncFile(fd: number, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fdatasync(fd, (error) => (error === null ? resolve() : reject(cannotWrite(path, error))));
+  });
+}
+
 /**
  * Makes a directory and those above it, where they are missing. Not `mkdir` of Node with `recursive`: that never ends where the system
  * says of a directory whose parent is there that it is not found (in /proc).
+ * @param mode of those that are made, less the umask
  * @throws OciNixError `output`
  */
-export function makeDirectories(path: string): void {
+export function makeDirectories(path: string, mode = 0o777): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
   const above = dirname(path);
-  if (above !== path) makeDirectories(above);
+  if (above !== path) makeDirectories(above, mode);
   try {
-    mkdirSync(path);
+    mkdirSync(path, mode);
   } catch (error) {
     // Somebody else may have made it meanwhile.
     if (errnoOf(error) === "EEXIST" && statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
@@ -120,6 +221,6 @@ function resolved(path: string): string {
   }
 }
 
-function cannotWrite(path: string, error: unknown): OciNixError {
+export function cannotWrite(path: string, error: unknown): OciNixError {
   return new OciNixError("output", `cannot write ${path}: ${describeErrno(error)}`, { cause: error });
 }

@@ -3,11 +3,17 @@ import type Database from "better-sqlite3";
 
 export type SqliteDatabase = Database.Database;
 
+/** A prepared statement, to which values are bound by place. */
+export type SqliteStatement = Database.Statement<unknown[], unknown>;
+
 const require = createRequire(import.meta.url);
+
+let loaded: typeof Database | undefined;
 
 /** Loaded when first needed: a closure file needs no database. */
 function sqlite(): typeof Database {
-  return require("better-sqlite3") as typeof Database;
+  loaded ??= require("better-sqlite3") as typeof Database;
+  return loaded;
 }
 
 /** Opens an existing database read-only, waiting up to `timeoutMs` for a writer's lock. Errors are better-sqlite3's own. */
@@ -20,6 +26,11 @@ export function openSqlitePrivate(file: string): SqliteDatabase {
   return new (sqlite())(file, { fileMustExist: true });
 }
 
+/** Opens a database to read and write beside other processes, making an empty one where there is no file; read-only where it may not be written. */
+export function openSqliteShared(file: string, timeoutMs: number): SqliteDatabase {
+  return new (sqlite())(file, { timeout: timeoutMs });
+}
+
 /** A new, empty database that lives in memory: its `serialize()` gives what its file would hold. */
 export function createSqliteInMemory(): SqliteDatabase {
   return new (sqlite())(":memory:");
@@ -27,5 +38,5 @@ export function createSqliteInMemory(): SqliteDatabase {
 
 /** The name of SQLite's result code (`SQLITE_CANTOPEN`, or an extended one) of a failed call, or undefined for any other value. */
 export function sqliteCodeOf(error: unknown): string | undefined {
-  return error instanceof sqlite().SqliteError ? error.code : undefined;
+  return loaded !== undefined && error instanceof loaded.SqliteError ? error.code : undefined;
 }

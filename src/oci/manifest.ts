@@ -180,8 +180,8 @@ function arrayOf(json: JsonObject, key: string, where: string): readonly (readon
 }
 
 /** The bytes of an image manifest: compact JSON, keys in the image-spec's order. */
-export function formatManifest(config: Descriptor, layers: readonly Descriptor[]): string {
-  return formatJson(toJson({ schemaVersion: 2, mediaType: MediaType.manifest, config, layers }));
+export function formatManifest(config: Descriptor, layers: readonly Descriptor[], annotations?: Json): string {
+  return formatJson(toJson({ schemaVersion: 2, mediaType: MediaType.manifest, config, layers, annotations }));
 }
 
 /** The bytes of an image index whose manifests are given as they stand in it. */

@@ -30,3 +30,47 @@ export function checkTag(tag: string, where: string): string {
     hint: "up to 128 letters, digits and _.- that do not start with a dot or a dash",
   });
 }
+
+/** The names of an image: `app`, and `1` for its tag. */
+export interface ImageName {
+  readonly name: string;
+  readonly tag: string;
+}
+
+/** `name:tag`, or undefined for a text that is none: a tag alone, or a name without one. */
+export function splitImageName(text: string): ImageName | undefined {
+  const colon = text.lastIndexOf(":");
+  const [name, tag] = [text.slice(0, colon), text.slice(colon + 1)];
+  return colon > 0 && name.length <= 255 && NAME.test(name) && TAG.test(tag) ? { name, tag } : undefined;
+}
+
+/** `name` or `name:tag` as a user gives it; without a tag it is `latest`. @throws OciNixError as {@link checkName} */
+export function parseImageName(text: string, where: string): ImageName {
+  const split = splitImageName(text);
+  if (split !== undefined) return split;
+  const colon = text.lastIndexOf(":");
+  if (colon > text.lastIndexOf("/")) {
+    return { name: checkName(text.slice(0, colon), where), tag: checkTag(text.slice(colon + 1), where) };
+  }
+  return { name: checkName(text, where), tag: "latest" };
+}
+
+/** The name with the registry and the path that Docker adds: `docker.io/library/app:1` for `app:1`. */
+export function familiarToFull({ name, tag }: ImageName): string {
+  const [first = "", ...rest] = name.split("/");
+  const hasDomain = rest.length > 0 && (/[.:]/.test(first) || first === "localhost" || first !== first.toLowerCase());
+  if (hasDomain) return `${name}:${tag}`;
+  return `docker.io/${rest.length === 0 ? "library/" : ""}${name}:${tag}`;
+}
+
+/** image-spec, "Pre-Defined Annotation Keys": the grammar of `org.opencontainers.image.ref.name`. */
+const REF_COMPONENT = "[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*";
+const REF_NAME = new RegExp(`^${REF_COMPONENT}(?:/${REF_COMPONENT})*$`);
+
+/** A name in an OCI layout's index, mostly a tag. @throws OciNixError `invalid-input` */
+export function checkRefName(ref: string, where: string): string {
+  if (REF_NAME.test(ref)) return ref;
+  throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(ref)} cannot name an image in an OCI layout`, {
+    hint: "letters and digits, with single -._:@+ and / between them",
+  });
+}

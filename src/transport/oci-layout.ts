@@ -1,113 +1,101 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { BlockWriter, BULK_BLOCK_SIZE, type WriteProgress } from "../core/block-writer.js";
-import { fdSink } from "../core/byte-sink.js";
-import { type Digest, hexOf, sha256 } from "../core/digest.js";
+import { fileSink } from "../core/byte-sink.js";
+import { hexOf } from "../core/digest.js";
 import { describeErrno, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, toJson } from "../core/json.js";
 import { readJsonFile } from "../core/json-file.js";
-import { createFile, makeDirectories, writeOutputFile } from "../core/output-file.js";
-import { type Descriptor, formatIndex, formatManifest, MediaType } from "../oci/manifest.js";
-import type { StreamableImage } from "./docker-archive.js";
-
-/** What an image in a layout turned out to be. */
-export interface WrittenImage {
-  /** Of the manifest. */
-  readonly manifest: Descriptor;
-  readonly config: Descriptor;
-  readonly layers: readonly Descriptor[];
-}
-
-const LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
-const REF_NAME = "org.opencontainers.image.ref.name";
+import { withLockFile } from "../core/lock-file.js";
+import {
+  adoptFile,
+  createFile,
+  makeDirectories,
+  removeLeftovers,
+  syncFile,
+  writeOutputFile,
+} from "../core/output-file.js";
+import { type IndexEntry, layoutEntries, OCI_LAYOUT, REF_NAME } from "../oci/layout.js";
+import { type Descriptor, formatIndex } from "../oci/manifest.js";
+import type { BlobSink, FinishedImage, ImageTarget } from "./image.js";
 
 /**
- * Writes an image into an OCI image layout, a directory that is made if it is not there. Other images in it stay; one of the same tag is
- * replaced. Layers are not compressed.
+ * Writes into an OCI image layout, a directory that is made if it is not there. Other images in it stay; one of the same name is replaced.
  *
- * Every file is written under a temporary name and renamed; the index, which makes the image visible, last. So a layout never holds
- * half an image, whenever the writing ends; blobs that nothing names may stay behind.
+ * Every file is written under a temporary name and renamed once it is on the disk; the index, which makes images visible, last. So a
+ * layout never holds half an image, whenever the writing ends; blobs that nothing names may stay behind.
  *
- * @param tag the image's name in the index; undefined for none
+ * @param ref the image's name in the index; undefined for the names that it brings along
  * @throws OciNixError `conflict` where the directory holds something else, `invalid-input` where its index cannot be read, `output`
  *   where it cannot be written
  */
-export async function writeOciLayout(
-  image: StreamableImage,
-  { directory, tag }: { readonly directory: string; readonly tag: string | undefined },
-  {
-    signal,
-    progress,
-  }: { readonly signal?: AbortSignal | undefined; readonly progress?: WriteProgress | undefined } = {},
-): Promise<WrittenImage> {
-  const layout = new Layout(directory);
-  const layers: Descriptor[] = [];
-  for (const open of image.layers) {
-    const blob = await open();
-    const digest = await layout.put(async (fd, name) => {
-      const out = new BlockWriter(fdSink(fd, name, signal), {
-        blockSize: BULK_BLOCK_SIZE,
-        signal,
-        ...(progress === undefined ? {} : { progress }),
-      });
-      const digest = await blob.writeTo(out);
-      await out.flush();
-      return digest;
-    });
-    layers.push({ mediaType: MediaType.layer, digest, size: blob.size });
-  }
-  const config = layout.putText(MediaType.config, image.config(layers.map(({ digest }) => digest)));
-  const manifest = layout.putText(MediaType.manifest, formatManifest(config, layers));
-  layout.setImage(manifest, tag);
-  return { manifest, config, layers };
+export function openOciLayoutTarget(
+  directory: string,
+  ref: string | undefined,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): ImageTarget {
+  makeDirectories(directory);
+  checkIsLayout(directory);
+  // A broken index is found before anything is written.
+  readIndex(directory);
+  removeLeftovers(directory);
+  const blobs = join(directory, "blobs", "sha256");
+  makeDirectories(blobs);
+  writeOutputFile(join(directory, "oci-layout"), OCI_LAYOUT);
+  const fileOf = (blob: Descriptor) => join(blobs, hexOf(blob.digest));
+  /** Blobs that are written, but perhaps not on the disk yet. */
+  const settling = new Map<string, Promise<void>>();
+  return {
+    title: `oci:${directory}${ref === undefined ? "" : `:${ref}`}`,
+    refuses: () => undefined,
+    has: async (blob) => settling.has(blob.digest) || holds(fileOf(blob), blob.size),
+    link: async (blob, file) => adoptFile(file, fileOf(blob)),
+    async begin(): Promise<BlobSink> {
+      // On the layout's own file system, so that it can be renamed into place.
+      const file = createFile(directory);
+      const { write } = fileSink(file.fd, directory);
+      let isCommitted = false;
+      return {
+        write,
+        async commit(blob) {
+          isCommitted = true;
+          const settled = syncFile(file.fd, directory)
+            .then(() => file.commit(fileOf(blob)))
+            .finally(() => file.discard());
+          // Looked at when the index is written; until then a failure must not count as unhandled.
+          settled.catch(() => undefined);
+          settling.set(blob.digest, settled);
+        },
+        async discard() {
+          if (!isCommitted) file.discard();
+        },
+      };
+    },
+    async finish(images) {
+      await Promise.all(settling.values());
+      await withLockFile(join(directory, ".oci-nix-index.lock"), () => setImages(directory, images, ref), signal);
+    },
+    async close() {
+      await Promise.allSettled(settling.values());
+    },
+  };
 }
 
-/** The layout's directory while an image is written to it. */
-class Layout {
-  readonly #directory: string;
-  readonly #blobs: string;
+function holds(file: string, size: number): boolean {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  return stat?.isFile() === true && stat.size === size;
+}
 
-  constructor(directory: string) {
-    this.#directory = directory;
-    this.#blobs = join(directory, "blobs", "sha256");
-    makeDirectories(directory);
-    checkIsLayout(directory);
-    // A broken index is found before anything is written.
-    readIndex(directory);
-    makeDirectories(this.#blobs);
-    writeOutputFile(join(directory, "oci-layout"), LAYOUT);
-  }
+/** Makes images visible, each in place of others of its name. */
+function setImages(directory: string, images: readonly FinishedImage[], ref: string | undefined): void {
+  const entries = images.flatMap((image) => layoutEntries(image.manifest, ref === undefined ? image.names : [ref]));
+  // Read as late as can be: what others added meanwhile stays.
+  const others = readIndex(directory).filter((other) => !entries.some((entry) => replaces(entry, other)));
+  writeOutputFile(join(directory, "index.json"), formatIndex([...others, ...entries.map(toJson)]));
+}
 
-  /** Takes a blob that `write` writes to a descriptor, giving its digest. */
-  async put(write: (fd: number, name: string) => Promise<Digest>): Promise<Digest> {
-    // On the layout's own file system, so that it can be renamed into place.
-    const file = createFile(this.#directory);
-    try {
-      const digest = await write(file.fd, this.#directory);
-      file.commit(join(this.#blobs, hexOf(digest)));
-      return digest;
-    } finally {
-      file.discard();
-    }
-  }
-
-  putText(mediaType: string, text: string): Descriptor {
-    const digest = sha256(text);
-    writeOutputFile(join(this.#blobs, hexOf(digest)), text);
-    return { mediaType, digest, size: Buffer.byteLength(text) };
-  }
-
-  /** Makes a manifest visible, in place of another one of the same tag. */
-  setImage(manifest: Descriptor, tag: string | undefined): void {
-    const entry = tag === undefined ? manifest : { ...manifest, annotations: { [REF_NAME]: tag } };
-    const isReplaced = (other: Json) => {
-      const name = refNameOf(other);
-      return name === tag && (tag !== undefined || digestOf(other) === manifest.digest);
-    };
-    // Read as late as can be: what others added meanwhile stays.
-    const others = readIndex(this.#directory).filter((other) => !isReplaced(other));
-    writeOutputFile(join(this.#directory, "index.json"), formatIndex([...others, toJson(entry)]));
-  }
+function replaces({ annotations, digest }: IndexEntry, other: Json): boolean {
+  const name = annotations?.[REF_NAME];
+  return refNameOf(other) === name && (name !== undefined || digestOf(other) === digest);
 }
 
 /** A directory that holds anything but a layout is left alone. */

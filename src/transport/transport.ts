@@ -1,36 +1,74 @@
 import { nearest, OciNixError } from "../core/errors.js";
-import { checkTag } from "../oci/reference.js";
+import { checkRefName, familiarToFull, parseImageName } from "../oci/reference.js";
 
-/** A place that images are written to, as skopeo names it. */
-export interface TransportName {
-  readonly transport: "oci";
-  readonly directory: string;
-  readonly tag: string | undefined;
-}
+/** A place of images, as skopeo names it. */
+export type TransportName =
+  | { readonly transport: "oci"; readonly directory: string; readonly ref: string | undefined }
+  | {
+      readonly transport: "oci-archive" | "docker-archive";
+      /** `-` is standard input or output. */
+      readonly file: string;
+      readonly ref: string | undefined;
+    }
+  | { readonly transport: "containers-storage"; readonly ref: string };
+
+type Kind = TransportName["transport"];
+
+/** How each is written. */
+const FORMS: Readonly<Record<Kind, string>> = {
+  oci: "oci:DIR[:TAG]",
+  "oci-archive": "oci-archive:FILE[:TAG]",
+  "docker-archive": "docker-archive:FILE[:NAME:TAG]",
+  "containers-storage": "containers-storage:NAME[:TAG]",
+};
 
 /** Transports that skopeo knows, or that we will: a wrong name should not be taken for a directory. */
-const PLANNED = ["oci-archive", "docker-archive", "docker", "docker-daemon", "containers-storage", "nix"];
+const PLANNED = ["docker", "docker-daemon", "nix", "dir", "sif"];
 
 /**
- * Parses `oci:DIR[:TAG]`. What follows the last colon is the tag, unless there is a slash in it.
- * @throws OciNixError `usage` for an unknown transport or an empty directory; `unsupported` for one that cannot be written to yet
+ * Parses the name of a place. As in skopeo what follows the first colon of a file or directory names the image in it.
+ * @throws OciNixError `usage` for an unknown transport or a missing part; `unsupported` for one that is not there yet; `invalid-input` for
+ *   a name that no image can have
  */
 export function parseTransport(text: string): TransportName {
-  const match = /^([a-z-]+):(.*)$/s.exec(text);
-  const [, name, rest = ""] = match ?? [];
-  if (name === undefined || name !== "oci") {
-    if (name !== undefined && PLANNED.includes(name)) {
-      throw new OciNixError("unsupported", `${text}: images cannot be written to ${name}: yet`, {
-        hint: "oci:DIR:TAG can; oci-nix stream writes a docker-archive, and skopeo copies either to anywhere",
-      });
-    }
-    const near = nearest(`${name ?? text}:`, ["oci:"]);
-    throw new OciNixError("usage", `${JSON.stringify(text)} names no transport`, {
-      hint: near === undefined ? "oci:DIR:TAG, as skopeo has it" : `did you mean ${near}DIR:TAG?`,
+  const [, kind, rest = ""] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
+  if (kind === undefined || !isKind(kind)) throw unknownTransport(text, kind);
+  if (kind === "containers-storage") {
+    if (rest === "") throw new OciNixError("usage", `${text}: the name is missing`, { hint: FORMS[kind] });
+    return { transport: kind, ref: familiarToFull(parseImageName(rest, text)) };
+  }
+  const colon = rest.indexOf(":");
+  const [path, ref] = colon === -1 ? [rest, undefined] : [rest.slice(0, colon), rest.slice(colon + 1)];
+  if (path === "") {
+    const what = kind === "oci" ? "directory" : "file";
+    throw new OciNixError("usage", `${text}: the ${what} is missing`, { hint: FORMS[kind] });
+  }
+  if (ref === "") throw new OciNixError("usage", `${text}: the name after the colon is missing`, { hint: FORMS[kind] });
+  if (kind === "oci") return { transport: kind, directory: path, ref: ref && checkRefName(ref, text) };
+  if (kind === "oci-archive") return { transport: kind, file: path, ref: ref && checkRefName(ref, text) };
+  const name = ref === undefined ? undefined : parseImageName(ref, text);
+  return { transport: kind, file: path, ref: name && `${name.name}:${name.tag}` };
+}
+
+/** The place in the words it was given in. */
+export function formatTransport(name: TransportName): string {
+  if (name.transport === "containers-storage") return `${name.transport}:${name.ref}`;
+  const path = name.transport === "oci" ? name.directory : name.file;
+  return `${name.transport}:${path}${name.ref === undefined ? "" : `:${name.ref}`}`;
+}
+
+function isKind(text: string): text is Kind {
+  return Object.hasOwn(FORMS, text);
+}
+
+function unknownTransport(text: string, kind: string | undefined): OciNixError {
+  if (kind !== undefined && PLANNED.includes(kind)) {
+    return new OciNixError("unsupported", `${text}: images are not read from and written to ${kind}: yet`, {
+      hint: "skopeo copies an OCI layout to anywhere: skopeo copy oci:DIR:TAG …",
     });
   }
-  const split = /^(.+):([^:/]*)$/s.exec(rest);
-  const [directory, tag] = split === null ? [rest, undefined] : [split[1] as string, split[2]];
-  if (directory === "") throw new OciNixError("usage", `${text}: the directory is missing`, { hint: "oci:DIR:TAG" });
-  return { transport: "oci", directory, tag: tag === undefined ? undefined : checkTag(tag, text) };
+  const near = nearest(kind ?? text, Object.keys(FORMS));
+  return new OciNixError("usage", `${JSON.stringify(text)} names no transport`, {
+    hint: near === undefined ? Object.values(FORMS).join(", ") : `did you mean ${FORMS[near as Kind]}?`,
+  });
 }

@@ -144,7 +144,7 @@ async function unpackToTemporary(from: number, path: string, signal: AbortSignal
 }
 
 /** A temporary file that is gone whenever the process ends, however it ends. */
-function openNameless(): number {
+export function openNameless(): number {
   try {
     const directory = mkdtempSync(join(tmpdir(), "oci-nix-"));
     try {

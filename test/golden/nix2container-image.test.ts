@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { buildPlannedImage } from "../../src/build/build.js";
 import { planNix2containerImage } from "../../src/build/nix2container/image.js";
-import { buildOciLayout } from "../../src/build/stream.js";
 import { isJsonObject, toJson } from "../../src/core/json.js";
+import { openOciLayoutTarget } from "../../src/transport/oci-layout.js";
 import { makeStore, readVectors, type TreeVectorEntry } from "../support/vectors.js";
 
 interface Made {
@@ -53,7 +54,9 @@ describe("nix2container's image files", () => {
         if (!isJsonObject(image)) throw new Error("an image file is an object");
         const directory = join(store.root, "layout");
         const plan = await planNix2containerImage(image, { source: "image.json", storeRoot: store.root });
-        const { layers, imageId } = await buildOciLayout(plan, { directory, tag: undefined }, { threads: 0 });
+        const { layers, imageId } = await buildPlannedImage(plan, [openOciLayoutTarget(directory, undefined)], {
+          threads: 0,
+        });
         const made = [...vector.nix2container, ...(vector.graft === undefined ? [] : [vector.graft.nix2container])];
         expect(layers.map(({ diffId, size }) => ({ digest: diffId, size }))).toEqual(made);
         const config = JSON.parse(readFileSync(join(directory, "blobs/sha256", imageId.slice(7)), "utf8"));

@@ -1,20 +1,37 @@
-import { buildOciLayout, OciNixError, parseTransport } from "../../index.js";
-import { type Invocation, text } from "../command.js";
-import { deliver, planOf } from "../delivery.js";
+import { buildPlannedImage, OciNixError, openTargets, parseTransport, type TransportName } from "../../index.js";
+import { type FlagValues, type Invocation, list } from "../command.js";
+import { compressionOf, isStandardOutput, openCaches, planOf, printSummary, withProgress } from "../delivery.js";
 import { printOutput } from "../ui.js";
 
-/** Builds an image into an OCI layout and prints the digest of its manifest. */
+/** Builds an image into one or several places and prints the digest of its manifest. */
 export default async function build(invocation: Invocation): Promise<void> {
   const { flags, signal } = invocation;
-  const to = text(flags, "to");
-  if (to === undefined) throw new OciNixError("usage", "--to is missing", { hint: "--to oci:DIR:TAG" });
-  const target = parseTransport(to);
+  const names = targetsOf(flags);
+  const compression = compressionOf(flags);
   const plan = await planOf(invocation);
-  let manifest = "";
-  await deliver(plan, invocation, async (options) => {
-    const summary = await buildOciLayout(plan, target, options);
-    manifest = summary.manifest;
-    return summary;
-  });
-  await printOutput(`${manifest}\n`, signal);
+  const caches = openCaches(flags);
+  try {
+    const { result, seconds } = await withProgress(invocation, async (observer) => {
+      const targets = await openTargets(names, { signal });
+      return await buildPlannedImage(plan, targets, { signal, observer, compression, ...caches });
+    });
+    const made = result.layers.filter(({ written }) => written).length;
+    printSummary(result, seconds, flags, made === result.layers.length ? "" : ` (${made} made, the others were there)`);
+    // Standard output is the image's, where it goes there.
+    if (!names.some(isStandardOutput)) await printOutput(`${result.manifest}\n`, signal);
+  } finally {
+    caches.close();
+  }
+}
+
+function targetsOf(flags: FlagValues): readonly TransportName[] {
+  const to = list(flags, "to");
+  if (to === undefined) throw new OciNixError("usage", "--to is missing", { hint: "--to oci:DIR:TAG" });
+  const names = to.map(parseTransport);
+  const twice = to.find((text, i) => to.indexOf(text) !== i);
+  if (twice !== undefined) throw new OciNixError("usage", `--to ${twice} is given twice`, { hint: "give it once" });
+  if (names.filter(isStandardOutput).length > 1) {
+    throw new OciNixError("usage", "only one image can go to standard output", { hint: "write the others to files" });
+  }
+  return names;
 }

@@ -2,13 +2,13 @@ import { constants, fstatSync, readFileSync, statSync } from "node:fs";
 import { isatty } from "node:tty";
 import { fdSink, OciNixError, streamPlannedImage } from "../../index.js";
 import type { Invocation } from "../command.js";
-import { deliver, planOf } from "../delivery.js";
+import { openCaches, planOf, printSummary, withProgress } from "../delivery.js";
 
 const STDOUT = 1;
 
 /** Streams an image to standard output. */
 export default async function stream(invocation: Invocation): Promise<void> {
-  const { signal } = invocation;
+  const { signal, flags } = invocation;
   if (isatty(STDOUT)) {
     throw new OciNixError("usage", "standard output is a terminal: an archive is not written to it", {
       hint: "oci-nix stream … | docker load, or > image.tar",
@@ -17,9 +17,14 @@ export default async function stream(invocation: Invocation): Promise<void> {
   checkStdoutIsOpen();
   const plan = await planOf(invocation);
   const sink = fdSink(STDOUT, "standard output", signal);
+  const caches = openCaches(flags);
   try {
-    await deliver(plan, invocation, (options) => streamPlannedImage(plan, sink, options));
+    const { result, seconds } = await withProgress(invocation, (observer) =>
+      streamPlannedImage(plan, sink, { signal, observer, cache: caches.cache }),
+    );
+    printSummary(result, seconds, flags);
   } finally {
+    caches.close();
     sink.close();
   }
 }

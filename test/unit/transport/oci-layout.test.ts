@@ -3,10 +3,9 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { BlobSource } from "../../../src/core/blob.js";
-import { OciNixError } from "../../../src/core/errors.js";
-import { writeOciLayout } from "../../../src/transport/oci-layout.js";
-import { parseTransport } from "../../../src/transport/transport.js";
+import { openOciLayoutTarget } from "../../../src/transport/oci-layout.js";
+import { formatTransport, parseTransport } from "../../../src/transport/transport.js";
+import { deliverAll, imageOf } from "../../support/outgoing.js";
 
 let directory: string;
 beforeEach(() => {
@@ -14,24 +13,11 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-const blobOf = (text: string): BlobSource => ({
-  title: text,
-  size: Buffer.byteLength(text),
-  async writeTo(out) {
-    out.beginDigest();
-    await out.put(Buffer.from(text));
-    return out.endDigest();
-  },
-});
-
-const imageOf = (...layers: readonly string[]) => ({
-  repoTags: [],
-  layers: layers.map((text) => async () => blobOf(text)),
-  config: (diffIds: readonly string[]) => JSON.stringify({ rootfs: { diff_ids: diffIds } }),
-});
-
-const write = (tag: string | undefined, ...layers: readonly string[]) =>
-  writeOciLayout(imageOf(...layers), { directory, tag });
+const write = async (tag: string | undefined, ...layers: readonly string[]) => {
+  const [image] = await deliverAll([imageOf(layers)], [openOciLayoutTarget(directory, tag)]);
+  if (image === undefined) throw new Error("one image gives one");
+  return image;
+};
 const read = (...path: readonly string[]) => readFileSync(join(directory, ...path), "utf8");
 const index = () => JSON.parse(read("index.json"));
 const blobs = () => readdirSync(join(directory, "blobs", "sha256")).sort();
@@ -93,11 +79,8 @@ describe("an OCI layout", () => {
   it("is as it was where a layer cannot be made", async () => {
     await write("1", "a");
     const before = index();
-    const failing = async (): Promise<BlobSource> => {
-      throw new OciNixError("changed", "a file changed");
-    };
-    const image = { ...imageOf("b"), layers: [...imageOf("b").layers, failing] };
-    await expect(writeOciLayout(image, { directory, tag: "1" })).rejects.toThrow("a file changed");
+    const image = imageOf(["b", "c"], { failing: "c" });
+    await expect(deliverAll([image], [openOciLayoutTarget(directory, "1")])).rejects.toThrow("a file changed");
     expect(index()).toEqual(before);
     expect(readdirSync(directory).sort()).toEqual(["blobs", "index.json", "oci-layout"]);
   });
@@ -107,15 +90,11 @@ describe("an OCI layout", () => {
     await expect(write("1", "a")).rejects.toThrow(`${directory} is no OCI layout: it holds notes.txt`);
     expect(readdirSync(directory)).toEqual(["notes.txt"]);
     const file = join(directory, "notes.txt");
-    await expect(writeOciLayout(imageOf("a"), { directory: file, tag: "1" })).rejects.toThrow(
-      "there is something else of that name",
-    );
+    expect(() => openOciLayoutTarget(file, "1")).toThrow("there is something else of that name");
   });
 
   it("is refused at once where no directory can be made (mkdir of Node never came back)", async () => {
-    await expect(writeOciLayout(imageOf("a"), { directory: "/proc/oci-nix/layout", tag: "1" })).rejects.toThrow(
-      "cannot make the directory /proc/oci-nix",
-    );
+    expect(() => openOciLayoutTarget("/proc/oci-nix/layout", "1")).toThrow("cannot make the directory /proc/oci-nix");
   });
 
   it.each(["", "[]", '{"manifests": {}}', "{"])("is left alone where its index is broken: %s", async (text) => {
@@ -130,12 +109,25 @@ describe("an OCI layout", () => {
 
 describe("a transport", () => {
   it.each([
-    ["oci:dir", "dir", undefined],
-    ["oci:dir:tag", "dir", "tag"],
-    ["oci:/a:b/c", "/a:b/c", undefined],
-    ["oci:/a:b/c:1.2", "/a:b/c", "1.2"],
-  ])("is parsed: %s", (text, directory, tag) => {
-    expect(parseTransport(text)).toEqual({ transport: "oci", directory, tag });
+    ["oci:dir", { transport: "oci", directory: "dir", ref: undefined }],
+    ["oci:dir:tag", { transport: "oci", directory: "dir", ref: "tag" }],
+    [
+      "oci:/a/b:registry.example:5000/app:1",
+      { transport: "oci", directory: "/a/b", ref: "registry.example:5000/app:1" },
+    ],
+    ["oci-archive:x.tar", { transport: "oci-archive", file: "x.tar", ref: undefined }],
+    ["oci-archive:-:1", { transport: "oci-archive", file: "-", ref: "1" }],
+    ["docker-archive:-", { transport: "docker-archive", file: "-", ref: undefined }],
+    ["docker-archive:x.tar:app", { transport: "docker-archive", file: "x.tar", ref: "app:latest" }],
+    [
+      "docker-archive:x.tar:localhost:5000/app:1",
+      { transport: "docker-archive", file: "x.tar", ref: "localhost:5000/app:1" },
+    ],
+    ["containers-storage:app", { transport: "containers-storage", ref: "docker.io/library/app:latest" }],
+    ["containers-storage:localhost/app:1", { transport: "containers-storage", ref: "localhost/app:1" }],
+  ])("is parsed, and written as it was: %s", (text, name) => {
+    expect(parseTransport(text)).toEqual(name);
+    expect(parseTransport(formatTransport(parseTransport(text)))).toEqual(name);
   });
 
   it.each([
@@ -143,9 +135,13 @@ describe("a transport", () => {
     ["dir", /names no transport/],
     ["", /names no transport/],
     ["oci:", /the directory is missing/],
-    ["oci:dir:-x", /is not an image tag/],
-    ["oci:dir:", /is not an image tag/],
-    ["docker://registry.example/app", /cannot be written to docker: yet/],
+    ["oci-archive::1", /the file is missing/],
+    ["oci:dir:-x", /cannot name an image in an OCI layout/],
+    ["oci:dir:", /the name after the colon is missing/],
+    ["docker-archive:x.tar:", /the name after the colon is missing/],
+    ["docker-archive:x.tar:App", /is not an image name/],
+    ["containers-storage:", /the name is missing/],
+    ["docker://registry.example/app", /to docker: yet/],
   ])("is refused: %j", (text, message) => {
     expect(() => parseTransport(text)).toThrow(message);
   });

@@ -1,0 +1,328 @@
+import { createHash } from "node:crypto";
+import { renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { type Digest, hexOf } from "../core/digest.js";
+import { OciNixError } from "../core/errors.js";
+import { makeDirectories } from "../core/output-file.js";
+import { openSqliteShared, type SqliteDatabase, type SqliteStatement, sqliteCodeOf } from "../core/sqlite.js";
+
+export interface LayerEntry {
+  /** Digest of everything that decides the layer's bytes. */
+  readonly key: Digest;
+  /** Of the uncompressed tar. */
+  readonly diffId: Digest;
+  /** Bytes of the uncompressed tar. */
+  readonly size: number;
+  /** For people: what the layer holds. */
+  readonly title: string;
+}
+
+export interface BlobEntry {
+  readonly diffId: Digest;
+  readonly codec: string;
+  /** Of the packed bytes. */
+  readonly digest: Digest;
+  readonly size: number;
+}
+
+/** Where the digests are in a cache directory. */
+export const DIGESTS_FILE = "digests.sqlite";
+
+/** Ends the name of a database that was set aside. */
+export const UNUSABLE = ".unusable";
+
+/** A database that this version did not make: damaged, somebody else's, or another version's. */
+export class UnusableDatabase extends Error {}
+
+const APPLICATION_ID = 0x6f_63_69_44;
+const SCHEMA_VERSION = 1;
+
+/** In the order of the tables' names, as SQLite keeps them: a database with any other schema is not used. */
+const SCHEMA = [
+  "CREATE TABLE blobs (diff_id BLOB, codec TEXT, digest BLOB, size INTEGER, used INTEGER, checksum BLOB, PRIMARY KEY (diff_id, codec)) WITHOUT ROWID",
+  "CREATE TABLE layers (key BLOB PRIMARY KEY, diff_id BLOB, size INTEGER, title TEXT, used INTEGER, checksum BLOB) WITHOUT ROWID",
+];
+
+type Row = Readonly<Record<string, unknown>>;
+
+/**
+ * The digests in a cache directory, which any number of processes may have open. Rows that are not as they were written are deleted and
+ * not given. Errors are SQLite's, besides {@link UnusableDatabase} and, of
+ * the file system, OciNixError.
+ */
+export class DigestDatabase {
+  readonly #database: SqliteDatabase;
+  readonly #statements = new Map<string, SqliteStatement>();
+  /** What reading found to write: first uses of a day, damaged rows. */
+  readonly #later: (() => void)[] = [];
+  readonly #today = Math.floor(Date.now() / 86_400_000);
+  /** Tells this file from one that replaced it. */
+  readonly identity: string | undefined;
+
+  /** Opens the file, or makes it and the directories above it. @param timeoutMs how long to wait for another process's lock */
+  constructor(file: string, timeoutMs: number) {
+    makeDirectories(dirname(file), 0o700);
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats?.isFile() === false) throw new OciNixError("unreadable", `${file} is no regular file`);
+    const database = openSqliteShared(file, timeoutMs);
+    try {
+      this.identity = fileIdentity(file);
+      prepareDatabase(database);
+    } catch (error) {
+      database.close();
+      throw isDamage(error) ? new UnusableDatabase((error as Error).message, { cause: error }) : error;
+    }
+    this.#database = database;
+  }
+
+  layer(key: Digest): LayerEntry | undefined {
+    const row = this.#run("SELECT * FROM layers WHERE key = ?").get(bytesOf(key)) as Row | undefined;
+    if (row === undefined) return undefined;
+    const entry = layerOf(row);
+    if (entry === undefined) this.#later.push(() => this.#dropLayer(key, row.checksum));
+    else if (row.used !== this.#today) this.#later.push(() => this.#useLayer(key));
+    return entry;
+  }
+
+  putLayer({ title: text, ...layer }: LayerEntry): void {
+    const entry = { ...layer, title: wellFormed(text) };
+    const { key, diffId, size, title } = entry;
+    const values = [bytesOf(key), bytesOf(diffId), size, title, this.#today, layerChecksum(entry)];
+    this.#run("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?)").run(...values);
+  }
+
+  deleteLayer(key: Digest): void {
+    this.#run("DELETE FROM layers WHERE key = ?").run(bytesOf(key));
+  }
+
+  blob(diffId: Digest, codec: string): BlobEntry | undefined {
+    const statement = this.#run("SELECT * FROM blobs WHERE diff_id = ? AND codec = ?");
+    const row = statement.get(bytesOf(diffId), codec) as Row | undefined;
+    if (row === undefined) return undefined;
+    const entry = blobOf(row);
+    if (entry === undefined) this.#later.push(() => this.#dropBlob(diffId, codec, row.checksum));
+    else if (row.used !== this.#today) this.#later.push(() => this.#useBlob(diffId, codec));
+    return entry;
+  }
+
+  putBlob(entry: BlobEntry): void {
+    const { diffId, codec, digest, size } = entry;
+    const values = [bytesOf(diffId), codec, bytesOf(digest), size, this.#today, blobChecksum(entry)];
+    this.#run("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?)").run(...values);
+  }
+
+  deleteBlob(diffId: Digest, codec: string): void {
+    this.#run("DELETE FROM blobs WHERE diff_id = ? AND codec = ?").run(bytesOf(diffId), codec);
+  }
+
+  /** All layers, by key. */
+  layers(): readonly LayerEntry[] {
+    return this.#run("SELECT * FROM layers ORDER BY key")
+      .all()
+      .flatMap((row) => layerOf(row as Row) ?? []);
+  }
+
+  /** All blobs, by diffID and codec. */
+  blobs(): readonly BlobEntry[] {
+    return this.#run("SELECT * FROM blobs ORDER BY diff_id, codec")
+      .all()
+      .flatMap((row) => blobOf(row as Row) ?? []);
+  }
+
+  /** Runs all of it or, where it throws, nothing. */
+  transaction<T>(run: () => T): T {
+    return this.#database.transaction(run).immediate();
+  }
+
+  /** Runs queries on one state. */
+  snapshot<T>(run: () => T): T {
+    return this.#database.transaction(run).deferred();
+  }
+
+  /** Deletes what was not used for `days` days. @returns how many rows */
+  deleteUnused(days: number): number {
+    const before = this.#today - days;
+    return this.transaction(
+      () =>
+        this.#run("DELETE FROM layers WHERE used < ?").run(before).changes +
+        this.#run("DELETE FROM blobs WHERE used < ?").run(before).changes,
+    );
+  }
+
+  /** Deletes this part of both tables, rounded up, the least recently used rows. @returns how many rows */
+  deletePart(part: number): number {
+    const count = (table: string) => this.#run(`SELECT count(*) AS count FROM ${table}`).get() as { count: number };
+    const rows = (table: string) => Math.ceil(part * count(table).count);
+    return this.transaction(
+      () =>
+        this.#run("DELETE FROM layers WHERE key IN (SELECT key FROM layers ORDER BY used, key LIMIT ?)").run(
+          rows("layers"),
+        ).changes +
+        this.#run(
+          "DELETE FROM blobs WHERE (diff_id, codec) IN (SELECT diff_id, codec FROM blobs ORDER BY used, diff_id, codec LIMIT ?)",
+        ).run(rows("blobs")).changes,
+    );
+  }
+
+  /** Gives the space of deleted rows back to the file system. */
+  shrink(): void {
+    this.#run("VACUUM").run();
+  }
+
+  /** From now on a lock of another process is not waited for. */
+  stopWaiting(): void {
+    this.#database.pragma("busy_timeout = 0");
+  }
+
+  /** Writes down what was used and deletes what was found damaged. */
+  writeFindings(): void {
+    const findings = this.#later.splice(0);
+    if (findings.length === 0) return;
+    this.transaction(() => {
+      for (const write of findings) write();
+    });
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #useLayer(key: Digest): void {
+    this.#run("UPDATE layers SET used = ? WHERE key = ?").run(this.#today, bytesOf(key));
+  }
+
+  #useBlob(diffId: Digest, codec: string): void {
+    this.#run("UPDATE blobs SET used = ? WHERE diff_id = ? AND codec = ?").run(this.#today, bytesOf(diffId), codec);
+  }
+
+  /** Unless it was written anew meanwhile. */
+  #dropLayer(key: Digest, checksum: unknown): void {
+    this.#run("DELETE FROM layers WHERE key = ? AND checksum IS ?").run(bytesOf(key), checksum);
+  }
+
+  #dropBlob(diffId: Digest, codec: string, checksum: unknown): void {
+    this.#run("DELETE FROM blobs WHERE diff_id = ? AND codec = ? AND checksum IS ?").run(
+      bytesOf(diffId),
+      codec,
+      checksum,
+    );
+  }
+
+  #run(sql: string): SqliteStatement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#database.prepare<unknown[], unknown>(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+/** The text as it is after it was stored: lone surrogates have no UTF-8. */
+export function wellFormed(text: string): string {
+  return Buffer.from(text).toString();
+}
+
+/** Tells a file from others that have its name before or after it; undefined where there is none. */
+export function fileIdentity(file: string): string | undefined {
+  const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return stats === undefined ? undefined : `${stats.dev} ${stats.ino}`;
+}
+
+/**
+ * Gives an unusable database another name, where it is still the file with this identity: several processes may find it unusable at once.
+ * What is already set aside is replaced. Another process that has it open finds that it was moved and stops writing.
+ */
+export function setAside(file: string, identity: string): void {
+  if (fileIdentity(file) !== identity) return;
+  // First what SQLite would apply to the next file of this name.
+  for (const part of ["-journal", "-wal", "-shm"]) rmSync(file + part, { force: true });
+  renameSync(file, file + UNUSABLE);
+}
+
+/** Whether the error says that the file is not an intact database of SQLite's. */
+export function isDamage(error: unknown): boolean {
+  return (
+    error instanceof UnusableDatabase || /^SQLITE_(CORRUPT|NOTADB|FORMAT|SCHEMA|ERROR)/.test(sqliteCodeOf(error) ?? "")
+  );
+}
+
+/** @throws UnusableDatabase where it is neither empty nor ours */
+function prepareDatabase(database: SqliteDatabase): void {
+  // A cache may lose what the machine had not written when it lost power; a killed process loses nothing.
+  database.pragma("synchronous = OFF");
+  database.pragma("trusted_schema = OFF");
+  database.pragma("cell_size_check = ON");
+  if (isOurs(database)) return;
+  database
+    .transaction(() => {
+      if (schemaOf(database).length > 0 || pragma(database, "user_version") !== 0) return;
+      for (const sql of SCHEMA) database.exec(sql);
+      database.pragma(`application_id = ${APPLICATION_ID}`);
+      database.pragma(`user_version = ${SCHEMA_VERSION}`);
+    })
+    .immediate();
+  if (!isOurs(database)) throw new UnusableDatabase("it is another program's or another version's");
+}
+
+function isOurs(database: SqliteDatabase): boolean {
+  return (
+    pragma(database, "application_id") === APPLICATION_ID &&
+    pragma(database, "user_version") === SCHEMA_VERSION &&
+    schemaOf(database).join("\n") === SCHEMA.join("\n")
+  );
+}
+
+function schemaOf(database: SqliteDatabase): readonly unknown[] {
+  return database.prepare("SELECT sql FROM sqlite_schema ORDER BY name").pluck().all();
+}
+
+function pragma(database: SqliteDatabase, name: string): unknown {
+  return database.pragma(name, { simple: true });
+}
+
+function layerOf(row: Row): LayerEntry | undefined {
+  const { size, title } = row;
+  const key = digestOf(row.key);
+  const diffId = digestOf(row.diff_id);
+  if (key === undefined || diffId === undefined || !isSize(size) || typeof title !== "string") return undefined;
+  const entry = { key, diffId, size, title };
+  return isChecksum(row.checksum, layerChecksum(entry)) ? entry : undefined;
+}
+
+function blobOf(row: Row): BlobEntry | undefined {
+  const { size, codec } = row;
+  const diffId = digestOf(row.diff_id);
+  const digest = digestOf(row.digest);
+  if (diffId === undefined || digest === undefined || !isSize(size) || typeof codec !== "string") return undefined;
+  const entry = { diffId, codec, digest, size };
+  return isChecksum(row.checksum, blobChecksum(entry)) ? entry : undefined;
+}
+
+function layerChecksum({ key, diffId, size, title }: LayerEntry): Buffer {
+  return checksum(["layer", key, diffId, size, title]);
+}
+
+function blobChecksum({ diffId, codec, digest, size }: BlobEntry): Buffer {
+  return checksum(["blob", diffId, codec, digest, size]);
+}
+
+function checksum(values: readonly (string | number)[]): Buffer {
+  return createHash("sha256").update(JSON.stringify(values)).digest().subarray(0, 16);
+}
+
+function isChecksum(value: unknown, expected: Buffer): boolean {
+  return Buffer.isBuffer(value) && value.equals(expected);
+}
+
+function isSize(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function digestOf(value: unknown): Digest | undefined {
+  return Buffer.isBuffer(value) && value.length === 32 ? `sha256:${value.toString("hex")}` : undefined;
+}
+
+function bytesOf(digest: Digest): Buffer {
+  return Buffer.from(hexOf(digest), "hex");
+}

@@ -1,0 +1,155 @@
+import { type ByteSink, teeSink } from "../core/byte-sink.js";
+import type { CompressionName } from "../core/compression.js";
+import type { Digest } from "../core/digest.js";
+import { OciNixError } from "../core/errors.js";
+import type { Descriptor } from "../oci/manifest.js";
+import type { Document, FinishedImage, ImageTarget } from "./image.js";
+
+/** What is known of a layer, before or after its bytes were made. */
+export interface KnownLayer {
+  /** As the manifest names it. */
+  readonly blob: Descriptor;
+  /** SHA-256 of the unpacked tar. */
+  readonly diffId: Digest;
+}
+
+/** A layer on its way to targets. */
+export interface OutgoingLayer {
+  readonly compression: CompressionName;
+  /** What it will be, where that can be told without its bytes. */
+  readonly known: KnownLayer | undefined;
+  /** A file that holds just the known blob. */
+  readonly file?: string | undefined;
+}
+
+/** Gives the bytes of layers. */
+export interface LayerBytes {
+  /** Writes the layer's blob. @throws OciNixError where it cannot be made, or is not what was known of it */
+  write(index: number, sink: ByteSink): Promise<KnownLayer>;
+  close(): Promise<void>;
+}
+
+/** An image on its way to targets. */
+export interface OutgoingImage {
+  /** `name:tag` each. */
+  readonly names: readonly string[];
+  /** Bottom first. */
+  readonly layers: readonly OutgoingLayer[];
+  /** Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. */
+  open(indexes: readonly number[]): LayerBytes;
+  /** The documents, once all layers are known. */
+  config(layers: readonly KnownLayer[]): Document;
+  manifest(config: Descriptor, layers: readonly KnownLayer[]): Document;
+}
+
+/** What became of an image. */
+export interface DeliveredImage extends FinishedImage {
+  readonly diffIds: readonly Digest[];
+  /** Indexes of the layers whose bytes were made or read. */
+  readonly written: readonly number[];
+}
+
+/**
+ * Brings images to all targets at once: every layer's bytes are made at most once, and only where a target lacks them. Images become
+ * visible when all blobs of all images are there.
+ * @throws OciNixError `unsupported` where a target cannot hold a layer that is packed so; what sources and targets throw; before
+ *   {@link ImageTarget.finish} nothing is visible
+ */
+export async function deliver(
+  images: readonly OutgoingImage[],
+  targets: readonly ImageTarget[],
+): Promise<readonly DeliveredImage[]> {
+  for (const target of targets) for (const image of images) checkAccepts(target, image);
+  const delivered: DeliveredImage[] = [];
+  for (const image of images) delivered.push(await deliverBlobs(image, targets));
+  // One after the other: where one fails, those before it have the image, and those after it are as they were.
+  for (const target of targets) await target.finish(delivered);
+  return delivered;
+}
+
+function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
+  for (const compression of new Set(layers.map((layer) => layer.compression))) {
+    const reason = target.refuses(compression);
+    if (reason === undefined) continue;
+    throw new OciNixError("unsupported", `${target.title} cannot hold ${compression} layers: ${reason}`, {
+      hint: "use --compression gzip or none, or an OCI target: oci:DIR or oci-archive:FILE",
+    });
+  }
+}
+
+async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<DeliveredImage> {
+  const lacking: (readonly ImageTarget[])[] = [];
+  const coming = new Set<Digest>();
+  for (const layer of image.layers) {
+    const digest = layer.known?.blob.digest;
+    // Of equal layers the first is everybody's.
+    lacking.push(digest !== undefined && coming.has(digest) ? [] : await lackers(layer, targets));
+    if (digest !== undefined) coming.add(digest);
+  }
+  const needed = [...lacking.keys()].filter((index) => (lacking[index] as readonly ImageTarget[]).length > 0);
+  const bytes = image.open(needed);
+  try {
+    const layers: KnownLayer[] = [];
+    for (const [index, layer] of image.layers.entries()) {
+      const to = lacking[index] as readonly ImageTarget[];
+      layers.push(to.length === 0 ? (layer.known as KnownLayer) : await putLayer(index, layer.known, to, bytes));
+    }
+    const config = image.config(layers);
+    const manifest = image.manifest(config.descriptor, layers);
+    for (const target of targets) for (const document of [config, manifest]) await putDocument(document, target);
+    return {
+      names: image.names,
+      config: config.descriptor,
+      manifest: manifest.descriptor,
+      layers: layers.map(({ blob }) => blob),
+      diffIds: layers.map(({ diffId }) => diffId),
+      written: needed,
+    };
+  } finally {
+    await bytes.close();
+  }
+}
+
+/** The targets that do not have a layer's blob, after what can be linked is. */
+async function lackers(
+  { known, file }: OutgoingLayer,
+  targets: readonly ImageTarget[],
+): Promise<readonly ImageTarget[]> {
+  if (known === undefined) return targets;
+  const lacking: ImageTarget[] = [];
+  for (const target of targets) {
+    if (await target.has(known.blob)) continue;
+    if (file !== undefined && (await target.link(known.blob, file))) continue;
+    lacking.push(target);
+  }
+  return lacking;
+}
+
+async function putLayer(
+  index: number,
+  known: KnownLayer | undefined,
+  targets: readonly ImageTarget[],
+  bytes: LayerBytes,
+): Promise<KnownLayer> {
+  const sinks = await Promise.all(targets.map((target) => target.begin(known?.blob)));
+  try {
+    const written = await bytes.write(index, teeSink(sinks));
+    for (const sink of sinks) await sink.commit(written.blob);
+    return written;
+  } catch (error) {
+    await Promise.all(sinks.map((sink) => sink.discard()));
+    throw error;
+  }
+}
+
+async function putDocument({ descriptor, bytes }: Document, target: ImageTarget): Promise<void> {
+  if (await target.has(descriptor)) return;
+  const sink = await target.begin(descriptor);
+  try {
+    await sink.write(bytes);
+    await sink.commit(descriptor);
+  } catch (error) {
+    await sink.discard();
+    throw error;
+  }
+}

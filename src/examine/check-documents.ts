@@ -56,6 +56,13 @@ function checkManifest(image: StoredImage, manifest: JsonObject, findings: Findi
   for (const [i, layer] of layers.entries()) {
     checkLayerType(`layer ${i + 1}`, textMember(layer, "mediaType") ?? "", mediaType, findings);
   }
+  const byZstd = layers.filter(
+    (layer) => compressionOfMediaType(textMember(layer, "mediaType") ?? "") === "zstd",
+  ).length;
+  if (byZstd > 0) {
+    const message = `${byZstd} of ${layers.length} layers are packed by zstd, which Docker's schema 2 does not have`;
+    findings.add("note", "zstd", "manifest", message, ["crane validate", "copies to Docker's schema 2"]);
+  }
 }
 
 function checkLayerType(where: string, mediaType: string, manifestType: string, findings: Findings): void {
@@ -70,7 +77,6 @@ function checkLayerType(where: string, mediaType: string, manifestType: string, 
   if (ofDocker(mediaType) !== ofDocker(manifestType) && manifestType !== "") {
     findings.add("warning", "media-type", where, `${mediaType} in a manifest of the type ${manifestType}`);
   }
-  if (compression === "zstd") findings.add("note", "zstd", where, "it is packed by zstd", ["crane validate"]);
 }
 
 function checkConfig(image: StoredImage, config: JsonObject, findings: Findings): void {

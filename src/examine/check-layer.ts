@@ -133,7 +133,11 @@ class OneLayer {
         return;
       }
       if (kind === "linkable") {
-        this.#add("error", "under-file", `${shown(name)} lies in ${shown(at)}, which is no directory`, ENGINES);
+        const message = `${shown(name)} lies in ${shown(at)}, which is no directory`;
+        // umoci writes whiteouts for what was in a directory that a file replaced.
+        if (whiteoutOf(path)?.hides === "path")
+          this.#add("warning", "under-file", message, ["podman with the driver vfs"]);
+        else this.#add("error", "under-file", message, ENGINES);
         return;
       }
     }

@@ -72,6 +72,11 @@ describe("entries", () => {
       [[["d/"], ["d/l", { link: "/" }]], [["x"]], [["d/"], ["d/l/a"]]],
       "error under-symlink layer 3: d/l/a lies in d/l, a symlink in a lower layer",
     ],
+    [
+      "a whiteout below a file",
+      [[["f/a"]], [["f"], ["f/.wh.a"]]],
+      "warning under-file layer 2: f/.wh.a lies in f, which is no directory",
+    ],
     ["an entry below a file", [[["f"], ["f/a"]]], "error under-file layer 1: f/a lies in f, which is no directory"],
     [
       "a hard link before its target",

@@ -1,7 +1,7 @@
 import type { ByteString } from "../core/byte-string.js";
 import { displayBytes } from "../core/byte-string.js";
 import type { StoredImage, StoredLayer } from "../transport/image.js";
-import { parentsOf } from "./entry-path.js";
+import { parentOf, parentsOf } from "./entry-path.js";
 import { type FileNode, FileSystem } from "./file-system.js";
 import { everything, type FileState, type Interest, type LayerFiles, readLayerFiles } from "./layer-files.js";
 
@@ -76,8 +76,9 @@ export async function diffFiles(
 class Touched implements Interest {
   readonly #paths = new Set<ByteString>();
   readonly #above = new Set<ByteString>();
-  /** What may have hidden things in it. */
+  /** What matters with all that lies in it, as it may hide that. */
   readonly #covers = new Set<ByteString>();
+  #lastParent = "";
 
   add({ hiddenPaths, hiddenContents, files }: LayerFiles): void {
     for (const path of [hiddenPaths, hiddenContents]) for (const hidden of path) this.#addCover(hidden);
@@ -89,7 +90,7 @@ class Touched implements Interest {
   }
 
   has(path: ByteString): boolean {
-    if (this.#paths.has(path) || this.#covers.has("")) return true;
+    if (this.#paths.has(path) || this.#covers.has(path) || this.#covers.has("")) return true;
     for (const at of parentsOf(path)) if (this.#covers.has(at)) return true;
     return false;
   }
@@ -100,11 +101,18 @@ class Touched implements Interest {
 
   #addCover(path: ByteString): void {
     this.#covers.add(path);
-    this.#addPath(path);
+    this.#addParents(path);
   }
 
   #addPath(path: ByteString): void {
     this.#paths.add(path);
+    this.#addParents(path);
+  }
+
+  #addParents(path: ByteString): void {
+    const parent = parentOf(path);
+    if (parent === this.#lastParent) return;
+    this.#lastParent = parent;
     for (const at of parentsOf(path)) this.#above.add(at);
   }
 }
@@ -115,7 +123,7 @@ function compare(path: ByteString, before: FileNode, after: FileNode, diff: Diff
   const changes = changesOf(before.state, after.state);
   if (changes.length > 0) {
     diff.changed.push({
-      path: displayBytes(path || "/"),
+      path: shown(path || "/"),
       type: typeOf(after),
       sizeBefore: before.state?.size ?? 0,
       sizeAfter: after.state?.size ?? 0,
@@ -134,10 +142,15 @@ function compare(path: ByteString, before: FileNode, after: FileNode, diff: Diff
 }
 
 function list(path: ByteString, node: FileNode, into: FileItem[]): void {
-  into.push({ path: displayBytes(path), type: typeOf(node), size: node.state?.size ?? 0 });
+  into.push({ path: shown(path), type: typeOf(node), size: node.state?.size ?? 0 });
   for (const name of [...(node.children?.keys() ?? [])].sort()) {
     list(`${path}/${name}`, node.children?.get(name) as FileNode, into);
   }
+}
+
+/** Most names are their own text, and a million of them are to be quick. */
+function shown(path: ByteString): string {
+  return /^[ -~]*$/.test(path) ? path : displayBytes(path);
 }
 
 function typeOf({ state }: FileNode): FileState["type"] {

@@ -12,7 +12,7 @@ import { type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
 import { Packer, UNPACKED } from "./packer.js";
 
 export interface BuildOptions extends DeliveryOptions {
-  /** Of layers made from the store; those of a base image stay as they are. By default they are not packed. */
+  /** Of layers made from the store, instead of the plan's; those of a base image stay as they are. By default they are not packed. */
   readonly compression?: Compression | undefined;
   /** Packed layers that are kept. */
   readonly blobCache?: BlobCache | undefined;
@@ -77,7 +77,7 @@ function outgoingImage(
   reader: LayerReader,
   options: BuildOptions & { readonly progress: { bytes: number; entries: number } },
 ): OutgoingImage {
-  const { compression = UNPACKED, cache = noCache, blobCache, signal, progress } = options;
+  const { compression = plan.compression ?? UNPACKED, cache = noCache, blobCache, signal, progress } = options;
   const packing = { cache, blobCache, signal, progress };
   const packer = new Packer(compression, packing);
   const keeper = new Packer(UNPACKED, packing);

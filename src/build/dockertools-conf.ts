@@ -5,15 +5,19 @@ import { OciNixError } from "../core/errors.js";
 import { copyRange, openForReading, readRange } from "../core/file-range.js";
 import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
 import { parseTimestamp } from "../core/timestamp.js";
-import { storeLayer } from "../layers/plan.js";
+import { type LayerPlan, storeLayer, storePathsOf } from "../layers/plan.js";
 import { MAX_LAYERS } from "../layers/plan-layers.js";
+import type { Closure } from "../nix/closure.js";
+import { readLocalClosure } from "../nix/local-database.js";
 import { parseStorePath } from "../nix/store-path.js";
 import { formatDockertoolsConfig, inheritEnv } from "../oci/image.js";
+import { layerMediaType } from "../oci/manifest.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { tarProfile } from "../tar/profiles.js";
 import { type ArchivedImage, readDockerArchive } from "../transport/docker-archive-reader.js";
 import { ownership } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
+import { layerKey } from "./layer-key.js";
 
 /** Whether JSON has the shape of the conf.json that nixpkgs' streamLayeredImage makes. */
 export function isDockertoolsConf(json: Json): json is JsonObject {
@@ -59,11 +63,13 @@ export async function planDockertoolsImage(
   const owner = ownership(id("uid"), id("gid"), text("uname"), text("gname"));
   const architecture = text("architecture");
   const repoTag = repoTagOf(text("repo_tag"), options);
-  const storeLayers = storeLayersOf(conf, storeDir, source);
-  checkStorePathsExist(
-    storeLayers.map(({ plan }) => plan),
-    storeRoot,
-  );
+  const plans = storeLayersOf(conf, storeDir, source);
+  checkStorePathsExist(plans, storeRoot);
+  const files = { storeRoot, profile: tarProfile("dockertools"), owner };
+  const objects = await objectsOf(plans, storeRoot);
+  const storeLayers = plans.map((plan): PlannedLayer => {
+    return { kind: "store", plan, key: objects && layerKey(plan, objects, files, mtime.seconds) };
+  });
   const customisation = customisationLayer(text("customisation_layer"), located);
   const fromImage = conf.get("from_image") ?? null;
   if (fromImage !== null && typeof fromImage !== "string") {
@@ -82,7 +88,7 @@ export async function planDockertoolsImage(
     return {
       repoTags: [repoTag],
       layers,
-      files: { storeRoot, profile: tarProfile("dockertools"), owner },
+      files,
       mtime: mtime.seconds,
       formatConfig: (diffIds) =>
         formatDockertoolsConfig(
@@ -116,18 +122,29 @@ function repoTagOf(
   return `${name === undefined ? repoTag.slice(0, colon) : checkName(name, "--name")}:${tag === undefined ? repoTag.slice(colon + 1) : checkTag(tag, "--tag")}`;
 }
 
-function storeLayersOf(conf: JsonObject, storeDir: string, source: string): Extract<PlannedLayer, { kind: "store" }>[] {
+/** What the Nix database knows of the layers' store paths; undefined where it is not there, or does not know them. */
+async function objectsOf(plans: readonly LayerPlan[], storeRoot: string): Promise<Closure["objects"] | undefined> {
+  const paths = plans.flatMap(storePathsOf);
+  try {
+    return paths.length === 0 ? undefined : (await readLocalClosure(paths, { storeRoot })).objects;
+  } catch (error) {
+    // The conf.json says all that the image needs: the database only saves work.
+    if (error instanceof OciNixError) return undefined;
+    throw error;
+  }
+}
+
+function storeLayersOf(conf: JsonObject, storeDir: string, source: string): readonly LayerPlan[] {
   const layers = conf.get("store_layers");
   if (!Array.isArray(layers) || !layers.every((layer) => Array.isArray(layer))) {
     throw new OciNixError("invalid-input", `${source}: store_layers must be an array of arrays of store paths`);
   }
-  return layers.map((layer: readonly Json[]) => ({
-    kind: "store",
-    plan: storeLayer(
+  return layers.map((layer: readonly Json[]) =>
+    storeLayer(
       layer.map((path) => parseStorePath(typeof path === "string" ? path : JSON.stringify(path), storeDir)),
       `given by ${source}`,
     ),
-  }));
+  );
 }
 
 /** The store path that nixpkgs builds for contents and commands: `layer.tar`, and its SHA-256 in `checksum`. */
@@ -170,7 +187,8 @@ function customisationLayer(path: string, located: (path: string) => string): Pl
       }
     },
   };
-  return { kind: "ready", blob, paths: [path] };
+  const descriptor = { mediaType: layerMediaType("none"), digest, size };
+  return { kind: "ready", blob, diffId: digest, descriptor, paths: [path] };
 }
 
 /** A file of at most a few lines, never a FIFO that would be waited for. */

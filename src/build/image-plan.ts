@@ -1,7 +1,7 @@
 import { lstatSync } from "node:fs";
 import type { BlobSource } from "../core/blob.js";
 import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
-import type { CompressionName } from "../core/compression.js";
+import type { Compression, CompressionName } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
@@ -51,6 +51,8 @@ export interface ImagePlan {
   readonly files: Omit<FileTreeOptions, "signal">;
   /** Modification time of every entry, in seconds. */
   readonly mtime: number;
+  /** How layers made from the store are to be packed, where somebody said so. */
+  readonly compression?: Compression | undefined;
   /** The image config's bytes, from the diffIDs of {@link layers}. */
   formatConfig(diffIds: readonly Digest[]): string;
   /** Gives back open files. */

@@ -13,20 +13,21 @@ const VERSION = 1;
  * A digest of everything that decides a layer's bytes: the tar profile with its version, owner and time, the store paths with their NAR
  * hashes, where they go and who owns them, and what is generated.
  *
+ * @param objects what is known of the store paths
  * @param mtime of every entry, in seconds
  * @returns undefined where the bytes are not decided by immutable store paths: a NAR hash is not known, or a store object is not as Nix
  *   leaves it (read-only, of the time 1), so that it may be anything
  */
 export function layerKey(
   plan: SettledPlan,
-  closure: Closure,
+  objects: Closure["objects"],
   { storeRoot, profile, owner }: FileTreeOptions,
   mtime: number,
 ): Digest | undefined {
   const prefix = rootPrefix(storeRoot);
   const contents: unknown[] = [];
   for (const { storePath, rewrite, permissions } of plan.contents) {
-    const narHash = closure.objects.get(storePath)?.narHash;
+    const narHash = objects.get(storePath)?.narHash;
     if (narHash === undefined || !isImmutable(prefix, storePath)) return undefined;
     contents.push([storePath, narHash, rewrite ?? null, permissions ?? null]);
   }

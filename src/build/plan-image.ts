@@ -181,7 +181,7 @@ export async function planImage(
   const plans = planAllLayers(spec, closure);
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
-    const key = layerKey(plan, closure, files, mtime.seconds);
+    const key = layerKey(plan, closure.objects, files, mtime.seconds);
     return { kind: "store", plan, narSize: narSizeOf(plan, closure), key } as const;
   });
   const metadata = { architecture, variant, created, author, config: spec.config ?? new Map() };
@@ -190,6 +190,7 @@ export async function planImage(
     layers,
     files,
     mtime: mtime.seconds,
+    compression: spec.compression,
     formatConfig: (diffIds) =>
       formatImageConfig(
         metadata,

@@ -1,3 +1,4 @@
+import { type Compression, parseCompression } from "../core/compression.js";
 import { compareStrings, nearest, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
 import { compileRegex } from "../core/regex.js";
@@ -91,6 +92,8 @@ export interface ImageSpec {
   readonly uname?: string | undefined;
   readonly gname?: string | undefined;
   readonly tarProfile?: TarProfile | undefined;
+  /** How `build` packs layers; by default not at all. */
+  readonly compression?: Compression | undefined;
 }
 
 const MAX_ID = 2 ** 32 - 2;
@@ -208,6 +211,7 @@ const FIELDS = {
   mtime: parsed(parseTimestamp),
   ...OWNER_FIELDS,
   tarProfile: parsed(tarProfile),
+  compression: parsed(parseCompression),
 } as const satisfies { readonly [Key in keyof Required<ImageSpec>]: Check<unknown> };
 
 /** Whether JSON has the shape of a spec file: an object with a `closure` object that is no export of a closure graph. */

@@ -61,11 +61,17 @@ export interface DigestCacheOptions {
 export function openDigestCache(directory: string, options: DigestCacheOptions = {}): DigestCache {
   const cache = new SharedDigestCache(join(directory, DIGESTS_FILE), options.onProblem);
   return {
-    layer: (key) => cache.attempt("read", (database) => database.layer(key)),
+    layer: (key) => {
+      const entry = cache.attempt("read", (database) => database.layer(key));
+      return entry && { diffId: entry.diffId, size: entry.size };
+    },
     rememberLayer: (key, { diffId, size }, title) =>
       cache.attempt("write", (database) => database.putLayer({ key, diffId, size, title })),
     forgetLayer: (key) => cache.attempt("write", (database) => database.deleteLayer(key)),
-    blob: (diffId, codec) => cache.attempt("read", (database) => database.blob(diffId, codec)),
+    blob: (diffId, codec) => {
+      const entry = cache.attempt("read", (database) => database.blob(diffId, codec));
+      return entry && { digest: entry.digest, size: entry.size };
+    },
     rememberBlob: (diffId, codec, { digest, size }) =>
       cache.attempt("write", (database) => database.putBlob({ diffId, codec, digest, size })),
     forgetBlob: (diffId, codec) => cache.attempt("write", (database) => database.deleteBlob(diffId, codec)),

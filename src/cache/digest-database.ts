@@ -1,29 +1,20 @@
-import { createHash } from "node:crypto";
 import { renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { type Digest, hexOf } from "../core/digest.js";
+import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { makeDirectories } from "../core/output-file.js";
 import { openSqliteShared, type SqliteDatabase, type SqliteStatement, sqliteCodeOf } from "../core/sqlite.js";
-
-export interface LayerEntry {
-  /** Digest of everything that decides the layer's bytes. */
-  readonly key: Digest;
-  /** Of the uncompressed tar. */
-  readonly diffId: Digest;
-  /** Bytes of the uncompressed tar. */
-  readonly size: number;
-  /** For people: what the layer holds. */
-  readonly title: string;
-}
-
-export interface BlobEntry {
-  readonly diffId: Digest;
-  readonly codec: string;
-  /** Of the packed bytes. */
-  readonly digest: Digest;
-  readonly size: number;
-}
+import {
+  type BlobEntry,
+  blobChecksum,
+  blobOf,
+  bytesOf,
+  type LayerEntry,
+  layerChecksum,
+  layerOf,
+  type Row,
+  wellFormed,
+} from "./digest-rows.js";
 
 /** Where the digests are in a cache directory. */
 export const DIGESTS_FILE = "digests.sqlite";
@@ -43,7 +34,8 @@ const SCHEMA = [
   "CREATE TABLE layers (key BLOB PRIMARY KEY, diff_id BLOB, size INTEGER, title TEXT, used INTEGER, checksum BLOB) WITHOUT ROWID",
 ];
 
-type Row = Readonly<Record<string, unknown>>;
+const LAYER = "SELECT * FROM layers WHERE key = ?";
+const BLOB = "SELECT * FROM blobs WHERE diff_id = ? AND codec = ?";
 
 /**
  * The digests in a cache directory, which any number of processes may have open. Rows that are not as they were written are deleted and
@@ -76,10 +68,10 @@ export class DigestDatabase {
   }
 
   layer(key: Digest): LayerEntry | undefined {
-    const row = this.#run("SELECT * FROM layers WHERE key = ?").get(bytesOf(key)) as Row | undefined;
+    const row = this.#run(LAYER).get(bytesOf(key)) as Row | undefined;
     if (row === undefined) return undefined;
     const entry = layerOf(row);
-    if (entry === undefined) this.#later.push(() => this.#dropLayer(key, row.checksum));
+    if (entry === undefined) this.#later.push(() => this.#dropLayer(key));
     else if (row.used !== this.#today) this.#later.push(() => this.#useLayer(key));
     return entry;
   }
@@ -96,11 +88,11 @@ export class DigestDatabase {
   }
 
   blob(diffId: Digest, codec: string): BlobEntry | undefined {
-    const statement = this.#run("SELECT * FROM blobs WHERE diff_id = ? AND codec = ?");
+    const statement = this.#run(BLOB);
     const row = statement.get(bytesOf(diffId), codec) as Row | undefined;
     if (row === undefined) return undefined;
     const entry = blobOf(row);
-    if (entry === undefined) this.#later.push(() => this.#dropBlob(diffId, codec, row.checksum));
+    if (entry === undefined) this.#later.push(() => this.#dropBlob(diffId, codec));
     else if (row.used !== this.#today) this.#later.push(() => this.#useBlob(diffId, codec));
     return entry;
   }
@@ -137,6 +129,12 @@ export class DigestDatabase {
   /** Runs queries on one state. */
   snapshot<T>(run: () => T): T {
     return this.#database.transaction(run).deferred();
+  }
+
+  /** Looks at the whole file. @throws UnusableDatabase where it is damaged */
+  checkIntegrity(): void {
+    const found = this.#database.pragma("integrity_check(1)", { simple: true });
+    if (found !== "ok") throw new UnusableDatabase(String(found));
   }
 
   /** Deletes what was not used for `days` days. @returns how many rows */
@@ -196,16 +194,14 @@ export class DigestDatabase {
   }
 
   /** Unless it was written anew meanwhile. */
-  #dropLayer(key: Digest, checksum: unknown): void {
-    this.#run("DELETE FROM layers WHERE key = ? AND checksum IS ?").run(bytesOf(key), checksum);
+  #dropLayer(key: Digest): void {
+    const row = this.#run(LAYER).get(bytesOf(key));
+    if (row !== undefined && layerOf(row as Row) === undefined) this.deleteLayer(key);
   }
 
-  #dropBlob(diffId: Digest, codec: string, checksum: unknown): void {
-    this.#run("DELETE FROM blobs WHERE diff_id = ? AND codec = ? AND checksum IS ?").run(
-      bytesOf(diffId),
-      codec,
-      checksum,
-    );
+  #dropBlob(diffId: Digest, codec: string): void {
+    const row = this.#run(BLOB).get(bytesOf(diffId), codec);
+    if (row !== undefined && blobOf(row as Row) === undefined) this.deleteBlob(diffId, codec);
   }
 
   #run(sql: string): SqliteStatement {
@@ -216,11 +212,6 @@ export class DigestDatabase {
     }
     return statement;
   }
-}
-
-/** The text as it is after it was stored: lone surrogates have no UTF-8. */
-export function wellFormed(text: string): string {
-  return Buffer.from(text).toString();
 }
 
 /** Tells a file from others that have its name before or after it; undefined where there is none. */
@@ -279,50 +270,4 @@ function schemaOf(database: SqliteDatabase): readonly unknown[] {
 
 function pragma(database: SqliteDatabase, name: string): unknown {
   return database.pragma(name, { simple: true });
-}
-
-function layerOf(row: Row): LayerEntry | undefined {
-  const { size, title } = row;
-  const key = digestOf(row.key);
-  const diffId = digestOf(row.diff_id);
-  if (key === undefined || diffId === undefined || !isSize(size) || typeof title !== "string") return undefined;
-  const entry = { key, diffId, size, title };
-  return isChecksum(row.checksum, layerChecksum(entry)) ? entry : undefined;
-}
-
-function blobOf(row: Row): BlobEntry | undefined {
-  const { size, codec } = row;
-  const diffId = digestOf(row.diff_id);
-  const digest = digestOf(row.digest);
-  if (diffId === undefined || digest === undefined || !isSize(size) || typeof codec !== "string") return undefined;
-  const entry = { diffId, codec, digest, size };
-  return isChecksum(row.checksum, blobChecksum(entry)) ? entry : undefined;
-}
-
-function layerChecksum({ key, diffId, size, title }: LayerEntry): Buffer {
-  return checksum(["layer", key, diffId, size, title]);
-}
-
-function blobChecksum({ diffId, codec, digest, size }: BlobEntry): Buffer {
-  return checksum(["blob", diffId, codec, digest, size]);
-}
-
-function checksum(values: readonly (string | number)[]): Buffer {
-  return createHash("sha256").update(JSON.stringify(values)).digest().subarray(0, 16);
-}
-
-function isChecksum(value: unknown, expected: Buffer): boolean {
-  return Buffer.isBuffer(value) && value.equals(expected);
-}
-
-function isSize(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function digestOf(value: unknown): Digest | undefined {
-  return Buffer.isBuffer(value) && value.length === 32 ? `sha256:${value.toString("hex")}` : undefined;
-}
-
-function bytesOf(digest: Digest): Buffer {
-  return Buffer.from(hexOf(digest), "hex");
 }

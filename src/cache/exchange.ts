@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseDigest } from "../core/digest.js";
 import { atPlace, OciNixError } from "../core/errors.js";
-import { type BlobEntry, DIGESTS_FILE, type DigestDatabase, type LayerEntry, wellFormed } from "./digest-database.js";
+import { DIGESTS_FILE, type DigestDatabase } from "./digest-database.js";
+import { type BlobEntry, type LayerEntry, wellFormed } from "./digest-rows.js";
 import { named, withDatabase, withUsableDatabase } from "./maintenance.js";
 
 const FORMAT = "oci-nix digests";

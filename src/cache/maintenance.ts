@@ -90,6 +90,7 @@ function evictOlder(directory: string, days: number) {
 
 function pruneDigests(file: string, { olderThanDays, maxBytes, all }: PruneOptions): number {
   return withUsableDatabase(file, (database) => {
+    database.checkIntegrity();
     let digests = 0;
     if (all === true) digests += database.deletePart(1);
     if (olderThanDays !== undefined) digests += database.deleteUnused(olderThanDays);

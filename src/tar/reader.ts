@@ -1,11 +1,10 @@
-import { createRequire } from "node:module";
-import { pipeline } from "node:stream/promises";
-import type * as TarStream from "tar-stream";
+import { fstatSync } from "node:fs";
+import type { ByteString } from "../core/byte-string.js";
 import { OciNixError } from "../core/errors.js";
-import { abortReason } from "../core/event-loop-turns.js";
-import { readPieces } from "../core/file-range.js";
-
-const require = createRequire(import.meta.url);
+import { EventLoopTurns } from "../core/event-loop-turns.js";
+import { readRange } from "../core/file-range.js";
+import { hasChecksum, headerNumber, isZero, readPax, untilNul, ustarName } from "./decode.js";
+import { BLOCK, padded } from "./header.js";
 
 /** One member of an archive in a file, and where its contents lie. */
 export interface ArchiveMember {
@@ -16,12 +15,18 @@ export interface ArchiveMember {
   readonly linkTarget: string;
 }
 
+/** Extended headers that are larger are refused: a name never needs as much. */
+const MAX_EXTENDED = 1 << 20;
+/** Images have a few members a layer. */
+const MAX_MEMBERS = 100_000;
+
 /**
  * Indexes an uncompressed tar (ustar, pax, GNU) by member name; of a repeated name the last member counts, as when it is unpacked.
- * Names lose a leading `./` and a trailing slash.
+ * Names lose a leading `./` and a trailing slash. Only headers are read, so an archive of any size takes no time.
  *
- * @param fd open for reading; read from the start
- * @throws OciNixError `invalid-input` where it is no tar or is cut off; `source` is what the message calls it
+ * @param fd open for reading a regular file
+ * @throws OciNixError `invalid-input` where it is no tar or is cut off, `limit` where it has too many members; `source` is what the
+ *   message calls it; the signal's reason
  */
 export async function indexArchive(
   fd: number,
@@ -29,51 +34,119 @@ export async function indexArchive(
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<string, ArchiveMember>> {
   const members = new Map<string, ArchiveMember>();
-  // Loaded when first needed: most images have no base.
-  const { extract: newExtract } = require("tar-stream") as typeof TarStream;
-  const extract = newExtract();
-  extract.on("entry", (header, contents, next) => {
-    // byteOffset is there since tar-stream 3.1.5; its types do not know it yet.
-    const { byteOffset } = header as unknown as { readonly byteOffset: number };
-    members.set(memberName(header.name), {
-      type: memberType(header.type),
-      size: header.size ?? 0,
-      offset: byteOffset,
-      linkTarget: header.linkname ?? "",
-    });
-    // A cut archive also fails the member it is cut in, which the pipeline does not listen to.
-    contents.on("error", () => undefined);
-    contents.on("end", next);
-    contents.resume();
-  });
-  try {
-    await pipeline(readPieces(fd), extract, {
-      ...(signal === undefined ? {} : { signal }),
-    });
-  } catch (error) {
-    if (signal?.aborted) throw abortReason(signal);
-    throw new OciNixError("invalid-input", `${source} is not a complete tar archive: ${(error as Error).message}`, {
-      cause: error,
-    });
+  const turns = new EventLoopTurns(signal);
+  const { size: end } = fstatSync(fd);
+  const fail = (what: string, at: number) =>
+    new OciNixError("invalid-input", `${source} is not a complete tar archive: ${what} at byte ${at}`);
+  const read = (offset: number, size: number): Buffer => {
+    if (offset + size > end) throw fail("it ends", end);
+    return readRange(fd, { offset, size }, source);
+  };
+  let extended = new Extended();
+  for (let at = 0, seen = 0; at < end; ) {
+    const block = read(at, BLOCK);
+    if (isZero(block, 0, BLOCK)) break;
+    if (!hasChecksum(block)) throw fail("a header whose checksum is wrong", at);
+    const flag = String.fromCharCode(block[156] as number);
+    const contents = at + BLOCK;
+    const recorded = headerNumber(block, 124, 12) ?? -1;
+    if (recorded < 0) throw fail("a header whose size is no number", at);
+    if (Extended.isOne(flag)) {
+      if (recorded > MAX_EXTENDED) {
+        throw new OciNixError("limit", `${source}: an extended header of ${recorded} bytes at byte ${at}`);
+      }
+      if (!extended.take(flag, read(contents, recorded))) throw fail("a malformed pax record", at);
+      at = contents + padded(recorded);
+    } else {
+      const member = memberOf(block, flag, contents, recorded, extended);
+      if (member === undefined) throw fail("a member of no known size", at);
+      if (contents + member.size > end) throw fail("it ends", end);
+      members.set(memberName(decodeUtf8(extended.name ?? ustarName(block))), member);
+      extended = new Extended();
+      at = contents + padded(member.size);
+    }
+    if (++seen > MAX_MEMBERS) throw new OciNixError("limit", `${source} has more than ${MAX_MEMBERS} members`);
+    const due = turns.next();
+    if (due !== undefined) await due;
   }
   return members;
 }
 
-/** A member's name as indexes key it. */
-export function memberName(name: string): string {
-  return name.replace(/^(\.\/)+/, "").replace(/\/+$/, "");
+/** What headers before a member's own say about it. Global ones count for nothing, as in Go. */
+class Extended {
+  readonly #pax = new Map<string, ByteString>();
+  #longName: ByteString | undefined;
+  #longLink: ByteString | undefined;
+
+  static isOne(flag: string): boolean {
+    return "xgXLK".includes(flag);
+  }
+
+  /** @returns false where it is malformed */
+  take(flag: string, payload: Buffer): boolean {
+    if (flag === "L") this.#longName = untilNul(payload, 0, payload.length);
+    else if (flag === "K") this.#longLink = untilNul(payload, 0, payload.length);
+    else if (flag !== "g") return readPax(payload, this.#pax);
+    return true;
+  }
+
+  get name(): ByteString | undefined {
+    return this.#pax.get("path") || this.#longName;
+  }
+
+  get linkName(): ByteString | undefined {
+    return this.#pax.get("linkpath") || this.#longLink;
+  }
+
+  get size(): string | undefined {
+    return this.#pax.get("size");
+  }
+
+  /** The archive holds only parts of the file. */
+  get isSparse(): boolean {
+    return [...this.#pax.keys()].some((key) => key.startsWith("GNU.sparse."));
+  }
 }
 
-function memberType(type: string | null | undefined): ArchiveMember["type"] {
-  switch (type) {
-    case "file":
-    case "contiguous-file":
-      return "file";
-    case "directory":
-    case "symlink":
-    case "link":
-      return type;
-    default:
-      return "other";
-  }
+const TYPES: Readonly<Record<string, ArchiveMember["type"]>> = {
+  "\0": "file",
+  "0": "file",
+  "7": "file",
+  "1": "link",
+  "2": "symlink",
+  "5": "directory",
+};
+
+/** Undefined where nobody knows where the next header is: an absurd size, or an old sparse file, whose map goes on after the header. */
+function memberOf(
+  block: Buffer,
+  flag: string,
+  offset: number,
+  recorded: number,
+  extended: Extended,
+): ArchiveMember | undefined {
+  if (extended.size !== undefined && !/^\d{1,15}$/.test(extended.size)) return undefined;
+  if (flag === "S" && block[482] !== 0) return undefined;
+  const known = TYPES[flag] ?? "other";
+  const type = known === "file" && extended.isSparse ? "other" : known;
+  const size = extended.size === undefined ? recorded : Number(extended.size);
+  const isLink = type === "link" || type === "symlink";
+  return {
+    type,
+    size: type === "file" || type === "other" ? size : 0,
+    offset,
+    linkTarget: isLink ? decodeUtf8(extended.linkName ?? untilNul(block, 157, 257)) : "",
+  };
+}
+
+function decodeUtf8(bytes: ByteString): string {
+  return Buffer.from(bytes, "latin1").toString("utf8");
+}
+
+/** A member's name as indexes key it. */
+export function memberName(name: string): string {
+  let [from, to] = [0, name.length];
+  while (name.startsWith("./", from)) from += 2;
+  while (to > from && name[to - 1] === "/") to--;
+  return name.slice(from, to);
 }

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { isatty } from "node:tty";
-import { createGunzip } from "node:zlib";
+import { createDecompressor } from "../core/compression.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { abortReason } from "../core/event-loop-turns.js";
+import { abortReason, EventLoopTurns } from "../core/event-loop-turns.js";
 import { openForReading, readPieces, readRange } from "../core/file-range.js";
 import { runFilter } from "../core/process.js";
 
@@ -17,7 +17,7 @@ export interface UnpackedFile {
 }
 
 /**
- * Opens a file, plain or compressed as a whole: by gzip, or by bzip2, xz or zstd where that program is installed. A compressed
+ * Opens a file, plain or compressed as a whole: by gzip or zstd, or by bzip2 or xz where that program is installed. A compressed
  * one is unpacked to a temporary file that has no name any more, and so is what comes through a pipe, in which nobody can go back.
  * @param path `-` is standard input
  * @throws OciNixError `not-found`, `unreadable`, `invalid-input` where it cannot be unpacked, `output` where there is no room
@@ -29,7 +29,8 @@ export async function openUnpacked(path: string, signal?: AbortSignal): Promise<
   try {
     const magic = readRange(packed.fd, { offset: 0, size: Math.min(4, packed.size) }, title).toString("hex");
     const tool = DECOMPRESSORS.find(({ magic: start }) => magic.startsWith(start));
-    if (magic.startsWith("1f8b")) fd = await unpackToTemporary(packed.fd, title, signal);
+    if (magic.startsWith("1f8b")) fd = await unpackToTemporary("gzip", packed.fd, title, signal);
+    else if (magic === "28b52ffd") fd = await unpackToTemporary("zstd", packed.fd, title, signal);
     else if (tool !== undefined) fd = await filterToTemporary(tool, packed.fd, title, signal);
     else return packed;
   } catch (error) {
@@ -65,7 +66,12 @@ async function openStandardInput(signal: AbortSignal | undefined): Promise<Unpac
     await pipeline(
       input,
       async (pieces: AsyncIterable<Buffer>) => {
-        for await (const piece of pieces) writeAll(fd, piece);
+        // At a position, which leaves the file offset at the start for a program that reads the file.
+        let position = 0;
+        for await (const piece of pieces) {
+          writeAll(fd, piece, position);
+          position += piece.length;
+        }
       },
       { ...(signal === undefined ? {} : { signal }) },
     );
@@ -78,8 +84,10 @@ async function openStandardInput(signal: AbortSignal | undefined): Promise<Unpac
   }
 }
 
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+function writeAll(fd: number, bytes: Uint8Array, position?: number): void {
+  for (let at = 0; at < bytes.length; ) {
+    at += writeSync(fd, bytes, at, bytes.length - at, position === undefined ? null : position + at);
+  }
 }
 
 function isFull(error: unknown): boolean {
@@ -97,7 +105,6 @@ function noRoom(what: string, error: unknown): OciNixError {
 const DECOMPRESSORS = [
   { magic: "425a68", program: "bzip2", args: ["-dc"], debianPackage: "bzip2" },
   { magic: "fd377a58", program: "xz", args: ["-dc"], debianPackage: "xz-utils" },
-  { magic: "28b52ffd", program: "zstd", args: ["-dcq"], debianPackage: "zstd" },
 ] as const;
 
 async function filterToTemporary(
@@ -121,25 +128,29 @@ async function filterToTemporary(
   }
 }
 
-async function unpackToTemporary(from: number, path: string, signal: AbortSignal | undefined): Promise<number> {
+async function unpackToTemporary(
+  name: "gzip" | "zstd",
+  from: number,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<number> {
   const fd = openNameless();
+  const filter = createDecompressor(name, { write: (bytes) => writeAll(fd, bytes) }, path);
+  const turns = new EventLoopTurns(signal);
   try {
-    await pipeline(
-      readPieces(from),
-      createGunzip(),
-      async (pieces: AsyncIterable<Buffer>) => {
-        for await (const piece of pieces) writeAll(fd, piece);
-      },
-      { ...(signal === undefined ? {} : { signal }) },
-    );
+    for await (const piece of readPieces(from)) {
+      await filter.write(piece);
+      await turns.next();
+    }
+    await filter.end();
     return fd;
   } catch (error) {
     closeSync(fd);
-    if (signal?.aborted) throw abortReason(signal);
+    if (error instanceof OciNixError) throw error;
     if (isFull(error)) throw noRoom(`${path} cannot be unpacked to`, error);
-    throw new OciNixError("invalid-input", `${path} cannot be unpacked: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw new OciNixError("unreadable", `cannot read ${path}: ${describeErrno(error)}`, { cause: error });
+  } finally {
+    filter.close();
   }
 }
 

@@ -9,7 +9,13 @@ export interface Comparison {
   readonly corpus: { readonly name: string; readonly description: string };
   /** Bytes of the archive that our program writes and of tar's; entries of ours; layers. */
   readonly work: Work;
-  readonly results: readonly { readonly id: string; readonly script: string; readonly series: Series }[];
+  readonly results: readonly {
+    readonly id: string;
+    readonly script: string;
+    readonly series: Series;
+    /** Bytes of what it makes, where that is compared. */
+    readonly size?: number;
+  }[];
   readonly absent: readonly Absent[];
   readonly markdown: string;
 }
@@ -44,8 +50,13 @@ export async function compare(corpus: Corpus, options: CompareOptions): Promise<
     }
     const scripts = new Map(programs.map(({ id, script }) => [id, script]));
     const measured = await interleave(scripts, runs, environment, (line) => log(`${corpus.name}: ${line}`));
-    const results = programs.map(({ id, script }) => ({ id, script, series: measured.get(id) as Series }));
-    const markdown = format(corpus, work, measured, absent, runs);
+    const sizes = new Map<string, number>();
+    for (const { id, size } of programs) if (size !== undefined) sizes.set(id, Number(await output(size, environment)));
+    const results = programs.map(({ id, script }) => {
+      const size = sizes.get(id);
+      return { id, script, series: measured.get(id) as Series, ...(size === undefined ? {} : { size }) };
+    });
+    const markdown = format(corpus, work, { measured, sizes }, absent, runs);
     return { corpus: { name: corpus.name, description: corpus.description }, work, results, absent, markdown };
   } finally {
     rmSync(environment.cwd, { recursive: true, force: true });
@@ -97,7 +108,7 @@ const RATIOS = [
 function format(
   corpus: Corpus,
   work: Work,
-  measured: ReadonlyMap<string, Series>,
+  { measured, sizes }: { readonly measured: ReadonlyMap<string, Series>; readonly sizes: ReadonlyMap<string, number> },
   absent: readonly Absent[],
   runs: number,
 ): string {
@@ -112,7 +123,7 @@ function format(
     ...ratios.map(([other]) => ratio(wall.median, measured.get(other)?.wall.median)),
     others.median.toFixed(2),
   ]);
-  const goals = checkGoals(corpus.name, measured);
+  const goals = checkGoals(corpus.name, measured, sizes);
   const { bytes, tarBytes, entries, layers } = work;
   return [
     `### ${corpus.name}`,
@@ -120,6 +131,15 @@ function format(
     `${corpus.description}. Our archive: ${count(entries)} entries in ${layers} layers, ${count(bytes)} bytes; tar's: ${count(tarBytes)} bytes. ${runs} runs, medians.`,
     "",
     table(head, rows),
+    ...(sizes.size === 0
+      ? []
+      : [
+          "",
+          table(
+            ["packed by", "bytes"],
+            [...sizes].map(([id, bytes]) => [id, count(bytes)]),
+          ),
+        ]),
     ...(goals.length === 0 ? [] : ["", table(["goal", "limit", "measured", "met"], goals)]),
     ...(absent.length === 0 ? [] : ["", ...absent.map(({ id, why }) => `- ${id}: not measured, ${why}.`)]),
     "",

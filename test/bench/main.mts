@@ -18,7 +18,7 @@ import { type Group, TAR } from "./programs.mjs";
 import { makeBinDirectory, PROJECT } from "./project.mjs";
 import { measureStartup, type Startup } from "./startup.mjs";
 
-const COMPARED: readonly Group[] = ["stream", "digests", "rebuild", "copy"];
+const COMPARED: readonly Group[] = ["stream", "digests", "rebuild", "copy", "compress"];
 const PARTS = [...COMPARED, "startup", "growth", "micro"] as const;
 type Part = (typeof PARTS)[number];
 

@@ -4,7 +4,7 @@ import type { Corpus } from "./corpus.mjs";
 import { type Environment, output, succeeds } from "./measure.mjs";
 
 /** The part of the bench that a command belongs to; `reference` is always measured, as the ratios are to it. */
-export type Group = "stream" | "digests" | "rebuild" | "copy" | "reference";
+export type Group = "stream" | "digests" | "rebuild" | "copy" | "compress" | "reference";
 
 export interface Program {
   readonly id: string;
@@ -13,6 +13,8 @@ export interface Program {
   readonly script: string;
   /** Run once, before anything is measured. */
   readonly prepare?: string;
+  /** Prints the bytes of what {@link script} makes; run once, and not measured. */
+  readonly size?: string;
 }
 
 export interface Absent {
@@ -65,6 +67,7 @@ export async function programsFor(
     { id: "tar-sha256sum", group: "reference", script: `${TAR} | sha256sum >/dev/null` },
   );
   if (groups.has("copy")) await addCopy(programs, absent, hasCommand("copy"), environment);
+  if (groups.has("compress")) await addCompress(programs, absent, environment);
   await addDockertools(programs, absent, environment);
   await addNix2container(programs, absent, environment);
   return { programs, absent };
@@ -85,6 +88,32 @@ async function addCopy(programs: Program[], absent: Absent[], ours: boolean, env
   const script = "rm -rf copied && oci-nix copy docker-archive:image.tar oci:copied:bench --progress=none --quiet";
   if (ours) programs.push({ id: "copy", group: "copy", script, prepare });
   else absent.push({ id: "copy", why: "this version has no copy command" });
+}
+
+/**
+ * The same layers, one file each, packed one after the other. Ours hashes what it packs besides, as a build does, and starts once where
+ * the others start for every layer.
+ */
+async function addCompress(programs: Program[], absent: Absent[], environment: Environment): Promise<void> {
+  const none = (await output("oci-nix build --help", environment)).includes("--compression")
+    ? "--compression none"
+    : "";
+  const prepare = `rm -rf unpacked && oci-nix build spec.json --to oci:unpacked:bench ${none} --progress=none --quiet`;
+  const layers = "unpacked/blobs/sha256";
+  const tools = [
+    { ours: "compress-gzip", codec: "gzip:6", id: "pigz", tool: "pigz", command: "pigz -p2 -6 -n -c" },
+    { ours: "compress-zstd", codec: "zstd:3", id: "zstd", tool: "zstd", command: "zstd -q -T2 -3 -c" },
+  ];
+  for (const { ours, codec, id, tool, command } of tools) {
+    const own = `compress-layers ${codec} ${layers}`;
+    programs.push({ id: ours, group: "compress", script: `${own} >/dev/null`, prepare, size: own });
+    if (await succeeds(`${tool} --version`, environment)) {
+      const all = (to: string) => `for file in ${layers}/*; do ${command} "$file" ${to} || exit; done`;
+      programs.push({ id, group: "compress", script: all(">/dev/null"), prepare, size: `{ ${all("")}; } | wc -c` });
+    } else {
+      absent.push({ id, why: `${tool} is not installed` });
+    }
+  }
 }
 
 async function addDockertools(programs: Program[], absent: Absent[], environment: Environment): Promise<void> {

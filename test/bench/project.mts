@@ -8,6 +8,9 @@ export const PROJECT = fileURLToPath(new URL("../../..", import.meta.url));
 /** The script that computes digests only. */
 export const DIGEST_SCRIPT = join(PROJECT, "test", "bench", "digest-layers.mjs");
 
+/** The script that packs files with our codecs. */
+const COMPRESS_SCRIPT = join(PROJECT, "test", "bench", "compress-layers.mjs");
+
 /** Makes a directory for PATH in which `oci-nix` is this project's program and `node` is this very Node. */
 export function makeBinDirectory(parent: string): string {
   const bin = join(parent, "bin");
@@ -15,6 +18,7 @@ export function makeBinDirectory(parent: string): string {
   mkdirSync(bin, { recursive: true });
   symlinkSync(join(PROJECT, "bin", "oci-nix.js"), join(bin, "oci-nix"));
   symlinkSync(DIGEST_SCRIPT, join(bin, "digest-layers"));
+  symlinkSync(COMPRESS_SCRIPT, join(bin, "compress-layers"));
   symlinkSync(process.execPath, join(bin, "node"));
   return bin;
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmodSync, cpSync, mkdtempSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -80,8 +80,26 @@ function commandLine(args: readonly string[], options: CliOptions): [string, ...
   return [...(options.wrapper ?? []), process.execPath, program, ...args] as [string, ...string[]];
 }
 
+/** The cache of this test file's runs: nobody's own. */
+let cacheHome: string | undefined;
+
+function ownCacheHome(): string {
+  if (cacheHome === undefined) {
+    const made = mkdtempSync(join(tmpdir(), "oci-nix-test-cache-"));
+    // Tests drop root's rights.
+    chmodSync(made, 0o777);
+    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+    cacheHome = made;
+  }
+  return cacheHome;
+}
+
 function withEnvironment(options: CliOptions): CommandOptions {
-  const env = { ...process.env, ...options.env };
+  const env: Record<string, string | undefined> = {
+    ...process.env,
+    XDG_CACHE_HOME: ownCacheHome(),
+    ...options.env,
+  };
   // Vitest's own variables would change what colour and NODE_ENV checks see.
   for (const name of ["VITEST", "NODE_ENV", "FORCE_COLOR", "NODE_OPTIONS"]) {
     if (options.env?.[name] === undefined) delete env[name];

@@ -44,21 +44,17 @@ export function gzipCodec(level: number): string {
 const codecs = new Map<number, string>();
 const SAMPLE_BYTES = 128 * 1024;
 
-/** Words that come again at many distances, among others that do not: where finding matches differs, the packed bytes do. */
+/** Few words, in any order: there are many matches to choose from, and what chooses otherwise gives other bytes. */
 function sample(): Uint8Array {
-  const bytes = Buffer.alloc(SAMPLE_BYTES);
   let state = 1;
   const next = (below: number) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return Math.floor((state / 2 ** 32) * below);
   };
-  for (let at = 0; at < SAMPLE_BYTES; ) {
-    const length = Math.min(3 + next(12), SAMPLE_BYTES - at);
-    const from = at > 4096 && next(4) > 0 ? at - 16 - next(Math.min(at, DICTIONARY_BYTES) - 16) : undefined;
-    for (let i = 0; i < length; i++) bytes[at + i] = from === undefined ? next(64) : (bytes[from + i] as number);
-    at += length;
-  }
-  return bytes;
+  const words = Array.from({ length: 400 }, () => Array.from({ length: 2 + next(7) }, () => next(40)));
+  const bytes: number[] = [];
+  while (bytes.length < SAMPLE_BYTES) bytes.push(...(words[next(1 + next(words.length))] as number[]));
+  return Uint8Array.from(bytes);
 }
 
 /** One gzip member. Blocks of the input are packed in the thread pool, each with the end of the block before as dictionary. */

@@ -49,6 +49,7 @@ export class ZstdCompressor implements Filter {
   readonly #sink: ByteSink;
   readonly #turns: EventLoopTurns;
   #context: Binding.CCtx | undefined;
+  #ended = false;
   readonly #out = Buffer.allocUnsafeSlow(OUT_BYTES);
 
   constructor(level: number, sink: ByteSink, { signal, threads }: CompressorOptions) {
@@ -88,13 +89,15 @@ export class ZstdCompressor implements Filter {
     for (let left = 1; left > 0 && this.#context !== undefined; ) {
       const [remaining, produced] = this.#context.compressStream2(this.#out, NOTHING, EndDirective.end);
       left = remaining;
+      this.#ended = left === 0;
       await this.#sink.write(this.#out.subarray(0, produced));
       await this.#turns.next();
     }
   }
 
   close(): void {
-    idle ??= this.#context;
+    // The library crashes where a context is used again whose threads are still at work.
+    if (this.#ended) idle ??= this.#context;
     this.#context = undefined;
   }
 }

@@ -27,8 +27,8 @@ export interface Command {
   /** Name of the positional arguments in the help. */
   readonly inputs: string;
   readonly flags: Flags;
-  /** Loads what runs it: only then is anything heavy imported. */
-  load(): Promise<{ readonly default: (invocation: Invocation) => Promise<void> }>;
+  /** Loads what runs it: only then is anything heavy imported. A number that it returns is the exit code. */
+  load(): Promise<{ readonly default: (invocation: Invocation) => Promise<unknown> }>;
 }
 
 /** Commands under one name: `oci-nix GROUP COMMAND`. */

@@ -158,6 +158,17 @@ export const COPY_FLAGS: Flags = {
   ...CACHE_FLAGS,
 };
 
+/** Which images are looked at. */
+export const EXAMINE_FLAGS: Flags = {
+  platform: { type: "string", describe: "Only images of this platform: OS/ARCHITECTURE[/VARIANT]" },
+};
+
+/** How images are compared. */
+export const DIFF_FLAGS: Flags = {
+  ...EXAMINE_FLAGS,
+  all: { type: "boolean", describe: "List all files, not only the first 50 of each kind" },
+};
+
 /** Flags every command has. */
 export const GLOBAL_FLAGS: Flags = {
   json: { type: "boolean", describe: "Results and errors as JSON" },

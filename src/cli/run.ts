@@ -21,8 +21,8 @@ export async function run(args: readonly string[]): Promise<number> {
     const parsed = parse(args);
     flags = parsed.flags;
     const { default: runCommand } = await parsed.command.load();
-    await runCommand({ inputs: parsed.inputs, flags, signal: interrupts.signal });
-    return 0;
+    const code = await runCommand({ inputs: parsed.inputs, flags, signal: interrupts.signal });
+    return typeof code === "number" ? code : 0;
   } catch (error) {
     reportError(error, flags);
     return interrupts.exitCode ?? (error instanceof OciNixError ? EXIT_CODES[error.code] : undefined) ?? 1;

@@ -32,7 +32,7 @@ export interface TarEntry {
 }
 
 export interface TarVisitor {
-  /** A promise of contents is not needed here: says whether {@link close} is to be given their digest. */
+  /** An entry begins. Says whether {@link close} is to be given their digest. */
   open(entry: TarEntry): boolean;
   /** The entry's contents have passed. @param sha256 32 bytes, where {@link open} asked for it */
   close(entry: TarEntry, sha256: ByteString | undefined): void;
@@ -63,6 +63,9 @@ const TYPES: Readonly<Record<string, TarEntryType>> = {
   "6": "fifo",
 };
 
+/** SHA-256 of nothing. */
+const EMPTY: ByteString = createHash("sha256").digest().toString("latin1");
+
 /** What is being taken: headers, an extended header's payload, the map of a sparse file, contents, or what follows the end. */
 type Stage = "header" | "extended" | "sparse-map" | "contents" | "end";
 
@@ -89,6 +92,7 @@ export class TarEntries implements ByteSink {
   #longName: ByteString | undefined;
   #longLink: ByteString | undefined;
   #entry: TarEntry | undefined;
+  #wanted = false;
   #hash: Hash | undefined;
   #entries = 0;
   #zeroBlocks = 0;
@@ -195,7 +199,9 @@ export class TarEntries implements ByteSink {
   #beginContents(): void {
     const entry = this.#entry as TarEntry;
     this.#stage = "contents";
-    this.#hash = this.#visitor.open(entry) ? createHash("sha256") : undefined;
+    this.#wanted = this.#visitor.open(entry);
+    // A hash is a native object: a million of them, for empty files, would take a gigabyte.
+    this.#hash = this.#wanted && entry.size > 0 ? createHash("sha256") : undefined;
     this.#expect(entry.size);
   }
 
@@ -214,7 +220,7 @@ export class TarEntries implements ByteSink {
   #closeEntry(): void {
     const entry = this.#entry as TarEntry;
     this.#entry = undefined;
-    this.#visitor.close(entry, this.#hash?.digest().toString("latin1"));
+    this.#visitor.close(entry, this.#wanted ? (this.#hash?.digest().toString("latin1") ?? EMPTY) : undefined);
     this.#hash = undefined;
   }
 

@@ -1,0 +1,48 @@
+import { type ImageSource, OciNixError, openSource, parseTransport, type StoredImage } from "../index.js";
+import { type Invocation, text } from "./command.js";
+
+/** Runs something with the images of a place, and closes it afterwards. */
+export async function withSource<T>(
+  place: string,
+  { flags, signal }: Pick<Invocation, "flags" | "signal">,
+  use: (source: ImageSource) => Promise<T>,
+): Promise<T> {
+  const name =
+    place === "-" ? ({ transport: "docker-archive", file: place, ref: undefined } as const) : parseTransport(place);
+  const source = await openSource(name, { signal, platform: text(flags, "platform") });
+  try {
+    return await use(source);
+  } finally {
+    source.close();
+  }
+}
+
+/** The places that a command takes. @throws OciNixError `usage` where there are more or fewer */
+export function placesOf(inputs: readonly string[], count: number): readonly string[] {
+  if (inputs.filter((place) => place === "-").length > 1) {
+    throw new OciNixError("usage", "standard input is named twice", { hint: "- stands for one archive" });
+  }
+  if (inputs.length === count) return inputs;
+  throw new OciNixError(
+    "usage",
+    `${count === 1 ? "one image" : `${count} images`} must be named, not ${inputs.length}`,
+    {
+      hint: "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE, or - for an archive on standard input",
+    },
+  );
+}
+
+/** The one image of a place. @throws OciNixError `usage` where it has several */
+export function onlyImage(source: ImageSource, place: string): StoredImage {
+  const [image, ...others] = source.images;
+  if (image !== undefined && others.length === 0) return image;
+  const names = source.images.flatMap((each) => each.names).join(", ");
+  throw new OciNixError("usage", `${place} holds ${source.images.length} images`, {
+    hint: `name one of them after a colon${names === "" ? "" : `: ${names}`}`,
+  });
+}
+
+/** Control characters, which anybody may put into an image, shown rather than sent to the terminal. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}

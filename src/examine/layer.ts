@@ -1,0 +1,152 @@
+import { createHash, type Hash } from "node:crypto";
+import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
+import type { ByteSink } from "../core/byte-sink.js";
+import { type CompressionName, createDecompressor, type Filter } from "../core/compression.js";
+import type { Digest } from "../core/digest.js";
+import { OciNixError } from "../core/errors.js";
+import { type TarEnd, TarEntries, type TarVisitor } from "../tar/entries.js";
+import type { StoredLayer } from "../transport/image.js";
+
+/** What reading a layer to its end showed. */
+export interface LayerReading {
+  /** What its first bytes say; undefined where there are none. */
+  readonly sniffed: CompressionName | undefined;
+  /** Of the stored bytes. */
+  readonly size: number;
+  /** Of the unpacked bytes; meaningless where there is {@link damage}. */
+  readonly diffId: Digest;
+  readonly unpackedSize: number;
+  readonly end: TarEnd | undefined;
+  /** Why the stored bytes are not those that were recorded, or are not there. */
+  readonly blobError: OciNixError | undefined;
+  /** Why the bytes cannot be unpacked, or are no tar. */
+  readonly damage: OciNixError | undefined;
+}
+
+/** A layer may unpack to that many bytes, or to that many times its stored size, whatever is more. */
+const MAX_UNPACKED = 1 << 30;
+const MAX_RATIO = 200;
+
+/** Also counts and hashes unpacked bytes; what follows damage is not looked at, so that the stored bytes can still be verified. */
+class UnpackedSink implements ByteSink {
+  readonly hash: Hash = createHash("sha256");
+  size = 0;
+  readonly #entries: TarEntries;
+  readonly #limit: number;
+  readonly #title: string;
+
+  constructor(entries: TarEntries, limit: number, title: string) {
+    this.#entries = entries;
+    this.#limit = limit;
+    this.#title = title;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.size += bytes.length;
+    if (this.size > this.#limit) {
+      throw new OciNixError(
+        "limit",
+        `${this.#title} unpacks to more than ${MAX_RATIO} times its size, and is not read further`,
+      );
+    }
+    this.hash.update(bytes);
+    this.#entries.write(bytes);
+  }
+}
+
+/**
+ * Reads a layer once: its stored bytes, its unpacked bytes and its entries. What is wrong with the bytes is part of the result, not an
+ * error, as whoever examines an image wants to know it all.
+ */
+export async function readLayer(
+  layer: StoredLayer,
+  visitor: TarVisitor,
+  title: string,
+  signal?: AbortSignal,
+): Promise<LayerReading> {
+  const entries = new TarEntries(visitor, title);
+  const sink = new UnpackedSink(entries, Math.max(MAX_UNPACKED, MAX_RATIO * layer.blob.size), title);
+  const packed = new PackedSink(sink, title);
+  const out = new BlockWriter(packed, { blockSize: BULK_BLOCK_SIZE, signal });
+  let blobError: OciNixError | undefined;
+  try {
+    try {
+      await layer.blob.writeTo(out);
+      await out.flush();
+    } catch (error) {
+      if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;
+      blobError = error;
+    }
+    const end = await packed.end(() => entries.end());
+    return {
+      sniffed: packed.sniffed,
+      size: out.written,
+      diffId: `sha256:${sink.hash.digest("hex")}`,
+      unpackedSize: sink.size,
+      end,
+      blobError,
+      damage: packed.damage,
+    };
+  } finally {
+    packed.close();
+  }
+}
+
+/** Takes stored bytes and unpacks them as their first bytes want it. */
+class PackedSink implements ByteSink {
+  sniffed: CompressionName | undefined;
+  damage: OciNixError | undefined;
+  readonly #sink: ByteSink;
+  readonly #title: string;
+  #filter: Filter | undefined;
+
+  constructor(sink: ByteSink, title: string) {
+    this.#sink = sink;
+    this.#title = title;
+  }
+
+  write(bytes: Uint8Array): void | Promise<void> {
+    if (this.damage !== undefined || bytes.length === 0) return undefined;
+    try {
+      if (this.sniffed === undefined) {
+        this.sniffed = sniffCompression(bytes);
+        if (this.sniffed !== "none") this.#filter = createDecompressor(this.sniffed, this.#sink, this.#title);
+      }
+      const waiting = (this.#filter ?? this.#sink).write(bytes);
+      return waiting === undefined ? undefined : waiting.catch((error: unknown) => this.#failed(error));
+    } catch (error) {
+      this.#failed(error);
+      return undefined;
+    }
+  }
+
+  async end(finish: () => TarEnd): Promise<TarEnd | undefined> {
+    if (this.damage !== undefined) return undefined;
+    try {
+      await this.#filter?.end();
+      return finish();
+    } catch (error) {
+      this.#failed(error);
+      return undefined;
+    }
+  }
+
+  close(): void {
+    this.#filter?.close();
+  }
+
+  #failed(error: unknown): void {
+    if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;
+    this.damage = error;
+  }
+}
+
+/** How a blob that begins so is packed: a tar whose first name looks packed is a tar. The first piece is a block, or all there is. */
+function sniffCompression(bytes: Uint8Array): CompressionName {
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512));
+  if (start.toString("latin1", 257, 262) === "ustar") return "none";
+  const magic = start.toString("hex", 0, 4);
+  if (magic.startsWith("1f8b")) return "gzip";
+  // A zstd stream may begin with a skippable frame.
+  return magic === "28b52ffd" || /^5[0-9a-f]2a4d18$/.test(magic) ? "zstd" : "none";
+}

@@ -1,0 +1,318 @@
+import { describe, expect, it } from "vitest";
+import { sha256 } from "../../../src/core/digest.js";
+import { type ValidatedImage, validateImages } from "../../../src/examine/validate.js";
+import type { StoredImage, StoredLayer } from "../../../src/transport/image.js";
+import { documentOf, type Entry, headerOf, imageOf, layerOf, sourceOf, tarOf } from "./fixtures.js";
+
+async function validate(image: StoredImage): Promise<ValidatedImage> {
+  const [validated] = await validateImages(sourceOf(image));
+  return validated as ValidatedImage;
+}
+
+/** `severity code where: message` of each finding. */
+async function findingsOf(image: StoredImage): Promise<readonly string[]> {
+  const { findings } = await validate(image);
+  return findings.map(({ severity, code, where, message }) => `${severity} ${code} ${where}: ${message}`);
+}
+
+type Entries = readonly (readonly [string, (Entry | string)?])[];
+
+const layers = (...contents: readonly Entries[]) => contents.map((entries) => layerOf(tarOf(...entries)));
+
+describe("a sound image", () => {
+  it("has no findings, however it is packed", async () => {
+    const entries: Entries = [
+      ["./"],
+      ["bin/"],
+      ["bin/a", "text"],
+      ["bin/b", { type: "1", link: "bin/a" }],
+      ["lib/", { mode: 0o555 }],
+      ["lib/l", { link: "../bin/a" }],
+    ];
+    const tar = tarOf(...entries);
+    const image = imageOf([layerOf(tar), layerOf(tar, { packed: "gzip" })]);
+    expect(await validate(image)).toEqual({
+      names: ["app:1"],
+      manifest: image.manifest?.descriptor.digest,
+      config: image.config.descriptor.digest,
+      layers: 2,
+      entries: 12,
+      unpackedSize: 2 * tar.length,
+      findings: [],
+      valid: true,
+    });
+  });
+
+  it("may have a directory where a lower layer has a symlink, or hide the symlink, or what it lies in", async () => {
+    const symlink: Entries = [["a/"], ["a/l", { link: "x" }]];
+    for (const second of [
+      [["a/"], ["a/l/"], ["a/l/f", "x"]],
+      [["a/"], ["a/.wh.l"], ["a/l/f", "x"]],
+      [["a/.wh..wh..opq"], ["a/l/f", "x"]],
+      [[".wh.a"], ["a/l/f", "x"]],
+    ] satisfies Entries[]) {
+      expect(await findingsOf(imageOf(layers(symlink, second)))).toEqual([]);
+      expect(await findingsOf(imageOf(layers(symlink, second, [["a/l/g", "x"]])))).toEqual([]);
+    }
+  });
+});
+
+describe("entries", () => {
+  it.each<readonly [string, readonly Entries[], string]>([
+    ["a repeated name", [[["a"], ["a"]]], "error duplicate layer 1: a is there more than once"],
+    ["a name with and without a slash", [[["nix/"], ["nix", { type: "5" }]]], "error duplicate layer 1: nix is"],
+    ["a name with and without ./", [[["a"], ["./a"]]], "error duplicate layer 1: ./a is"],
+    [
+      "an entry below a symlink of its layer",
+      [[["l", { link: "/" }], ["l/a"]]],
+      "error under-symlink layer 1: l/a lies in l, a symlink in this layer",
+    ],
+    [
+      "an entry below a symlink of a lower layer",
+      [[["d/"], ["d/l", { link: "/" }]], [["x"]], [["d/"], ["d/l/a"]]],
+      "error under-symlink layer 3: d/l/a lies in d/l, a symlink in a lower layer",
+    ],
+    [
+      "a whiteout below a file",
+      [[["f/a"]], [["f"], ["f/.wh.a"]]],
+      "warning under-file layer 2: f/.wh.a lies in f, which is no directory",
+    ],
+    ["an entry below a file", [[["f"], ["f/a"]]], "error under-file layer 1: f/a lies in f, which is no directory"],
+    [
+      "a hard link before its target",
+      [
+        [
+          ["b", { type: "1", link: "a" }],
+          ["a", "x"],
+        ],
+      ],
+      "error hard-link layer 1: b is a hard link to a, which does not come before it in this layer",
+    ],
+    [
+      "a hard link to another layer",
+      [[["a", "x"]], [["b", { type: "1", link: "a" }]]],
+      "error hard-link layer 2: b is a hard link to a, which",
+    ],
+    [
+      "a hard link to a directory",
+      [[["a/"], ["b", { type: "1", link: "a" }]]],
+      "error hard-link layer 1: b is a hard link to a, a directory",
+    ],
+    ["a name that leads out", [[["a/../../b"]]], 'error parent-reference layer 1: a/../../b has a component ".."'],
+    ["absolute names", [[["/a"], ["/b"]]], "note absolute-name layer 1: 2 names are absolute"],
+    ["a name that is no UTF-8", [[["a\xff"]]], "note name-bytes layer 1: a\\xff is not UTF-8"],
+    [
+      "a component that is too long",
+      [[["x", { pax: { path: "y".repeat(256) } }]]],
+      `error bad-name layer 1: ${"y".repeat(256)} is longer than Linux allows`,
+    ],
+    ["a name with a NUL", [[["x", { pax: { path: "a\0b" } }]]], "error bad-name layer 1: a\\x00b: no file can be"],
+    ["a device", [[["null", { type: "3" }]]], "note device layer 1: null is a character device 0:0"],
+    ["an unknown type", [[["odd", { type: "Q" }]]], "warning entry-type layer 1: odd is of a type"],
+    ["a sparse file", [[["s", { pax: { "GNU.sparse.major": "1" } }]]], "note sparse layer 1: s is stored"],
+    [
+      "a whiteout of nothing",
+      [[["a"]], [[".wh."]]],
+      "error whiteout layer 2: .wh. is no well-formed whiteout: it names",
+    ],
+    ["a whiteout of ..", [[["a"]], [["a/.wh..."]]], "error whiteout layer 2: a/.wh... is no well-formed whiteout"],
+    ["AUFS's files", [[["a"]], [[".wh..wh.plnk/"]]], "error whiteout layer 2: .wh..wh.plnk/ is no well-formed"],
+    ["an entry in a whiteout", [[["a"]], [[".wh.a/b"]]], "error whiteout layer 2: .wh.a/b is no well-formed whiteout"],
+    ["a whiteout with contents", [[["a"]], [[".wh.a", "x"]]], "warning whiteout layer 2: .wh.a is a whiteout, but not"],
+    ["a whiteout in the first layer", [[[".wh.a"]]], "note whiteout layer 1: .wh.a hides nothing"],
+    [
+      "a whiteout before its namesake",
+      [[["a"]], [[".wh.a"], ["a"]]],
+      "warning whiteout layer 2: a is in this layer, as",
+    ],
+    [
+      "a whiteout after its namesake",
+      [[["a"]], [["a"], [".wh.a"]]],
+      "warning whiteout layer 2: a is in this layer, as",
+    ],
+  ])("are found: %s", async (_, contents, expected) => {
+    const found = await findingsOf(imageOf(layers(...contents)));
+    expect(found).toHaveLength(1);
+    expect(found[0]?.slice(0, expected.length)).toBe(expected);
+  });
+
+  it("with an absolute name are where those with a relative one are", async () => {
+    expect(await findingsOf(imageOf(layers([["a"], ["/a"]])))).toEqual([
+      "error duplicate layer 1: /a is there more than once",
+      "note absolute-name layer 1: 1 names are absolute",
+    ]);
+  });
+
+  it("of a kind are listed ten times for a layer, and the rest counted", async () => {
+    const entries: Entries = Array.from({ length: 25 }, (_, i) => [`../${i}`] as const);
+    const found = await findingsOf(imageOf(layers(entries, entries)));
+    expect(found).toHaveLength(22);
+    expect(found.slice(-2)).toEqual([
+      "error parent-reference layer 1: 15 more like these",
+      "error parent-reference layer 2: 15 more like these",
+    ]);
+  });
+});
+
+describe("bytes", () => {
+  const tar = tarOf(["a", "x".repeat(2000)]);
+  const one = (layer: StoredLayer) => findingsOf(imageOf([layer]));
+  const flipped = (bytes: Buffer, at: number) => {
+    const copy = Buffer.from(bytes);
+    copy[at] = (copy[at] as number) ^ 1;
+    return copy;
+  };
+
+  it("that are not those of the diffID are found", async () => {
+    const other = sha256("other");
+    expect(await one(layerOf(tar, { diffId: other }))).toEqual([
+      `error diff-id layer 1: unpacked it is ${sha256(tar)}, but the config says ${other}`,
+    ]);
+  });
+
+  it("that are not as many as recorded are found", async () => {
+    const { descriptor } = layerOf(tar);
+    expect(
+      await one(layerOf(tar, { descriptor: { ...descriptor, size: 7 } as NonNullable<typeof descriptor> })),
+    ).toEqual([`error size layer 1: it has ${tar.length} bytes, not 7 as recorded`]);
+  });
+
+  it.each([
+    ["a wrong checksum", flipped(tar, 5), /^error damaged layer 1: layer 1 is not a sound tar archive: .* at byte 0$/],
+    [
+      "a cut archive",
+      tar.subarray(0, 1000),
+      /^error damaged layer 1: .* is not a complete tar archive: it ends at byte 1000$/,
+    ],
+    ["a cut header", tar.subarray(0, 300), /^error damaged .* it ends at byte 300$/],
+    ["text", Buffer.from("x".repeat(1024)), /^error damaged layer 1: .* a header whose checksum is wrong at byte 0$/],
+    [
+      "an absurd size",
+      Buffer.concat([headerOf("a", { size: 8 ** 11 - 1 }), Buffer.alloc(512)]),
+      /^error damaged .* it ends at byte 1024$/,
+    ],
+    [
+      "a pax size that is none",
+      tarOf(["a", { pax: { size: "9".repeat(20) } }]),
+      /^error damaged .* an entry of 100000000000000000000 bytes at byte 1024$/,
+    ],
+    [
+      "a pax bomb",
+      headerOf("a", { type: "x", size: 2 ** 31 }),
+      /^error limit .* an extended header of 2147483648 bytes/,
+    ],
+    ["pax records that do not fit", tarOf(["x", "12 path=abc\n"]), undefined],
+  ])("that are no archive are found: %s", async (_, bytes, expected) => {
+    const found = await one(layerOf(bytes));
+    if (expected === undefined) expect(found).toEqual([]);
+    else expect(found).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it("that are packed and cut, or packed otherwise than said, are found", async () => {
+    const packed = layerOf(tar, { packed: "gzip" });
+    const stored = (await import("node:zlib")).gzipSync(tar);
+    const cut = layerOf(tar, { packed: "gzip", stored: stored.subarray(0, stored.length - 9) });
+    expect(await one(cut)).toEqual([expect.stringMatching(/^error damaged layer 1: /)]);
+    const mistyped = { ...packed, descriptor: { ...packed.descriptor, mediaType: layerOf(tar).descriptor?.mediaType } };
+    expect(await one(mistyped as StoredLayer)).toEqual([
+      "error media-type layer 1: application/vnd.oci.image.layer.v1.tar is not what the bytes are: gzip",
+    ]);
+  });
+
+  it("that unpack to absurdly many are not read further", async () => {
+    const zlib = await import("node:zlib");
+    // Gzip members may follow each other: this one unpacks to 1.6 GB of zeros.
+    const zeros = zlib.gzipSync(Buffer.alloc(16 << 20));
+    const stored = Buffer.concat(Array.from({ length: 100 }, () => zeros));
+    const header = zlib.gzipSync(headerOf("a", { size: 8 ** 11 - 512 }));
+    expect(await one(layerOf(tar, { packed: "gzip", stored: Buffer.concat([header, stored]) }))).toEqual([
+      "error limit layer 1: layer 1 unpacks to more than 200 times its size, and is not read further",
+    ]);
+  }, 60_000);
+
+  it("after the archive's end are noted", async () => {
+    expect(await one(layerOf(Buffer.concat([tar, Buffer.from("more")])))).toEqual([
+      "note trailing-bytes layer 1: bytes other than zeros follow the archive's end",
+    ]);
+  });
+});
+
+describe("documents", () => {
+  const layer = layerOf(tarOf(["a"]));
+  const many = (count: number) => Array.from({ length: count }, () => layer);
+
+  it.each<readonly [string, StoredImage, string]>([
+    [
+      "a schema version",
+      imageOf([layer], { manifest: { schemaVersion: 1 } }),
+      "error manifest manifest: schemaVersion is 1",
+    ],
+    [
+      "missing layers",
+      imageOf([layer], { manifest: { layers: [] } }),
+      "error manifest manifest: it lists 0 layers, there are 1",
+    ],
+    [
+      "another config",
+      imageOf([layer], { manifest: { config: {} } }),
+      "error manifest manifest: its config is missing, not",
+    ],
+    [
+      "a media type that is no layer's",
+      imageOf([layer], { manifest: { layers: [{ mediaType: "text/plain" }] } }),
+      'error media-type layer 1: the media type "text/plain": it is no layer\'s',
+    ],
+    [
+      "zstd in Docker's schema",
+      imageOf([layer], { manifest: { layers: [{ mediaType: "application/vnd.docker.image.rootfs.diff.tar.zstd" }] } }),
+      'error media-type layer 1: the media type "application/vnd.docker.image.rootfs.diff.tar.zstd": Docker\'s schema 2 has',
+    ],
+    [
+      "the type of rootfs",
+      imageOf([layer], { config: { rootfs: { diff_ids: [layer.diffId] } } }),
+      "error config config: rootfs.type",
+    ],
+    [
+      "too few diff_ids",
+      imageOf([layer], { config: { rootfs: { type: "layers" } } }),
+      "error config config: rootfs.diff_ids has 0",
+    ],
+    ["a missing platform", imageOf([layer], { config: { os: "" } }), "warning platform config: os is missing"],
+    [
+      "a short history",
+      imageOf([layer, layer], { config: { history: [{}] } }),
+      "note history config: history speaks of 1",
+    ],
+    [
+      "a long history",
+      imageOf([layer], { config: { history: [{}, {}] } }),
+      "warning history config: history speaks of 2",
+    ],
+    ["126 layers", imageOf(many(126)), "error layer-count config: there are 126 layers, more than 125"],
+    ["101 layers", imageOf(many(101)), "note layer-count config: there are 101 layers; Docker takes 125"],
+    [
+      "a config that is no JSON",
+      { ...imageOf([layer]), manifest: undefined, config: documentOf("x", "{") },
+      "error json config: config is not valid JSON",
+    ],
+    [
+      "another digest",
+      {
+        ...imageOf([layer]),
+        manifest: undefined,
+        config: { ...documentOf("x", "{} "), bytes: imageOf([layer]).config.bytes },
+      },
+      "error digest config: its digest is sha256:",
+    ],
+  ])("that are wrong are found: %s", async (_, image, expected) => {
+    const found = await findingsOf(image);
+    expect(found[0]?.slice(0, expected.length)).toBe(expected);
+  });
+
+  it("may have histories with entries for no layer, 100 layers and 125", async () => {
+    const history = [{ empty_layer: true }, {}];
+    expect(await findingsOf(imageOf([layer], { config: { history } }))).toEqual([]);
+    expect(await findingsOf(imageOf(many(100)))).toEqual([]);
+    expect((await validate(imageOf(many(125)))).valid).toBe(true);
+  });
+});

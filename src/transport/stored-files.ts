@@ -22,7 +22,7 @@ export interface StoredFiles {
   readonly title: string;
   /** Whether there is a file of this name; links are followed. */
   has(name: string): boolean;
-  /** @throws OciNixError `not-found` or `unreadable` naming medium and file */
+  /** @throws OciNixError `invalid-input` or `unreadable` naming medium and file */
   open(name: string): OpenedFile;
   /** The path of the file, where it is one of its own. */
   pathOf(name: string): string | undefined;
@@ -44,10 +44,12 @@ export function directoryFiles(directory: string): StoredFiles {
     title: directory,
     has: (name) => real(name) !== undefined,
     open(name) {
+      if (real(name) === undefined) throw missing(directory, name);
       const opened = openForReading(join(directory, name));
       return { ...opened, offset: 0 };
     },
-    pathOf: real,
+    // A link of somebody else's making may lead anywhere: what it leads to is read, and so verified, but never linked.
+    pathOf: (name) => (real(name) === join(realpathSync(directory), name) ? real(name) : undefined),
     placeOf: (name) => real(name) ?? name,
     close: () => undefined,
   };
@@ -73,9 +75,7 @@ export async function archiveFiles(path: string, signal?: AbortSignal): Promise<
   const member = (name: string): ArchiveMember => {
     const found = resolved(name);
     if (found !== undefined) return found;
-    throw new OciNixError("not-found", `${title} holds no file ${JSON.stringify(name)}`, {
-      hint: "the archive is incomplete: write or fetch it again",
-    });
+    throw missing(title, name);
   };
   return {
     title,
@@ -93,6 +93,12 @@ export async function archiveFiles(path: string, signal?: AbortSignal): Promise<
       close();
     },
   };
+}
+
+function missing(title: string, name: string): OciNixError {
+  return new OciNixError("invalid-input", `${title} holds no file ${JSON.stringify(name)}`, {
+    hint: "the image is incomplete: write or fetch it again",
+  });
 }
 
 /** Old `docker save` archives share layers by symlinks, others by hard links. */

@@ -47,7 +47,7 @@ describe.skipIf(requireTools("skopeo", "umoci", ...REAL_STORE_TOOLS))("a build t
   };
 
   it("leaves the old state or the new one, and nothing behind at the next run", { timeout: LIMIT_MS }, async () => {
-    const [first = "", ...others] = store.roots;
+    const [first = "", ...others] = store.roots.slice(0, 4);
     expectOk(await runCli(argsOf([first], "old", "cache")), "build");
     const start = performance.now();
     expectOk(await runCli(argsOf(others, "new", "measured")), "build");

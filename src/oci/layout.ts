@@ -1,5 +1,5 @@
 import type { Descriptor } from "./manifest.js";
-import { familiarToFull, splitImageName } from "./reference.js";
+import { fullName, splitImageName } from "./reference.js";
 
 /** The file `oci-layout`. image-spec, "Image Layout". */
 export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
@@ -28,7 +28,7 @@ export function layoutEntries(
     return {
       ...manifest,
       annotations: {
-        [CONTAINERD_NAME]: familiarToFull(image),
+        [CONTAINERD_NAME]: fullName(name),
         [REF_NAME]: refName === "tag" ? image.tag : name,
       },
     };

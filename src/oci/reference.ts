@@ -55,12 +55,19 @@ export function parseImageName(text: string, where: string): ImageName {
   return { name: checkName(text, where), tag: "latest" };
 }
 
-/** The name with the registry and the path that Docker adds: `docker.io/library/app:1` for `app:1`. */
-export function familiarToFull({ name, tag }: ImageName): string {
+/** Docker's short names stand for long ones: `app:1` for `docker.io/library/app:1`. A bare word is a tag, in a layout, and stays one. */
+export function fullName(name: string): string {
   const [first = "", ...rest] = name.split("/");
-  const hasDomain = rest.length > 0 && (/[.:]/.test(first) || first === "localhost" || first !== first.toLowerCase());
-  if (hasDomain) return `${name}:${tag}`;
-  return `docker.io/${rest.length === 0 ? "library/" : ""}${name}:${tag}`;
+  if (rest.length === 0) return first.includes(":") ? `docker.io/library/${first}` : first;
+  const isHost = /[.:]/.test(first) || first === "localhost" || first !== first.toLowerCase();
+  if (!isHost) return `docker.io/${name}`;
+  return first === "index.docker.io" ? `docker.io/${rest.join("/")}` : name;
+}
+
+/** The short name, as Docker shows it, that stands for a long one. */
+export function familiarName(name: string): string {
+  const short = name.replace(/^docker\.io\/(library\/(?=[^/]+$))?/, "");
+  return fullName(short) === name ? short : name;
 }
 
 /** image-spec, "Pre-Defined Annotation Keys": the grammar of `org.opencontainers.image.ref.name`. */

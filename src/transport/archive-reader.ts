@@ -1,8 +1,9 @@
 import { type Digest, sha256 } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
+import { fullName } from "../oci/reference.js";
 import { type DescribedImage, describedImages, imagesOfDockerArchive, selectImages } from "./docker-archive-reader.js";
 import type { ImageSource, StoredImage } from "./image.js";
-import { fullName, matching } from "./layout-index.js";
+import { matching } from "./layout-index.js";
 import { imagesOfLegacyArchive } from "./legacy-archive-reader.js";
 import { everyImageOfLayout, type ImageChoice, imagesOfLayout } from "./oci-layout-reader.js";
 import { archiveFiles, blobName, DocumentReader, type StoredFiles } from "./stored-files.js";

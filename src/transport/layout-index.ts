@@ -1,12 +1,9 @@
 import { nearest, OciNixError } from "../core/errors.js";
+import { CONTAINERD_NAME, REF_NAME } from "../oci/layout.js";
 import { type Descriptor, type IndexEntry, isImageConfig, kindOfMediaType, parseManifest } from "../oci/manifest.js";
 import { formatPlatform, type Platform } from "../oci/platform.js";
+import { familiarName, fullName } from "../oci/reference.js";
 import { blobName, type DocumentReader, parseDocument } from "./stored-files.js";
-
-/** Annotation of an index's entry: a tag, or a full name as podman and skopeo write it. */
-export const REF_NAME = "org.opencontainers.image.ref.name";
-/** containerd's: the full name. */
-export const IMAGE_NAME = "io.containerd.image.name";
 
 /** An entry of index.json, and where in it. */
 interface PlacedEntry {
@@ -108,30 +105,18 @@ export function severalNames(title: string, ref: string, names: readonly string[
 
 const SHOWN = 20;
 
-/** Docker's short names stand for long ones: `app:1` for `docker.io/library/app:1`, `app` for `app:latest`. */
-export function fullName(name: string): string {
-  const [first = "", ...rest] = name.split("/");
-  if (rest.length === 0) {
-    // A bare word is a tag, in a layout; in full only what has a tag is a name.
-    return first.includes(":") ? `docker.io/library/${first}` : first;
-  }
-  const isHost = /[.:]/.test(first) || first === "localhost";
-  if (!isHost) return `docker.io/${name}`;
-  return first === "index.docker.io" ? `docker.io/${rest.join("/")}` : name;
-}
-
 export function tagOf(name: string): string | undefined {
   return /:([^:/]+)$/.exec(name)?.[1];
 }
 
 function nameOf(entry: IndexEntry): string | undefined {
   const { annotations = {} } = entry.descriptor;
-  return annotations[IMAGE_NAME] || annotations[REF_NAME] || undefined;
+  return familiarName(annotations[CONTAINERD_NAME] || annotations[REF_NAME] || "") || undefined;
 }
 
 function keysOf(entry: IndexEntry): readonly string[] {
   const { annotations = {} } = entry.descriptor;
-  return [annotations[IMAGE_NAME], annotations[REF_NAME]].filter(
+  return [annotations[CONTAINERD_NAME], annotations[REF_NAME]].filter(
     (name): name is string => name !== undefined && name !== "",
   );
 }

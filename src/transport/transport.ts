@@ -1,5 +1,5 @@
 import { nearest, OciNixError } from "../core/errors.js";
-import { checkRefName, familiarToFull, parseImageName } from "../oci/reference.js";
+import { checkRefName, fullName, parseImageName } from "../oci/reference.js";
 
 /** A place of images, as skopeo names it. */
 export type TransportName =
@@ -35,7 +35,8 @@ export function parseTransport(text: string): TransportName {
   if (kind === undefined || !isKind(kind)) throw unknownTransport(text, kind);
   if (kind === "containers-storage") {
     if (rest === "") throw new OciNixError("usage", `${text}: the name is missing`, { hint: FORMS[kind] });
-    return { transport: kind, ref: familiarToFull(parseImageName(rest, text)) };
+    const { name, tag } = parseImageName(rest, text);
+    return { transport: kind, ref: fullName(`${name}:${tag}`) };
   }
   const colon = rest.indexOf(":");
   const [path, ref] = colon === -1 ? [rest, undefined] : [rest.slice(0, colon), rest.slice(colon + 1)];

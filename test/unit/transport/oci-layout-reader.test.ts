@@ -96,12 +96,12 @@ describe("readOciLayout", () => {
     fixture.add(two, "latest");
     expect(await listed({ tag: "1" })).toEqual([["registry.example:5000/team/app:1", one.digest]]);
     expect(await listed({ tag: "registry.example:5000/team/app:1" })).toHaveLength(1);
-    expect(await listed({ tag: "web:2" })).toEqual([["docker.io/library/web:2", two.digest]]);
+    expect(await listed({ tag: "web:2" })).toEqual([["web:2", two.digest]]);
     expect(await listed({ tag: "latest" })).toEqual([["latest", two.digest]]);
     expect(await listed({ tag: "@0" })).toEqual([["registry.example:5000/team/app:1", one.digest]]);
     expect(await listed()).toEqual([
       ["registry.example:5000/team/app:1", one.digest],
-      ["docker.io/library/web:2", "latest", two.digest],
+      ["web:2", "latest", two.digest],
     ]);
   });
 

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import type { ByteSink } from "../core/byte-sink.js";
 import { type Digest, hexOf } from "../core/digest.js";
 import { errnoOf, OciNixError } from "../core/errors.js";
-import { createFile, makeDirectories, type NewFile } from "../core/output-file.js";
-import { blobsDirectory, evictBlobFiles, removeLeftovers } from "./blob-files.js";
+import { createFile, makeDirectories, type NewFile, removeLeftovers } from "../core/output-file.js";
+import { blobsDirectory, evictBlobFiles } from "./blob-files.js";
 
 /** What names a blob: OCI descriptors are such. */
 export interface CachedBlob {
@@ -52,7 +52,7 @@ export function openBlobCache(directory: string, budget: number, options: BlobCa
       return undefined;
     }
   };
-  attempt(() => removeLeftovers(directory));
+  removeLeftovers(blobs);
   return {
     find: ({ digest, size }) => attempt(() => findFile(fileOf(digest), size)),
     begin: async () => {

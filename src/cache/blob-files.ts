@@ -9,9 +9,6 @@ export interface BlobFile {
   readonly usedMs: number;
 }
 
-/** How old a temporary file is before whoever wrote it is taken to be gone. */
-const LEFTOVER_MS = 86_400_000;
-
 /** Where the blobs are in a cache directory. */
 export function blobsDirectory(directory: string): string {
   return join(directory, "blobs", "sha256");
@@ -20,14 +17,6 @@ export function blobsDirectory(directory: string): string {
 /** The blobs of a cache directory, least recently used first. Errors are the system's; a missing directory holds none. */
 export function listBlobFiles(directory: string): readonly BlobFile[] {
   return list(directory, /^[0-9a-f]{64}$/).sort((a, b) => a.usedMs - b.usedMs || (a.path < b.path ? -1 : 1));
-}
-
-/** Removes what killed processes left. */
-export function removeLeftovers(directory: string): void {
-  const before = Date.now() - LEFTOVER_MS;
-  for (const { path, usedMs } of list(directory, /^\.oci-nix-[0-9a-f]+\.tmp$/)) {
-    if (usedMs < before) rmSync(path, { force: true });
-  }
 }
 
 /** Removes blobs, least recently used first, until the others have at most `bytes`. @param kept is not removed */

@@ -1,8 +1,9 @@
 import { existsSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { removeLeftovers } from "../core/output-file.js";
 import { sqliteCodeOf } from "../core/sqlite.js";
-import { evictBlobFiles, listBlobFiles, removeLeftovers } from "./blob-files.js";
+import { blobsDirectory, evictBlobFiles, listBlobFiles } from "./blob-files.js";
 import { DIGESTS_FILE, DigestDatabase, fileIdentity, isDamage, setAside, UNUSABLE } from "./digest-database.js";
 
 /** Whoever asks for maintenance waits longer than a build does. */
@@ -65,7 +66,7 @@ export interface PruneSummary {
 /** Removes what is not wanted any more, and what was set aside or left behind. @throws OciNixError `output` */
 export function pruneCache(directory: string, options: PruneOptions): PruneSummary {
   return named(directory, () => {
-    removeLeftovers(directory);
+    removeLeftovers(blobsDirectory(directory));
     const file = join(directory, DIGESTS_FILE);
     const removed = [];
     if (options.all === true) removed.push(...evictBlobFiles(directory, -1));

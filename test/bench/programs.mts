@@ -165,6 +165,7 @@ export async function prepareCorpus(corpus: Corpus, parent: string, bin: string)
   const env = {
     PATH: `${bin}:${process.env.PATH}`,
     LC_ALL: "C",
+    XDG_CACHE_HOME: join(cwd, "cache"),
     NODE_OPTIONS: undefined,
     STORE_ROOT: corpus.storeRoot,
     MAX_LAYERS: String(MAX_LAYERS),

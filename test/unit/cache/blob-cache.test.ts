@@ -1,8 +1,19 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { type BlobCache, type CachedBlob, openBlobCache } from "../../../src/cache/blob-cache.js";
 import { hexOf, sha256 } from "../../../src/core/digest.js";
+import { createFile } from "../../../src/core/output-file.js";
 import { temporaryDirectory } from "./fixtures.js";
 
 let directory: string;
@@ -105,14 +116,23 @@ describe("the blob cache", () => {
     expect(readdirSync(blobs)).toEqual([]);
   });
 
-  it("removes what killed processes left, once it is a day old, and nothing else", () => {
+  it("removes what killed processes left: of this machine at once, of others when it is a day old", () => {
     mkdirSync(blobs, { recursive: true });
-    const [old, young, other] = [".oci-nix-0123abcd.tmp", ".oci-nix-4567abcd.tmp", "notes"] as const;
-    for (const name of [old, young, other]) writeFileSync(join(blobs, name), "x");
+    const { fd } = createFile(blobs);
+    closeSync(fd);
+    const [ours = ""] = readdirSync(blobs);
+    const killed = spawnSync("true").pid;
+    const left = ours.replace(`-${process.pid}-`, `-${killed}-`);
+    const [old, young, other] = [
+      ".oci-nix-01234567-1-0123456789ab.tmp",
+      ".oci-nix-01234567-2-0123456789ab.tmp",
+      "notes",
+    ];
+    for (const name of [left, old, young, other] as string[]) writeFileSync(join(blobs, name), "x");
     const time = Date.now() / 1000 - 90_000;
-    for (const name of [old, other]) utimesSync(join(blobs, name), time, time);
+    for (const name of [old, other] as string[]) utimesSync(join(blobs, name), time, time);
     open(1);
-    expect(readdirSync(blobs).sort()).toEqual([young, other]);
+    expect(readdirSync(blobs).sort()).toEqual([ours, young, other].sort());
   });
 
   it("keeps nothing where it cannot, says so once, and fails nobody", async () => {

@@ -6,7 +6,12 @@ import { Interrupts } from "./signals.js";
 import { reportError } from "./ui.js";
 
 /** Exit codes; every other failure is 1. */
-const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = { usage: 2, verification: 3, interrupted: 130 };
+const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
+  usage: 2,
+  verification: 3,
+  interrupted: 130,
+  unavailable: 75,
+};
 
 /**
  * Runs one command.

@@ -4,7 +4,8 @@
  * `usage`: the call itself is wrong. `invalid-input`: a file or value has a wrong shape or content. `not-found`, `unreadable`:
  * something named is missing or cannot be read. `changed`: a file changed while it was read. `conflict`: two inputs want the
  * same place. `limit`: a documented limit is exceeded. `output`: the output cannot be written. `verification`: bytes do not
- * match what was recorded for them. `interrupted`: a signal or an AbortSignal. `unsupported`: a valid input we do not handle.
+ * match what was recorded for them. `interrupted`: a signal or an AbortSignal. `unsupported`: a valid input we do not handle. `unavailable`: a
+ * registry or daemon cannot be reached, or asks to come back later. `denied`: it wants other credentials.
  */
 export type ErrorCode =
   | "usage"
@@ -17,7 +18,9 @@ export type ErrorCode =
   | "output"
   | "verification"
   | "interrupted"
-  | "unsupported";
+  | "unsupported"
+  | "unavailable"
+  | "denied";
 
 /** The one error class: `message` says what, where and what was found; `hint` says what to do next. */
 export class OciNixError extends Error {

@@ -44,7 +44,7 @@ export async function programsFor(
   const programs: Program[] = [];
   const absent: Absent[] = [];
   const commands = await output("oci-nix --help", environment);
-  const hasCommand = (name: string) => new RegExp(`^\\s+oci-nix ${name}\\b`, "m").test(commands);
+  const hasCommand = (name: string) => new RegExp(`^\\s+${name}\\b`, "m").test(commands);
 
   if (groups.has("stream")) programs.push({ id: "stream", group: "stream", script: `${STREAM} | cat >/dev/null` });
   if (groups.has("digests")) {

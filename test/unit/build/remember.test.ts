@@ -1,4 +1,13 @@
-import { lstatSync, lutimesSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  lutimesSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -104,6 +113,37 @@ describe("what was made before", () => {
     lutimesSync(join(store.storeRoot, "nix/store", changed as string), 2, 2);
     await build(["oci:$/layout:1"]);
     expect((await build(["oci:$/layout:1"])).opened).toHaveLength(1);
+  });
+
+  it("is not remembered where a file in a store object is not as Nix leaves it, whoever lists it", async () => {
+    const [path = ""] = readdirSync(join(store.storeRoot, "nix/store"), { recursive: true, encoding: "utf8" }).filter(
+      (name) => name.endsWith("message"),
+    );
+    const file = join(store.storeRoot, "nix/store", path);
+    chmodSync(file, 0o644);
+    lutimesSync(file, 1, 1);
+    for (const threads of [0, 2]) {
+      await build(["oci:$/layout:1"], { threads });
+      expect((await build(["oci:$/layout:1"], { threads })).opened).toHaveLength(1);
+    }
+  });
+
+  it("is not forgotten where it is the store that changed", async () => {
+    await build(["oci:$/layout:1"]);
+    const [path = ""] = readdirSync(join(store.storeRoot, "nix/store"), { recursive: true, encoding: "utf8" }).filter(
+      (name) => name.endsWith("message"),
+    );
+    const file = join(store.storeRoot, "nix/store", path);
+    const before = readFileSync(file);
+    chmodSync(file, 0o644);
+    writeFileSync(file, Buffer.alloc(before.length, "x"));
+    chmodSync(file, 0o444);
+    for (let i = 0; i < 2; i++) {
+      await expect(build(["oci:$/other:1"])).rejects.toMatchObject({
+        code: "verification",
+        message: expect.stringContaining("changed: the NAR hash is not the closure's"),
+      });
+    }
   });
 
   it("is another layer under another owner, time or tar profile", async () => {

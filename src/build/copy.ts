@@ -1,7 +1,7 @@
 import { noCache } from "../cache/digest-cache.js";
 import type { Digest } from "../core/digest.js";
 import { isJsonObject, type Json, parseJson } from "../core/json.js";
-import { formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
+import { COMPRESSION_ANNOTATION, formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
 import {
   type DeliveredImage,
   deliver,
@@ -12,7 +12,7 @@ import {
 import type { ImageTarget, StoredImage, StoredLayer } from "../transport/image.js";
 import { writeUnpacked } from "../transport/stored-layer.js";
 import { type BuildOptions, document, verifiedFile } from "./build.js";
-import { COMPRESSION_ANNOTATION, Packer, UNPACKED } from "./packer.js";
+import { Packer, UNPACKED } from "./packer.js";
 
 /** By default layers stay as they are stored. */
 export type CopyOptions = Omit<BuildOptions, "threads">;

@@ -7,11 +7,8 @@ import { type Compression, type CompressionName, codecOf, createCompressor } fro
 import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { copyRange, openForReading } from "../core/file-range.js";
-import { layerMediaType } from "../oci/manifest.js";
+import { COMPRESSION_ANNOTATION, layerMediaType } from "../oci/manifest.js";
 import type { KnownLayer } from "../transport/deliver.js";
-
-/** Says in a layer's descriptor what decided its packed bytes. */
-export const COMPRESSION_ANNOTATION = "dev.oci-nix.compression";
 
 export const UNPACKED: Compression = { name: "none", level: undefined };
 

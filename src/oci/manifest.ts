@@ -35,6 +35,9 @@ export function compressionOfMediaType(mediaType: string): CompressionName | und
   return LAYER_MEDIA_TYPES.get(mediaType);
 }
 
+/** Annotation of ours on a packed layer: what decided its bytes, as `codecOf` names it. */
+export const COMPRESSION_ANNOTATION = "dev.oci-nix.compression";
+
 /** What names a blob: the image-spec's descriptor. */
 export interface Descriptor {
   readonly mediaType: string;

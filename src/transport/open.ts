@@ -11,14 +11,15 @@ import { formatTransport, type TransportName } from "./transport.js";
 
 /**
  * Opens a place for reading: the image it names, or all its images.
- * @param options.platform `os/architecture[/variant]`, for a name that stands for images of several platforms
+ * @param options.platform `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them
  * @throws OciNixError `not-found` for what is not there; `invalid-input`, `verification`, `unsupported` or `limit` for what is no image
  */
 export async function openSource(
   name: TransportName,
   options: { readonly platform?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<ImageSource> {
-  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform, "--platform");
+  const { platform: wanted } = options;
+  const platform = wanted === undefined || wanted === "every" ? wanted : parsePlatform(wanted, "--platform");
   switch (name.transport) {
     case "oci":
       return await readOciLayout(name.directory, { tag: name.ref, platform });

@@ -7,13 +7,14 @@ import {
   type TransportName,
 } from "../../index.js";
 import { type FlagValues, type Invocation, list } from "../command.js";
-import { compressionOf, openCaches, planOf, printSummary, withProgress } from "../delivery.js";
+import { checkNoTerminal, compressionOf, openCaches, planOf, printSummary, withProgress } from "../delivery.js";
 import { printOutput } from "../ui.js";
 
 /** Builds an image into one or several places and prints the digest of its manifest. */
 export default async function build(invocation: Invocation): Promise<void> {
   const { flags, signal } = invocation;
   const names = targetsOf(flags);
+  checkNoTerminal(names);
   const compression = compressionOf(flags);
   const plan = await planOf(invocation);
   const caches = openCaches(flags);
@@ -23,7 +24,8 @@ export default async function build(invocation: Invocation): Promise<void> {
       return await buildPlannedImage(plan, targets, { signal, observer, compression, ...caches });
     });
     const made = result.layers.filter(({ written }) => written).length;
-    printSummary(result, seconds, flags, made === result.layers.length ? "" : ` (${made} made, the others were there)`);
+    const note = made === 0 ? ", all there already" : ` (${made} made, the others were there already)`;
+    printSummary(result, seconds, flags, made === result.layers.length ? "" : note);
     // Standard output is the image's, where it goes there.
     if (!names.some(isStandardOutput)) await printOutput(`${result.manifest}\n`, signal);
   } finally {

@@ -1,3 +1,4 @@
+import { isatty } from "node:tty";
 import {
   type BlobCache,
   type Compression,
@@ -6,6 +7,7 @@ import {
   type DigestCache,
   type ImagePlan,
   type ImageSummary,
+  isStandardOutput,
   noCache,
   OciNixError,
   openBlobCache,
@@ -20,7 +22,7 @@ import {
 import { type FlagValues, type Invocation, text } from "./command.js";
 import { IMAGE_FLAGS } from "./flags.js";
 import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
-import { formatBytes, type ProgressState, printError, showProgress } from "./ui.js";
+import { formatBytes, type ProgressState, printError, showProgress, visible } from "./ui.js";
 
 /** The caches that the flags ask for. */
 export interface Caches {
@@ -53,11 +55,6 @@ export function openCaches(flags: FlagValues): Caches {
 export function compressionOf(flags: FlagValues): Compression | undefined {
   const value = text(flags, "compression");
   return value === undefined ? undefined : parseCompression(value, "--compression");
-}
-
-/** Whether images that are written there come out of standard output. */
-export function isStandardOutput(name: TransportName): boolean {
-  return "file" in name && name.file === "-";
 }
 
 /** Runs something that writes images, showing progress meanwhile. @returns its result and the seconds it took */
@@ -116,8 +113,22 @@ export function printSummary(summary: ImageSummary, seconds: number, flags: Flag
   }
   if (flags.quiet === true) return;
   const { repoTags, layers, entries, bytes, imageId } = summary;
+  const title = visible(repoTags.join(", ")) || "image";
+  const count = `${layers.length} ${layers.length === 1 ? "layer" : "layers"}${note}`;
+  if (bytes === 0) {
+    printError(`${title}: ${count}, ${imageId}`);
+    return;
+  }
   const rate = formatBytes(Math.round(bytes / seconds));
   printError(
-    `${repoTags.join(", ") || "image"}: ${layers.length} layers${note}, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
+    `${title}: ${count}, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
   );
+}
+
+/** @throws OciNixError `usage` where an archive would be written to a terminal */
+export function checkNoTerminal(names: readonly TransportName[]): void {
+  if (!names.some(isStandardOutput) || !isatty(1)) return;
+  throw new OciNixError("usage", "standard output is a terminal: an archive is not written to it", {
+    hint: "pipe it on, or name a file",
+  });
 }

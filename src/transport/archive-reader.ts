@@ -48,8 +48,7 @@ async function imagesOf(
 }
 
 /**
- * The images by index.json, which must not say otherwise than manifest.json: other programs read that. An image that has no name in
- * index.json is called what manifest.json calls it.
+ * The images by index.json, which must not say otherwise than manifest.json: other programs read that. An image has the names of both.
  */
 function imagesOfBoth(documents: DocumentReader, choice: ImageChoice): readonly StoredImage[] {
   const described = describedImages(documents).map((image) => ({
@@ -63,14 +62,18 @@ function imagesOfBoth(documents: DocumentReader, choice: ImageChoice): readonly 
   const { ref, platform } = choice;
   const isInIndex = ref === undefined || /^@/.test(ref) || matching(images, ({ names }) => names, ref).length > 0;
   if (isInIndex) {
-    return imagesOfLayout(documents, choice).map((image) =>
-      image.names.length > 0 ? image : { ...image, names: namesOf(image) },
-    );
+    return imagesOfLayout(documents, choice).map((image) => ({ ...image, names: union(image.names, namesOf(image)) }));
   }
   const [{ config, names }] = selectImages(described, ref, documents.files.title) as [(typeof described)[number]];
   return imagesOfLayout(documents, { platform })
     .filter((image) => image.config.descriptor.digest === config)
     .map((image) => ({ ...image, names }));
+}
+
+/** Names of either, each once: programs that read manifest.json know the image by those. */
+function union(names: readonly string[], others: readonly string[]): readonly string[] {
+  const known = new Set(names.map(fullName));
+  return [...names, ...others.filter((name) => !known.has(fullName(name)))];
 }
 
 function checkAgreement(

@@ -1,19 +1,27 @@
 import { closeSync, ftruncateSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
-import { type ByteSink, fdSink, fileSink } from "../core/byte-sink.js";
+import { dirname } from "node:path";
+import { type ByteSink, fdSink, fileSink, nullSink } from "../core/byte-sink.js";
 import type { CompressionName } from "../core/compression.js";
 import { hexOf } from "../core/digest.js";
 import { describeErrno, OciNixError } from "../core/errors.js";
 import { readPieces } from "../core/file-range.js";
 import { formatJson, toJson } from "../core/json.js";
-import { createFile, type NewFile, removeLeftovers, syncFile } from "../core/output-file.js";
+import {
+  createFile,
+  descriptorNamed,
+  followLinks,
+  type NewFile,
+  removeLeftovers,
+  syncDirectory,
+  syncFile,
+} from "../core/output-file.js";
 import { layoutEntries, OCI_LAYOUT } from "../oci/layout.js";
 import { type Descriptor, formatIndex } from "../oci/manifest.js";
 import { splitImageName } from "../oci/reference.js";
 import { BLOCK, padded } from "../tar/header.js";
 import { memberHeader } from "../tar/member-header.js";
-import type { FinishedImage, ImageTarget } from "./image.js";
+import type { BlobSink, FinishedImage, ImageTarget } from "./image.js";
 import { openNameless } from "./unpacked-file.js";
 
 export interface ArchiveOptions {
@@ -30,7 +38,7 @@ const STDOUT = 1;
  * Writes an OCI layout as one tar archive: `blobs/sha256/…` in the order in which the blobs come, each once, then `index.json`,
  * `manifest.json` in a docker-archive, `oci-layout`, and two zero blocks. A file gets its name when it is whole, in place of what has it.
  *
- * @param file `-` for standard output. There and in pipes a blob stands behind its digest and size, so one of which these are not known
+ * @param file `-` for standard output. There, in what is named as a descriptor (/dev/fd/3), and in pipes a blob stands behind its digest and size, so one of which these are not known
  *   is kept in a temporary file until they are.
  * @throws OciNixError `output` or `not-found` where it cannot be written
  */
@@ -43,10 +51,13 @@ export async function openArchiveTarget(file: string, options: ArchiveOptions): 
   const there = new Set<string>();
   return {
     title,
+    takesOne: ref !== undefined,
     refuses,
     has: async (blob) => there.has(blob.digest),
     link: async () => false,
     async begin(known) {
+      // A header that says what is there already would be a second member of its name.
+      if (known !== undefined && there.has(known.digest)) return SWALLOW;
       const member = await out.begin(known === undefined ? undefined : nameOf(known), known?.size);
       return {
         write: (bytes, whileFull) => member.write(bytes, whileFull),
@@ -71,6 +82,8 @@ export async function openArchiveTarget(file: string, options: ArchiveOptions): 
     close: async () => out.close(),
   };
 }
+
+const SWALLOW: BlobSink = { ...nullSink, commit: async () => undefined, discard: async () => undefined };
 
 function nameOf(blob: Descriptor): string {
   return `blobs/sha256/${hexOf(blob.digest)}`;
@@ -111,12 +124,13 @@ interface Member extends ByteSink {
 }
 
 async function openOutput(file: string, signal: AbortSignal | undefined): Promise<Output> {
-  if (file === "-") return streamOutput(STDOUT, "standard output", signal);
+  const descriptor = file === "-" ? STDOUT : descriptorNamed(file);
+  if (descriptor !== undefined) return streamOutput(descriptor, file === "-" ? "standard output" : file, signal);
   const stat = statSync(file, { throwIfNoEntry: false });
   if (stat?.isDirectory()) {
     throw new OciNixError("output", `cannot write ${file}: it is a directory`, { hint: "name a file" });
   }
-  if (stat === undefined || stat.isFile()) return fileOutput(resolve(file));
+  if (stat === undefined || stat.isFile()) return fileOutput(followLinks(file));
   try {
     // Waits for a FIFO's reader without keeping signals from being served.
     const handle = await open(file, "w");
@@ -162,6 +176,7 @@ function fileOutput(path: string): Output {
       put(Buffer.alloc(2 * BLOCK), end);
       await syncFile(file.fd, path);
       file.commit(path);
+      syncDirectory(directory);
     },
     close: () => file.discard(),
   };

@@ -56,12 +56,8 @@ export function openContainersStorageTarget(
   return {
     ...layout,
     title: `containers-storage:${ref}`,
+    takesOne: true,
     async finish(images) {
-      if (images.length !== 1) {
-        throw new OciNixError("usage", `containers-storage:${ref} takes one image, not ${images.length}`, {
-          hint: "choose one: docker-archive:FILE:NAME:TAG",
-        });
-      }
       await layout.finish(images);
       const id = (await podman("pull", "--quiet", `oci:${passing}:${passing}`)).trim();
       await podman("tag", id, ref);

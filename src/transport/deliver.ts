@@ -18,8 +18,11 @@ export interface OutgoingLayer {
   readonly compression: CompressionName;
   /** What it will be, where that can be told without its bytes. */
   readonly known: KnownLayer | undefined;
-  /** A file that holds just the known blob. */
-  readonly file?: string | undefined;
+  /**
+   * The file that holds just the known blob, once its bytes are verified; undefined where there is none. Asked for only where it is needed.
+   * @throws OciNixError `verification` where the file is damaged and nothing else has the bytes
+   */
+  file?(): Promise<string | undefined>;
 }
 
 /** Gives the bytes of layers. */
@@ -59,12 +62,22 @@ export async function deliver(
   images: readonly OutgoingImage[],
   targets: readonly ImageTarget[],
 ): Promise<readonly DeliveredImage[]> {
-  for (const target of targets) for (const image of images) checkAccepts(target, image);
+  for (const target of targets) checkTakes(target, images);
   const delivered: DeliveredImage[] = [];
   for (const image of images) delivered.push(await deliverBlobs(image, targets));
   // One after the other: where one fails, those before it have the image, and those after it are as they were.
   for (const target of targets) await target.finish(delivered);
   return delivered;
+}
+
+/** Before anything is made. */
+function checkTakes(target: ImageTarget, images: readonly OutgoingImage[]): void {
+  if (target.takesOne && images.length !== 1) {
+    throw new OciNixError("usage", `${target.title} names one image, and there are ${images.length}`, {
+      hint: "choose one of them by its name in the source, or give no name here to keep their own",
+    });
+  }
+  for (const image of images) checkAccepts(target, image);
 }
 
 function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
@@ -78,14 +91,7 @@ function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
 }
 
 async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<DeliveredImage> {
-  const lacking: (readonly ImageTarget[])[] = [];
-  const coming = new Set<Digest>();
-  for (const layer of image.layers) {
-    const digest = layer.known?.blob.digest;
-    // Of equal layers the first is everybody's.
-    lacking.push(digest !== undefined && coming.has(digest) ? [] : await lackers(layer, targets));
-    if (digest !== undefined) coming.add(digest);
-  }
+  const lacking = await Promise.all(image.layers.map((layer) => lackers(layer, targets)));
   const needed = [...lacking.keys()].filter((index) => (lacking[index] as readonly ImageTarget[]).length > 0);
   const bytes = image.open(needed);
   try {
@@ -111,18 +117,16 @@ async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[
 }
 
 /** The targets that do not have a layer's blob, after what can be linked is. */
-async function lackers(
-  { known, file }: OutgoingLayer,
-  targets: readonly ImageTarget[],
-): Promise<readonly ImageTarget[]> {
+async function lackers(layer: OutgoingLayer, targets: readonly ImageTarget[]): Promise<readonly ImageTarget[]> {
+  const { known } = layer;
   if (known === undefined) return targets;
   const lacking: ImageTarget[] = [];
-  for (const target of targets) {
-    if (await target.has(known.blob)) continue;
-    if (file !== undefined && (await target.link(known.blob, file))) continue;
-    lacking.push(target);
-  }
-  return lacking;
+  for (const target of targets) if (!(await target.has(known.blob))) lacking.push(target);
+  const file = lacking.length === 0 ? undefined : await layer.file?.();
+  if (file === undefined) return lacking;
+  const left: ImageTarget[] = [];
+  for (const target of lacking) if (!(await target.link(known.blob, file))) left.push(target);
+  return left;
 }
 
 async function putLayer(
@@ -143,7 +147,7 @@ async function putLayer(
 }
 
 async function putDocument({ descriptor, bytes }: Document, target: ImageTarget): Promise<void> {
-  if (await target.has(descriptor)) return;
+  // Small, and at hand: what is there already may be damaged.
   const sink = await target.begin(descriptor);
   try {
     await sink.write(bytes);

@@ -1,4 +1,5 @@
 import { OciNixError } from "../core/errors.js";
+import { descriptorNamed, followLinks } from "../core/output-file.js";
 import { parsePlatform } from "../oci/platform.js";
 import { openArchiveTarget } from "./archive.js";
 import { readArchive } from "./archive-reader.js";
@@ -6,18 +7,19 @@ import { openContainersStorageTarget } from "./containers-storage.js";
 import type { ImageSource, ImageTarget } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
-import type { TransportName } from "./transport.js";
+import { formatTransport, type TransportName } from "./transport.js";
 
 /**
  * Opens a place for reading: the image it names, or all its images.
- * @param options.platform `os/architecture[/variant]`, for a name that stands for images of several platforms
+ * @param options.platform `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them
  * @throws OciNixError `not-found` for what is not there; `invalid-input`, `verification`, `unsupported` or `limit` for what is no image
  */
 export async function openSource(
   name: TransportName,
   options: { readonly platform?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<ImageSource> {
-  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform, "--platform");
+  const { platform: wanted } = options;
+  const platform = wanted === undefined || wanted === "every" ? wanted : parsePlatform(wanted, "--platform");
   switch (name.transport) {
     case "oci":
       return await readOciLayout(name.directory, { tag: name.ref, platform });
@@ -53,12 +55,13 @@ export async function openTarget(
 
 /**
  * Opens places for writing, side by side.
- * @throws OciNixError as {@link openTarget}; those opened before are closed
+ * @throws OciNixError `usage` where two of them are one; as {@link openTarget}; those opened before are closed
  */
 export async function openTargets(
   names: readonly TransportName[],
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<readonly ImageTarget[]> {
+  checkDistinct(names);
   const targets: ImageTarget[] = [];
   try {
     for (const name of names) targets.push(await openTarget(name, options));
@@ -67,4 +70,31 @@ export async function openTargets(
     await Promise.all(targets.map((target) => target.close()));
     throw error;
   }
+}
+
+/** Whether what is written there comes out of standard output. */
+export function isStandardOutput(name: TransportName): boolean {
+  return "file" in name && (name.file === "-" || descriptorNamed(name.file) === 1);
+}
+
+function checkDistinct(names: readonly TransportName[]): void {
+  const places = new Map<string, TransportName>();
+  for (const name of names) {
+    const place = placeOf(name);
+    const other = places.get(place);
+    if (other !== undefined) {
+      const what = isStandardOutput(name) ? "standard output" : formatTransport(name);
+      throw new OciNixError("usage", `${what} is named twice: one image would take the other's place`, {
+        hint: `${formatTransport(other)} is there already`,
+      });
+    }
+    places.set(place, name);
+  }
+}
+
+/** Equal for names of one place. */
+function placeOf(name: TransportName): string {
+  if (isStandardOutput(name)) return "-";
+  if (name.transport === "oci") return `oci:${followLinks(name.directory)}:${name.ref ?? ""}`;
+  return "file" in name ? followLinks(name.file) : formatTransport(name);
 }

@@ -179,8 +179,11 @@ export function blobName(digest: Digest): string {
   return `blobs/${digest.replace(":", "/")}`;
 }
 
-/** @throws OciNixError `invalid-input` where the bytes are no JSON in UTF-8 */
+/** @throws OciNixError `invalid-input` where the bytes are no JSON in UTF-8; a byte order mark is none, as for Go */
 export function parseDocument(bytes: Uint8Array, where: string): Json {
+  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+    throw new OciNixError("invalid-input", `${where} is not valid JSON: it begins with a byte order mark`);
+  }
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);

@@ -27,10 +27,19 @@ const PLANNED = ["docker", "docker-daemon", "nix", "dir", "sif"];
 
 /**
  * Parses the name of a place. As in skopeo what follows the first colon of a file or directory names the image in it.
- * @throws OciNixError `usage` for an unknown transport or a missing part; `unsupported` for one that is not there yet; `invalid-input` for
- *   a name that no image can have
+ * @throws OciNixError `usage` for an unknown transport, a missing part or a name that no image can have; `unsupported` for one that is not
+ *   there yet
  */
 export function parseTransport(text: string): TransportName {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof OciNixError) || error.code !== "invalid-input") throw error;
+    throw new OciNixError("usage", error.message, error.hint === undefined ? {} : { hint: error.hint });
+  }
+}
+
+function parse(text: string): TransportName {
   const [, kind, rest = ""] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
   if (kind === undefined || !isKind(kind)) throw unknownTransport(text, kind);
   if (kind === "containers-storage") {

@@ -1,12 +1,20 @@
-import { buildPlannedImage, OciNixError, openTargets, parseTransport, type TransportName } from "../../index.js";
+import {
+  buildPlannedImage,
+  isStandardOutput,
+  OciNixError,
+  openTargets,
+  parseTransport,
+  type TransportName,
+} from "../../index.js";
 import { type FlagValues, type Invocation, list } from "../command.js";
-import { compressionOf, isStandardOutput, openCaches, planOf, printSummary, withProgress } from "../delivery.js";
+import { checkNoTerminal, compressionOf, openCaches, planOf, printSummary, withProgress } from "../delivery.js";
 import { printOutput } from "../ui.js";
 
 /** Builds an image into one or several places and prints the digest of its manifest. */
 export default async function build(invocation: Invocation): Promise<void> {
   const { flags, signal } = invocation;
   const names = targetsOf(flags);
+  checkNoTerminal(names);
   const compression = compressionOf(flags);
   const plan = await planOf(invocation);
   const caches = openCaches(flags);
@@ -16,7 +24,8 @@ export default async function build(invocation: Invocation): Promise<void> {
       return await buildPlannedImage(plan, targets, { signal, observer, compression, ...caches });
     });
     const made = result.layers.filter(({ written }) => written).length;
-    printSummary(result, seconds, flags, made === result.layers.length ? "" : ` (${made} made, the others were there)`);
+    const note = made === 0 ? ", all there already" : ` (${made} made, the others were there already)`;
+    printSummary(result, seconds, flags, made === result.layers.length ? "" : note);
     // Standard output is the image's, where it goes there.
     if (!names.some(isStandardOutput)) await printOutput(`${result.manifest}\n`, signal);
   } finally {
@@ -27,11 +36,5 @@ export default async function build(invocation: Invocation): Promise<void> {
 function targetsOf(flags: FlagValues): readonly TransportName[] {
   const to = list(flags, "to");
   if (to === undefined) throw new OciNixError("usage", "--to is missing", { hint: "--to oci:DIR:TAG" });
-  const names = to.map(parseTransport);
-  const twice = to.find((text, i) => to.indexOf(text) !== i);
-  if (twice !== undefined) throw new OciNixError("usage", `--to ${twice} is given twice`, { hint: "give it once" });
-  if (names.filter(isStandardOutput).length > 1) {
-    throw new OciNixError("usage", "only one image can go to standard output", { hint: "write the others to files" });
-  }
-  return names;
+  return to.map(parseTransport);
 }

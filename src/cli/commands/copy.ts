@@ -1,7 +1,7 @@
-import { copyImages, OciNixError, openSource, openTargets, parseTransport } from "../../index.js";
+import { copyImages, isStandardOutput, OciNixError, openSource, openTargets, parseTransport } from "../../index.js";
 import { type Invocation, text } from "../command.js";
-import { compressionOf, isStandardOutput, openCaches, withProgress } from "../delivery.js";
-import { formatBytes, printError, printOutput } from "../ui.js";
+import { checkNoTerminal, compressionOf, openCaches, withProgress } from "../delivery.js";
+import { formatBytes, printError, printOutput, visible } from "../ui.js";
 
 /** Copies images from one place to others and prints the digests of their manifests. */
 export default async function copy({ inputs, flags, signal }: Invocation): Promise<void> {
@@ -12,6 +12,7 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
     });
   }
   const names = to.map(parseTransport);
+  checkNoTerminal(names);
   const compression = compressionOf(flags);
   const source = await openSource(parseTransport(from), { signal, platform: text(flags, "platform") });
   const caches = openCaches(flags);
@@ -21,12 +22,18 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
       return await copyImages(source.images, targets, { signal, observer, compression, ...caches });
     });
     for (const image of result) {
-      const { manifest, names: repoTags, layers, written } = image;
-      const bytes = layers.reduce((sum, { size }) => sum + size, 0);
-      if (flags.json === true) printError(JSON.stringify({ ...image, seconds: Number(seconds.toFixed(3)) }));
-      else if (flags.quiet !== true) {
-        const title = repoTags.join(", ") || "image";
-        printError(`${title}: ${layers.length} layers, ${formatBytes(bytes)}, ${written.length} layers written`);
+      const { manifest, names: repoTags, layers, written, diffIds, config } = image;
+      if (flags.json === true) {
+        const copied = layers.map((layer, i) => ({ ...layer, diffId: diffIds[i], written: written.includes(i) }));
+        const summary = { repoTags, manifest: manifest.digest, imageId: config.digest, layers: copied };
+        printError(JSON.stringify({ ...summary, seconds: Number(seconds.toFixed(3)) }));
+      } else if (flags.quiet !== true) {
+        const bytes = layers.reduce((sum, { size }) => sum + size, 0);
+        const how =
+          written.length === layers.length ? "" : `, ${layers.length - written.length} linked or there already`;
+        const title = visible(repoTags.join(", ")) || "image";
+        const count = `${layers.length} ${layers.length === 1 ? "layer" : "layers"}`;
+        printError(`${title}: ${count}, ${formatBytes(bytes)}${how}, ${config.digest}`);
       }
       if (!names.some(isStandardOutput)) await printOutput(`${manifest.digest}\n`, signal);
     }

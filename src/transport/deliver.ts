@@ -35,7 +35,10 @@ export interface OutgoingImage {
   readonly names: readonly string[];
   /** Bottom first. */
   readonly layers: readonly OutgoingLayer[];
-  /** Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. */
+  /**
+   * Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. After {@link LayerBytes.close}
+   * it may be called again.
+   */
   open(indexes: readonly number[]): LayerBytes;
   /** The documents, once all layers are known. */
   config(layers: readonly KnownLayer[]): Document;
@@ -63,8 +66,26 @@ export async function deliver(
   const delivered: DeliveredImage[] = [];
   for (const image of images) delivered.push(await deliverBlobs(image, targets));
   // One after the other: where one fails, those before it have the image, and those after it are as they were.
-  for (const target of targets) await target.finish(delivered);
+  for (const target of targets) {
+    await target.finish(delivered, async () => {
+      for (const [i, image] of images.entries()) {
+        delivered[i] = writtenTwice(delivered[i] as DeliveredImage, await deliverBlobs(image, [target]));
+      }
+    });
+  }
   return delivered;
+}
+
+/** @throws OciNixError `changed` where the second time made another image */
+function writtenTwice(first: DeliveredImage, second: DeliveredImage): DeliveredImage {
+  if (first.manifest.digest !== second.manifest.digest) {
+    const name = first.names[0] ?? "the image";
+    throw new OciNixError(
+      "changed",
+      `${name} was ${first.manifest.digest}, and ${second.manifest.digest} when read again`,
+    );
+  }
+  return { ...second, written: [...new Set([...first.written, ...second.written])].sort((a, b) => a - b) };
 }
 
 function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
@@ -78,20 +99,15 @@ function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
 }
 
 async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<DeliveredImage> {
-  const lacking: (readonly ImageTarget[])[] = [];
-  const coming = new Set<Digest>();
-  for (const layer of image.layers) {
-    const digest = layer.known?.blob.digest;
-    // Of equal layers the first is everybody's.
-    lacking.push(digest !== undefined && coming.has(digest) ? [] : await lackers(layer, targets));
-    if (digest !== undefined) coming.add(digest);
-  }
-  const needed = [...lacking.keys()].filter((index) => (lacking[index] as readonly ImageTarget[]).length > 0);
+  const lacked = new Map<ImageTarget, ReadonlySet<number>>();
+  for (const target of targets) lacked.set(target, await lackedBy(target, image.layers));
+  const lackers = image.layers.map((_, index) => targets.filter((target) => lacked.get(target)?.has(index)));
+  const needed = [...lackers.keys()].filter((index) => (lackers[index] as readonly ImageTarget[]).length > 0);
   const bytes = image.open(needed);
   try {
     const layers: KnownLayer[] = [];
     for (const [index, layer] of image.layers.entries()) {
-      const to = lacking[index] as readonly ImageTarget[];
+      const to = lackers[index] as readonly ImageTarget[];
       layers.push(to.length === 0 ? (layer.known as KnownLayer) : await putLayer(index, layer.known, to, bytes));
     }
     const config = image.config(layers);
@@ -110,19 +126,23 @@ async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[
   }
 }
 
-/** The targets that do not have a layer's blob, after what can be linked is. */
-async function lackers(
-  { known, file }: OutgoingLayer,
-  targets: readonly ImageTarget[],
-): Promise<readonly ImageTarget[]> {
-  if (known === undefined) return targets;
-  const lacking: ImageTarget[] = [];
-  for (const target of targets) {
-    if (await target.has(known.blob)) continue;
-    if (file !== undefined && (await target.link(known.blob, file))) continue;
-    lacking.push(target);
+/** Indexes of the layers whose blobs are to be written to a target, after what can be linked is. Of equal layers it is the first. */
+async function lackedBy(target: ImageTarget, layers: readonly OutgoingLayer[]): Promise<ReadonlySet<number>> {
+  const held = (await target.countHeld?.(layers.map(({ known }) => known?.diffId))) ?? 0;
+  const lacked = new Set<number>();
+  const coming = new Set<Digest>();
+  for (const [index, { known, file }] of layers.entries()) {
+    if (index < held) continue;
+    if (known !== undefined) {
+      const { blob } = known;
+      if (coming.has(blob.digest)) continue;
+      coming.add(blob.digest);
+      if (await target.has(blob)) continue;
+      if (file !== undefined && (await target.link(blob, file))) continue;
+    }
+    lacked.add(index);
   }
-  return lacking;
+  return lacked;
 }
 
 async function putLayer(

@@ -3,6 +3,7 @@ import { parsePlatform } from "../oci/platform.js";
 import { openArchiveTarget } from "./archive.js";
 import { readArchive } from "./archive-reader.js";
 import { openContainersStorageTarget } from "./containers-storage.js";
+import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon.js";
 import type { ImageSource, ImageTarget } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
@@ -32,6 +33,8 @@ export async function openSource(
           hint: `podman save --format oci-archive -o image.tar ${name.ref}, then oci-archive:image.tar`,
         },
       );
+    case "docker-daemon":
+      return await readDockerDaemon(name.ref, { platform, signal: options.signal });
   }
 }
 
@@ -48,6 +51,8 @@ export async function openTarget(
       return await openArchiveTarget(name.file, { kind: name.transport, ref: name.ref, ...options });
     case "containers-storage":
       return openContainersStorageTarget(name.ref, options);
+    case "docker-daemon":
+      return await openDockerDaemonTarget(name.ref, options);
   }
 }
 

@@ -1,0 +1,154 @@
+import { closeSync } from "node:fs";
+import { fileSink } from "../core/byte-sink.js";
+import { OciNixError } from "../core/errors.js";
+import { isJsonObject } from "../core/json.js";
+import { archiveTarget } from "./archive.js";
+import { streamOutput } from "./archive-output.js";
+import { readOpenArchive } from "./archive-reader.js";
+import { type DockerEngine, type EngineLoad, openDockerEngine } from "./docker-engine.js";
+import { dockerHost, type Environment } from "./docker-host.js";
+import { reasonOf } from "./docker-http.js";
+import { EngineLayers } from "./docker-layers.js";
+import type { FinishedImage, ImageSource, ImageTarget } from "./image.js";
+import type { ImageChoice } from "./oci-layout-reader.js";
+import { openNameless } from "./unpacked-file.js";
+
+export interface DockerDaemonOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** What says where the daemon is; by default the process's own. */
+  readonly environment?: Environment | undefined;
+}
+
+/** A target that counts. */
+export interface DockerDaemonTarget extends ImageTarget {
+  /** Bytes that went to the daemon. */
+  readonly sent: number;
+}
+
+/**
+ * Loads one image into a Docker daemon, or a podman service: see `dockerHost` for which. It goes as an archive into the one request, without the
+ * lowest layers where the daemon has them unpacked. Where it cannot do without them after all, the whole archive follows.
+ * @param ref `name:tag`
+ * @throws OciNixError as `dockerHost` and `openDockerEngine`
+ */
+export async function openDockerDaemonTarget(
+  ref: string,
+  { signal, environment }: DockerDaemonOptions = {},
+): Promise<DockerDaemonTarget> {
+  const engine = await openDockerEngine(dockerHost(environment), { signal });
+  const title = `docker-daemon:${ref}`;
+  const layers = new EngineLayers(engine);
+  let archive = beginArchive(engine, ref, title);
+  let sentBefore = 0;
+  let leavesOut = false;
+  let isSecond = false;
+
+  /** @returns what is wrong; undefined where the daemon has the image */
+  const load = async (image: FinishedImage): Promise<string | undefined> => {
+    const refused = await archive.end(image);
+    if (refused !== undefined) return refused;
+    return leavesOut && !(await layers.isWhole(ref, image))
+      ? "not all of its layers are there"
+      : await wrongName(engine, ref, image);
+  };
+
+  return {
+    ...archive.target,
+    title,
+    get sent() {
+      return sentBefore + archive.load.sent;
+    },
+    async countHeld(diffIds) {
+      const count = isSecond ? 0 : await layers.countHeld(diffIds);
+      leavesOut = count > 0;
+      return count;
+    },
+    has: (blob) => archive.target.has(blob),
+    begin: (known) => archive.target.begin(known),
+    async finish(images, writeAgain) {
+      const [image] = images;
+      if (image === undefined || images.length > 1) {
+        throw new OciNixError("usage", `${title} takes one image, not ${images.length}`, {
+          hint: "choose one: docker-archive:FILE:NAME:TAG",
+        });
+      }
+      let wrong = await load(image);
+      if (wrong !== undefined && leavesOut && writeAgain !== undefined) {
+        // Layers may have been removed since it was asked for them.
+        sentBefore = archive.load.sent;
+        archive = beginArchive(engine, ref, title);
+        isSecond = true;
+        await writeAgain();
+        wrong = await load(image);
+      }
+      if (wrong !== undefined) throw new OciNixError("output", `${title}: ${engine.title} refuses the image: ${wrong}`);
+    },
+    async close() {
+      archive.load.abort();
+      engine.close();
+    },
+  };
+}
+
+interface LoadedArchive {
+  readonly target: ImageTarget;
+  readonly load: EngineLoad;
+  /** @returns what the daemon has against it */
+  end(image: FinishedImage): Promise<string | undefined>;
+}
+
+function beginArchive(engine: DockerEngine, ref: string, title: string): LoadedArchive {
+  const load = engine.load();
+  const members = streamOutput(load);
+  let refused: string | undefined;
+  const output = {
+    ...members,
+    async end() {
+      await members.end();
+      refused = await load.end();
+    },
+    close: () => load.abort(),
+  };
+  const target = archiveTarget(output, { kind: "docker-archive", ref, title });
+  return {
+    target,
+    load,
+    async end(image) {
+      await target.finish([image]);
+      return refused;
+    },
+  };
+}
+
+/** Docker's image ID is the config's digest, or the manifest's with containerd's store. */
+async function wrongName(engine: DockerEngine, ref: string, image: FinishedImage): Promise<string | undefined> {
+  const answer = await engine.get(`/images/${ref}/json`);
+  if (answer.status !== 200) return `it was loaded, but is not there: ${reasonOf(answer)}`;
+  const id = isJsonObject(answer.json) ? answer.json.get("Id") : undefined;
+  const { config, manifest } = image;
+  if (id === config.digest || id === manifest.digest) return undefined;
+  return `the image of that name is ${String(id)} there, not ${config.digest}`;
+}
+
+/**
+ * Reads an image from a Docker daemon: it is saved to a temporary file without a name.
+ * @throws OciNixError as {@link openDockerDaemonTarget} and `readArchive`; `not-found` where the daemon has no such image
+ */
+export async function readDockerDaemon(
+  ref: string,
+  { signal, environment, platform }: DockerDaemonOptions & Pick<ImageChoice, "platform"> = {},
+): Promise<ImageSource> {
+  const engine = await openDockerEngine(dockerHost(environment), { signal });
+  const fd = openNameless();
+  const file = { fd, close: () => closeSync(fd) };
+  try {
+    const sink = fileSink(fd, "a temporary file");
+    for await (const piece of engine.save(ref)) sink.write(piece);
+  } catch (error) {
+    file.close();
+    throw error;
+  } finally {
+    engine.close();
+  }
+  return await readOpenArchive(file, `docker-daemon:${ref}`, { platform, signal });
+}

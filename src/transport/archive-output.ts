@@ -97,7 +97,11 @@ export function streamOutput(sink: ByteSink): Omit<ArchiveOutput, "close"> {
     async begin(name, size) {
       if (name === undefined || size === undefined) return await spooled(sink, pad);
       await sink.write(memberHeader(name, size));
-      return { write: sink.write, commit: async () => await pad(size), discard: async () => undefined };
+      return {
+        write: (bytes, whileFull) => sink.write(bytes, whileFull),
+        commit: async () => await pad(size),
+        discard: async () => undefined,
+      };
     },
     end: async () => await sink.write(zeros),
   };

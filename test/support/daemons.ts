@@ -101,6 +101,27 @@ export async function startDocker(options: { readonly daemonArgs?: readonly stri
 
 /** Podman with storage of its own (no daemon); overlay where that works here, else vfs. */
 export async function createPodman(): Promise<StoringEngine> {
+  return await createPodmanWith(async (podman) => podman);
+}
+
+/** Podman, and its service with Docker's API; `run` is `podman` over the same storage, without the service. */
+export async function startPodmanService(): Promise<Docker> {
+  return await createPodmanWith(async (podman, { directory, args, env }) => {
+    const host = `unix://${join(directory, "p.sock")}`;
+    const service = startDaemon("podman", [...args, "system", "service", "--time", "0", host], directory, env);
+    const curl = ["--silent", "--fail", "--unix-socket", join(directory, "p.sock"), "http://podman/_ping"];
+    await untilReady(service, () => runCommand(tool("curl"), curl, { timeoutMs: 5000 }));
+    return { ...podman, host, stop: () => stopDaemon(service) };
+  });
+}
+
+interface PodmanPlace {
+  readonly directory: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+async function createPodmanWith<T>(use: (podman: StoringEngine, place: PodmanPlace) => Promise<T>): Promise<T> {
   const directory = shortTemporaryDirectory();
   const config = join(directory, "containers.conf");
   // Podman would raise the limits above what root may set inside a container.
@@ -113,8 +134,10 @@ export async function createPodman(): Promise<StoringEngine> {
       // crun, Podman's own choice, refuses machines that mix cgroup versions.
       ...["--runtime", tool("runc")],
     ];
-    const engine = engineOf("podman", args, { TMPDIR: directory, CONTAINERS_CONF: config }, { directory });
-    if ((await engine.run(["info"], { timeoutMs: READY_MS })).status === 0) return { ...engine, storageDriver };
+    const env = { TMPDIR: directory, CONTAINERS_CONF: config };
+    const engine = engineOf("podman", args, env, { directory });
+    if ((await engine.run(["info"], { timeoutMs: READY_MS })).status !== 0) continue;
+    return await use({ ...engine, storageDriver }, { directory, args, env });
   }
   await removeWithMounts(directory);
   throw new Error("podman can use neither overlay nor vfs here");
@@ -128,10 +151,15 @@ interface Daemon {
   readonly log?: string;
 }
 
-function startDaemon(name: string, args: readonly string[], directory: string): Daemon {
+function startDaemon(
+  name: string,
+  args: readonly string[],
+  directory: string,
+  more: Readonly<Record<string, string>> = {},
+): Daemon {
   const log = join(directory, "log");
   const output = openSync(log, "w");
-  const env = { ...process.env, PATH: daemonPath(), TMPDIR: directory };
+  const env = { ...process.env, PATH: daemonPath(), TMPDIR: directory, ...more };
   // A process group of its own, so that a Ctrl-C in the terminal ends the tests first, which then end the daemons in order.
   const child = spawn(tool(name), args, { stdio: ["ignore", output, output], env, detached: true });
   closeSync(output);
@@ -226,9 +254,10 @@ function daemonPath(): string {
   return `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
 }
 
-/** The names of the tools that {@link startDocker}, {@link startContainerd} and {@link createPodman} need. */
+/** The names of the tools that {@link startDocker}, {@link startContainerd}, {@link createPodman} and {@link startPodmanService} need. */
 export const ENGINE_TOOLS = {
   docker: ["dockerd", "docker", "containerd", "ctr", "runc", "root"],
   containerd: ["containerd", "ctr", "root"],
   podman: ["podman", "runc", "conmon", "root"],
+  podmanService: ["podman", "runc", "conmon", "curl", "root"],
 } as const;

@@ -46,10 +46,9 @@ export async function openDockerDaemonTarget(
   /** @returns what is wrong; undefined where the daemon has the image */
   const load = async (image: FinishedImage): Promise<string | undefined> => {
     const refused = await archive.end(image);
-    if (refused !== undefined) return refused;
-    return leavesOut && !(await layers.isWhole(ref, image))
-      ? "not all of its layers are there"
-      : await wrongName(engine, ref, image);
+    if (refused !== undefined) return `refuses the image: ${refused}`;
+    if (leavesOut && !(await layers.isWhole(ref, image))) return "has not all layers of the image";
+    return await wrongName(engine, ref, image);
   };
 
   return {
@@ -81,7 +80,7 @@ export async function openDockerDaemonTarget(
         await writeAgain();
         wrong = await load(image);
       }
-      if (wrong !== undefined) throw new OciNixError("output", `${title}: ${engine.title} refuses the image: ${wrong}`);
+      if (wrong !== undefined) throw new OciNixError("output", `${title}: ${engine.title} ${wrong}`);
     },
     async close() {
       archive.load.abort();
@@ -123,11 +122,11 @@ function beginArchive(engine: DockerEngine, ref: string, title: string): LoadedA
 /** Docker's image ID is the config's digest, or the manifest's with containerd's store. */
 async function wrongName(engine: DockerEngine, ref: string, image: FinishedImage): Promise<string | undefined> {
   const answer = await engine.get(`/images/${ref}/json`);
-  if (answer.status !== 200) return `it was loaded, but is not there: ${reasonOf(answer)}`;
+  if (answer.status !== 200) return `has taken the image, but does not have it: ${reasonOf(answer)}`;
   const id = isJsonObject(answer.json) ? answer.json.get("Id") : undefined;
   const { config, manifest } = image;
   if (id === config.digest || id === manifest.digest) return undefined;
-  return `the image of that name is ${String(id)} there, not ${config.digest}`;
+  return `calls another image so: ${String(id)}, not ${config.digest}`;
 }
 
 /**

@@ -70,7 +70,7 @@ function engineOf(http: EngineHttp, version: JsonObject): DockerEngine {
     isSince: (wanted) => !isOlder(spoken, wanted),
     get: (path) => http.get(`/v${spoken}${path}`),
     load: () => new Load(http, `/v${spoken}/images/load?quiet=1`),
-    save: (name) => download(http, `/v${spoken}/images/${name}/get`),
+    save: (name) => download(http, name, `/v${spoken}/images/${name}/get`),
     close: () => http.close(),
   };
 }
@@ -85,15 +85,15 @@ function isOlder(version: string, than: string): boolean {
   return major < otherMajor || (major === otherMajor && minor < otherMinor);
 }
 
-async function* download(http: EngineHttp, path: string): AsyncGenerator<Buffer, void, void> {
+async function* download(http: EngineHttp, name: string, path: string): AsyncGenerator<Buffer, void, void> {
   const { request, response } = http.begin("GET", path);
   request.end();
   try {
     const answered = await response;
     if (answered.statusCode === 200) return yield* answered as AsyncIterable<Buffer>;
     const answer = await readAnswer(answered, http.title, http.explain);
-    const code = answer.status === 404 ? "not-found" : "unavailable";
-    throw new OciNixError(code, `${http.title}: ${reasonOf(answer)}`);
+    if (answer.status !== 404) throw new OciNixError("unavailable", `${http.title}: ${reasonOf(answer)}`);
+    throw new OciNixError("not-found", `${http.title} has no image ${name}`, { hint: "see docker image ls" });
   } catch (error) {
     throw http.explain(error);
   } finally {

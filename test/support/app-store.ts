@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, copyFileSync, lutimesSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, lutimesSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { narHash } from "../../src/nix/nar.js";
 import { tool } from "./tools.js";
@@ -58,6 +58,7 @@ export async function makeAppStore(
     async closureOf(version) {
       const file = join(directory, `closure-${version}.json`);
       const path = app(version);
+      if (existsSync(file)) return file;
       mkdirSync(join(root, path));
       put(join(root, path, "version"), () => writeFileSync(join(root, path, "version"), version));
       chmodSync(join(root, path), 0o555);

@@ -26,14 +26,20 @@ export interface ArchiveOptions {
 export async function openArchiveTarget(file: string, options: ArchiveOptions): Promise<ImageTarget> {
   const { kind, ref, signal } = options;
   const title = `${kind}:${file}${ref === undefined ? "" : `:${ref}`}`;
-  return archiveTarget(await openArchiveOutput(file, signal), { kind, ref, title });
+  const names = ref === undefined ? undefined : [ref];
+  return archiveTarget(await openArchiveOutput(file, signal), { kind, names, title });
 }
 
-/** As {@link openArchiveTarget}, into anything. @param options.title what messages call it */
+/**
+ * As {@link openArchiveTarget}, into anything.
+ * @param options.names the image's names; undefined for those that it brings along
+ * @param options.title what messages call it
+ */
 export function archiveTarget(
   out: ArchiveOutput,
-  { kind, ref, title }: Pick<ArchiveOptions, "kind" | "ref"> & { readonly title: string },
+  options: Pick<ArchiveOptions, "kind"> & { readonly names: readonly string[] | undefined; readonly title: string },
 ): ImageTarget {
+  const { kind, names, title } = options;
   const refuses = (compression: CompressionName) =>
     kind === "docker-archive" && compression === "zstd" ? "Docker's image format has no zstd layers" : undefined;
   const there = new Set<string>();
@@ -56,7 +62,7 @@ export function archiveTarget(
       };
     },
     async finish(images) {
-      const named = images.map((image) => (ref === undefined ? image : { ...image, names: [ref] }));
+      const named = images.map((image) => (names === undefined ? image : { ...image, names }));
       const style = kind === "docker-archive" ? "tag" : "whole";
       const entries = named.flatMap(({ manifest, names }) => layoutEntries(manifest, names, style));
       await putText(out, "index.json", formatIndex(entries.map(toJson)));

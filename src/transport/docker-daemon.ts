@@ -28,17 +28,17 @@ export interface DockerDaemonTarget extends ImageTarget {
 /**
  * Loads one image into a Docker daemon, or a podman service: see `dockerHost` for which. It goes as an archive into the one request, without the
  * lowest layers where the daemon has them unpacked. Where it cannot do without them after all, the whole archive follows.
- * @param ref `name:tag`
+ * @param names `name:tag` each; the image gets all of them
  * @throws OciNixError as `dockerHost` and `openDockerEngine`
  */
 export async function openDockerDaemonTarget(
-  ref: string,
+  names: readonly [string, ...string[]],
   { signal, environment }: DockerDaemonOptions = {},
 ): Promise<DockerDaemonTarget> {
   const engine = await openDockerEngine(dockerHost(environment), { signal });
-  const title = `docker-daemon:${ref}`;
+  const title = `docker-daemon:${names[0]}`;
   const layers = new EngineLayers(engine);
-  let archive = beginArchive(engine, ref, title);
+  let archive = beginArchive(engine, names, title);
   let sentBefore = 0;
   let leavesOut = false;
   let isSecond = false;
@@ -47,8 +47,12 @@ export async function openDockerDaemonTarget(
   const load = async (image: FinishedImage): Promise<string | undefined> => {
     const refused = await archive.end(image);
     if (refused !== undefined) return `refuses the image: ${refused}`;
-    if (leavesOut && !(await layers.isWhole(ref, image))) return "has not all layers of the image";
-    return await wrongName(engine, ref, image);
+    if (leavesOut && !(await layers.isWhole(names[0], image))) return "has not all layers of the image";
+    for (const name of names) {
+      const wrong = await wrongName(engine, name, image);
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
   };
 
   return {
@@ -75,7 +79,7 @@ export async function openDockerDaemonTarget(
       if (wrong !== undefined && leavesOut && writeAgain !== undefined) {
         // Layers may have been removed since it was asked for them.
         sentBefore = archive.load.sent;
-        archive = beginArchive(engine, ref, title);
+        archive = beginArchive(engine, names, title);
         isSecond = true;
         await writeAgain();
         wrong = await load(image);
@@ -96,7 +100,7 @@ interface LoadedArchive {
   end(image: FinishedImage): Promise<string | undefined>;
 }
 
-function beginArchive(engine: DockerEngine, ref: string, title: string): LoadedArchive {
+function beginArchive(engine: DockerEngine, names: readonly string[], title: string): LoadedArchive {
   const load = engine.load();
   const members = streamOutput(load);
   let refused: string | undefined;
@@ -108,7 +112,7 @@ function beginArchive(engine: DockerEngine, ref: string, title: string): LoadedA
     },
     close: () => load.abort(),
   };
-  const target = archiveTarget(output, { kind: "docker-archive", ref, title });
+  const target = archiveTarget(output, { kind: "docker-archive", names, title });
   return {
     target,
     load,
@@ -120,21 +124,22 @@ function beginArchive(engine: DockerEngine, ref: string, title: string): LoadedA
 }
 
 /** Docker's image ID is the config's digest, or the manifest's with containerd's store. */
-async function wrongName(engine: DockerEngine, ref: string, image: FinishedImage): Promise<string | undefined> {
-  const answer = await engine.get(`/images/${ref}/json`);
-  if (answer.status !== 200) return `has taken the image, but does not have it: ${reasonOf(answer)}`;
+async function wrongName(engine: DockerEngine, name: string, image: FinishedImage): Promise<string | undefined> {
+  const answer = await engine.get(`/images/${name}/json`);
+  if (answer.status !== 200) return `has taken the image, but has no ${name}: ${reasonOf(answer)}`;
   const id = isJsonObject(answer.json) ? answer.json.get("Id") : undefined;
   const { config, manifest } = image;
   if (id === config.digest || id === manifest.digest) return undefined;
-  return `calls another image so: ${String(id)}, not ${config.digest}`;
+  return `calls another image ${name}: ${String(id)}, not ${config.digest}`;
 }
 
 /**
  * Reads an image from a Docker daemon: it is saved to a temporary file without a name.
+ * @param name `name:tag`
  * @throws OciNixError as {@link openDockerDaemonTarget} and `readArchive`; `not-found` where the daemon has no such image
  */
 export async function readDockerDaemon(
-  ref: string,
+  name: string,
   { signal, environment, platform }: DockerDaemonOptions & Pick<ImageChoice, "platform"> = {},
 ): Promise<ImageSource> {
   const engine = await openDockerEngine(dockerHost(environment), { signal });
@@ -142,12 +147,12 @@ export async function readDockerDaemon(
   const file = { fd, close: () => closeSync(fd) };
   try {
     const sink = fileSink(fd, "a temporary file");
-    for await (const piece of engine.save(ref)) sink.write(piece);
+    for await (const piece of engine.save(name)) sink.write(piece);
   } catch (error) {
     file.close();
     throw error;
   } finally {
     engine.close();
   }
-  return await readOpenArchive(file, `docker-daemon:${ref}`, { platform, signal });
+  return await readOpenArchive(file, `docker-daemon:${name}`, { platform, signal });
 }

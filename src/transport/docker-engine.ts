@@ -125,7 +125,7 @@ class Load implements EngineLoad {
     const request = this.#started();
     await new Promise<void>((resolve, reject) => {
       if (this.#failure !== undefined) return reject(this.#failure);
-      // A request that was ended never calls back.
+      // Of a request that is destroyed Node does not promise to call back.
       this.#fail = reject;
       request.write(bytes, (error) => (error ? undefined : resolve()));
     });

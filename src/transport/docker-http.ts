@@ -154,5 +154,6 @@ function unreachable({ address, origin, place, tls }: DockerHost, title: string,
   const setHost = origin === undefined ? `${start}; or set DOCKER_HOST` : start;
   const isUntrusted = tls !== undefined && /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|SSL|TLS/.test(code);
   const hint = isUntrusted ? "put its CA into ca.pem in DOCKER_CERT_PATH" : setHost;
-  return new OciNixError("unavailable", `${what}: ${describeErrno(error)}`, { hint, cause: error });
+  // Where a name has several addresses, Node says nothing but the code.
+  return new OciNixError("unavailable", `${what}: ${describeErrno(error) || code}`, { hint, cause: error });
 }

@@ -41,9 +41,9 @@ export class EngineLayers {
   }
 
   /** Whether an image that was loaded without some of its layers has them all. */
-  async isWhole(ref: string, { manifest }: FinishedImage): Promise<boolean> {
+  async isWhole(name: string, { manifest }: FinishedImage): Promise<boolean> {
     if (!this.#isContainerd) return true;
-    const { json } = await this.#engine.get(`/images/${ref}/json?manifests=1`);
+    const { json } = await this.#engine.get(`/images/${name}/json?manifests=1`);
     const manifests = at(json, "Manifests");
     return (
       Array.isArray(manifests) &&

@@ -52,7 +52,7 @@ export async function openTarget(
     case "containers-storage":
       return openContainersStorageTarget(name.ref, options);
     case "docker-daemon":
-      return await openDockerDaemonTarget(name.ref, options);
+      return await openDockerDaemonTarget([name.ref], options);
   }
 }
 
@@ -65,8 +65,11 @@ export async function openTargets(
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<readonly ImageTarget[]> {
   const targets: ImageTarget[] = [];
+  // An image goes to the daemon once, whatever it is called there.
+  const [first, ...more] = new Set(names.flatMap((name) => (name.transport === "docker-daemon" ? [name.ref] : [])));
   try {
-    for (const name of names) targets.push(await openTarget(name, options));
+    if (first !== undefined) targets.push(await openDockerDaemonTarget([first, ...more], options));
+    for (const name of names) if (name.transport !== "docker-daemon") targets.push(await openTarget(name, options));
     return targets;
   } catch (error) {
     await Promise.all(targets.map((target) => target.close()));

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ import {
 import type { Environment } from "../../dist/transport/docker-host.js";
 import type { ImageTarget } from "../../dist/transport/image.js";
 import { type AppStore, makeAppStore } from "../support/app-store.js";
-import { runCli } from "../support/cli.js";
+import { installForEverybody, runCli } from "../support/cli.js";
 import { expectOk, runOk } from "../support/command.js";
 import {
   type Docker,
@@ -43,6 +43,8 @@ let cache: DigestCache;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "docker-daemon-"));
+  // One test reads it without root's rights.
+  chmodSync(directory, 0o755);
   if (requireTools("busybox") !== undefined) return;
   store = await makeAppStore(directory, { libraries: 12, librarySize: 300_000 });
   cache = openDigestCache(join(directory, "cache"));
@@ -77,7 +79,7 @@ describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.docker))("docker-daemon:
   afterAll(async () => await docker?.stop(), LIMIT_MS);
 
   const open = async (name: string, signal?: AbortSignal) =>
-    await openDockerDaemonTarget(name, { environment, signal });
+    await openDockerDaemonTarget([name], { environment, signal });
   /** Builds a version into the daemon. @returns with the bytes that the daemon was sent */
   const load = async (name: string, version: string, options: BuildOptions = {}) => {
     const target = await open(name);
@@ -102,7 +104,6 @@ describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.docker))("docker-daemon:
     expect(written(unchanged)).toBe(0);
     expect(unchanged.sent).toBeLessThan(0.01 * first.sent);
     expect(await idOf(docker, "registry.example/team/app:2")).toBe(second.imageId);
-    console.log(`first ${first.sent}, changed ${second.sent}, unchanged ${unchanged.sent} bytes`);
   });
 
   it("leaves packed layers out as well, once they are known", async () => {
@@ -236,6 +237,22 @@ describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.docker))("docker-daemon:
       expect(stderr).toContain("systemctl start docker");
     });
 
+    it.skipIf(requireTools("root"))("says who may use the daemon to those who may not", async () => {
+      const { directory: installed, program } = installForEverybody();
+      try {
+        const [env, closure] = [{ DOCKER_HOST: docker.host, HOME: "/nonexistent" }, await store.closureOf("8")];
+        const { status, stderr } = await runCli(
+          ["build", closure, "--store-root", store.storeRoot, "--to", "docker-daemon:app:1"],
+          { program, uid: 65534, gid: 65534, cwd: "/", env: { ...env, XDG_CACHE_HOME: undefined } },
+        );
+        expect(status).not.toBe(0);
+        expect(stderr).toMatch(/the Docker daemon at unix:.*: permission denied \(EACCES\)/);
+        expect(stderr).toContain("group docker");
+      } finally {
+        rmSync(installed, { recursive: true, force: true });
+      }
+    });
+
     it("copies an image from one daemon's name to another's", async () => {
       await load("from:1", "9");
       const env = { HOME: directory, DOCKER_HOST: docker.host };
@@ -250,7 +267,7 @@ describe.skipIf(requireTools("busybox", "openssl", ...ENGINE_TOOLS.docker))(
   { timeout: LIMIT_MS },
   () => {
     const loads = async (docker: Docker, environment: Environment) => {
-      const target = await openDockerDaemonTarget("app:1", { environment });
+      const target = await openDockerDaemonTarget(["app:1"], { environment });
       await build("1", target);
       expect(await run(docker, "app:1")).toBe("1");
     };
@@ -279,7 +296,7 @@ describe.skipIf(requireTools("busybox", "openssl", ...ENGINE_TOOLS.docker))(
       try {
         await loads(docker, { HOME, DOCKER_HOST, DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: client });
         const refused = (environment: Environment) =>
-          expect(openDockerDaemonTarget("app:1", { environment: { HOME, DOCKER_HOST, ...environment } })).rejects;
+          expect(openDockerDaemonTarget(["app:1"], { environment: { HOME, DOCKER_HOST, ...environment } })).rejects;
         await refused({}).toMatchObject({ code: "unavailable", hint: expect.stringContaining("DOCKER_TLS_VERIFY=1") });
         await refused({ DOCKER_TLS_VERIFY: "1" }).toMatchObject({ hint: expect.stringContaining("ca.pem") });
         rmSync(join(client, "key.pem"));
@@ -305,7 +322,7 @@ describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.podmanService))(
         const environment = { HOME: directory, DOCKER_HOST: podman.host };
         const sent: number[] = [];
         for (const version of ["1", "2"]) {
-          const target: DockerDaemonTarget = await openDockerDaemonTarget(`app:${version}`, { environment });
+          const target: DockerDaemonTarget = await openDockerDaemonTarget([`app:${version}`], { environment });
           const { imageId } = await build(version, target);
           sent.push(target.sent);
           expect(await run(podman, `docker.io/library/app:${version}`)).toBe(version);

@@ -3,8 +3,10 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openDockerDaemonTarget, readDockerDaemon } from "../../../src/transport/docker-daemon.js";
+import { openTargets } from "../../../src/transport/open.js";
+import { formatTransport, parseTransport } from "../../../src/transport/transport.js";
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from "../../support/fake-engine.js";
 import { deliverAll, imageOf, layerOf } from "../../support/outgoing.js";
 
@@ -17,6 +19,22 @@ afterEach(async () => {
   await engine?.close();
   engine = undefined;
   rmSync(directory, { recursive: true, force: true });
+});
+
+describe("docker-daemon:", () => {
+  it.each([
+    ["docker-daemon:app", "app:latest"],
+    ["docker-daemon:docker.io/library/app:1", "app:1"],
+    ["docker-daemon:registry.example:5000/team/app:1", "registry.example:5000/team/app:1"],
+  ])("is parsed: %s is %s", (text, ref) => {
+    expect(parseTransport(text)).toEqual({ transport: "docker-daemon", ref });
+    expect(parseTransport(formatTransport(parseTransport(text)))).toEqual({ transport: "docker-daemon", ref });
+  });
+
+  it("names an image", () => {
+    expect(() => parseTransport("docker-daemon:")).toThrow(expect.objectContaining({ code: "usage" }));
+    expect(() => parseTransport("docker-daemon:App")).toThrow(expect.objectContaining({ code: "invalid-input" }));
+  });
 });
 
 const image = imageOf(["lower", "upper"], { known: true });
@@ -44,7 +62,7 @@ async function start({ version = {}, info = {}, inspected = () => ({}), loaded, 
       if (path === "/images/json") return [{ Id: OTHER }];
       if (path === `/images/${OTHER}/json`) return { RootFS: { Layers: [layerOf("lower").diffId] } };
       if (path.startsWith("/images/load")) return loaded?.(loads) ?? '{"stream":"Loaded image: app:1\\n"}\r\n';
-      if (path.startsWith("/images/app:1/json")) return { Id: config.digest, ...inspected(loads) };
+      if (/^\/images\/app:[12]\/json/.test(path)) return { Id: config.digest, ...inspected(loads) };
       return undefined;
     },
   });
@@ -53,7 +71,7 @@ async function start({ version = {}, info = {}, inspected = () => ({}), loaded, 
 
 async function load(signal?: AbortSignal) {
   const environment = { HOME: directory, DOCKER_HOST: (engine as FakeEngine).host };
-  const target = await openDockerDaemonTarget("app:1", { environment, signal });
+  const target = await openDockerDaemonTarget(["app:1"], { environment, signal });
   return await deliverAll([image], [target]);
 }
 
@@ -76,6 +94,20 @@ describe("an image for a Docker daemon", () => {
     const { archives } = await start({});
     await load();
     expect(archives.map((archive) => members(archive).includes(lower))).toEqual([false]);
+  });
+
+  it("comes once for all its names", async () => {
+    const { archives, host } = await start({});
+    vi.stubEnv("DOCKER_HOST", host);
+    try {
+      const names = ["docker-daemon:app:1", "docker-daemon:app:1", "docker-daemon:docker.io/library/app:2"];
+      await deliverAll([image], await openTargets(names.map(parseTransport)));
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    expect(archives).toHaveLength(1);
+    const manifests = execFileSync("tar", ["-xO", "manifest.json"], { input: archives[0] as Buffer, encoding: "utf8" });
+    expect(JSON.parse(manifests)).toMatchObject([{ RepoTags: ["app:1", "app:2"] }]);
   });
 
   it("comes whole in the end where the daemon refuses it without them", async () => {
@@ -146,14 +178,14 @@ describe("an image for a Docker daemon", () => {
     await start({ inspected: () => ({ Id: OTHER }) });
     await expect(load()).rejects.toMatchObject({
       code: "output",
-      message: expect.stringContaining(`calls another image so: ${OTHER}, not ${config.digest}`),
+      message: expect.stringContaining(`calls another image app:1: ${OTHER}, not ${config.digest}`),
     });
   });
 
   const large = imageOf(["x".repeat(30_000_000)], { known: true });
   const loadLarge = async (signal?: AbortSignal) => {
     const environment = { HOME: directory, DOCKER_HOST: (engine as FakeEngine).host };
-    return await deliverAll([large], [await openDockerDaemonTarget("app:1", { environment, signal })]);
+    return await deliverAll([large], [await openDockerDaemonTarget(["app:1"], { environment, signal })]);
   };
 
   it("fails with the daemon's words where that answers before it has everything", async () => {

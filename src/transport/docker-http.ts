@@ -141,7 +141,7 @@ export function reasonOf({ status, json, text }: EngineAnswer): string {
 
 function unreachable({ address, origin, place, tls }: DockerHost, title: string, error: unknown): OciNixError {
   const code = errnoOf(error) ?? "";
-  const by = origin === undefined ? "" : `, by ${origin}`;
+  const by = origin === undefined ? "" : ` (${origin})`;
   if (code === "EACCES" || code === "EPERM") {
     return new OciNixError("denied", `${title}${by}: ${describeErrno(error)}`, {
       hint: "be in the group docker (usermod -aG docker USER, then log in again), or use rootless Docker",

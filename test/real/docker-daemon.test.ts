@@ -148,7 +148,9 @@ describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.docker))("docker-daemon:
     }
     const known = { known: true, names: [] };
     await deliverAll([imageOf([tar("a"), tar("b"), tar("a")], known)], [await open("equal:1")]);
-    await deliverAll([imageOf([tar("a"), tar("c"), tar("a")], known)], [await open("equal:2")]);
+    const image = imageOf([tar("a"), tar("c"), tar("a")], known);
+    const [delivered] = await deliverAll([image], [await open("equal:2")]);
+    expect(delivered?.written).toEqual([1, 2]);
     expect(await names()).toContain("equal:2");
   });
 
@@ -233,7 +235,7 @@ describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.docker))("docker-daemon:
       const address = `unix://${directory}/none.sock`;
       const { status, stderr } = await build8(["docker-daemon:app:1"], { DOCKER_HOST: address });
       expect(status).not.toBe(0);
-      expect(stderr).toContain(`there is no Docker daemon at ${address}, by DOCKER_HOST`);
+      expect(stderr).toContain(`there is no Docker daemon at ${address} (DOCKER_HOST)`);
       expect(stderr).toContain("systemctl start docker");
     });
 
@@ -246,7 +248,7 @@ describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.docker))("docker-daemon:
           { program, uid: 65534, gid: 65534, cwd: "/", env: { ...env, XDG_CACHE_HOME: undefined } },
         );
         expect(status).not.toBe(0);
-        expect(stderr).toMatch(/the Docker daemon at unix:.*: permission denied \(EACCES\)/);
+        expect(stderr).toMatch(/the Docker daemon at unix:.* \(DOCKER_HOST\): permission denied \(EACCES\)/);
         expect(stderr).toContain("group docker");
       } finally {
         rmSync(installed, { recursive: true, force: true });

@@ -36,8 +36,8 @@ export interface OutgoingImage {
   /** Bottom first. */
   readonly layers: readonly OutgoingLayer[];
   /**
-   * Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. After {@link LayerBytes.close}
-   * it may be called again.
+   * Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. It may be called again
+   * after {@link LayerBytes.close}.
    */
   open(indexes: readonly number[]): LayerBytes;
   /** The documents, once all layers are known. */

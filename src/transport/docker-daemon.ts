@@ -26,8 +26,8 @@ export interface DockerDaemonTarget extends ImageTarget {
 }
 
 /**
- * Loads one image into a Docker daemon, or a podman service: see `dockerHost` for which. It goes as an archive into the one request, without the
- * lowest layers where the daemon has them unpacked. Where it cannot do without them after all, the whole archive follows.
+ * Loads one image into a Docker daemon, or a podman service: see `dockerHost` for which. It goes as an archive into one request, without
+ * the lowest layers where the daemon has them unpacked. Where it cannot do without them after all, the whole archive follows.
  * @param names `name:tag` each; the image gets all of them
  * @throws OciNixError as `dockerHost` and `openDockerEngine`
  */
@@ -37,7 +37,7 @@ export async function openDockerDaemonTarget(
 ): Promise<DockerDaemonTarget> {
   const engine = await openDockerEngine(dockerHost(environment), { signal });
   const title = `docker-daemon:${names[0]}`;
-  const layers = new EngineLayers(engine);
+  const layers = new EngineLayers(engine, names);
   let archive = beginArchive(engine, names, title);
   let sentBefore = 0;
   let leavesOut = false;

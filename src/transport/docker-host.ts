@@ -36,8 +36,8 @@ const TLS_PORT = 2376;
 /**
  * The engine that the docker command would talk to: DOCKER_HOST, else the context of DOCKER_CONTEXT or `docker context use`, else the
  * first of these that is there: `/var/run/docker.sock`, rootless Docker's socket, CONTAINER_HOST (podman's).
- * @throws OciNixError `usage` for an address that is none; `unsupported` for ssh and what else we do not speak; `not-found`, `unreadable` or
- *   `invalid-input` for Docker's files
+ * @throws OciNixError `usage` for an address that is none; `unsupported` for ssh and what else we do not speak; `not-found`,
+ *   `unreadable` or `invalid-input` for Docker's files
  */
 export function dockerHost(environment: Environment = process.env): DockerHost {
   const { DOCKER_HOST, DOCKER_CONTEXT, CONTAINER_HOST, XDG_RUNTIME_DIR } = environment;

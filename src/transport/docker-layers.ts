@@ -3,7 +3,7 @@ import { isJsonObject, type Json } from "../core/json.js";
 import type { DockerEngine } from "./docker-engine.js";
 import type { FinishedImage } from "./image.js";
 
-/** Of a daemon's images only so many are looked at, the newest first: each is a request. */
+/** Of a daemon's images only so many are looked at: each is a request. */
 const MAX_IMAGES = 1000;
 const AT_ONCE = 8;
 
@@ -19,10 +19,13 @@ const CONTAINERD_SINCE = "1.48";
  */
 export class EngineLayers {
   readonly #engine: DockerEngine;
-  #isContainerd: boolean | undefined;
+  readonly #names: readonly string[];
+  #store: "docker" | "containerd" | "unknown" | undefined;
 
-  constructor(engine: DockerEngine) {
+  /** @param names what the image will be called, `name:tag` each: images of these names are looked at first */
+  constructor(engine: DockerEngine, names: readonly string[]) {
     this.#engine = engine;
+    this.#names = names.map(repositoryOf);
   }
 
   /** How many of the lowest layers may be left out. What the daemon does not tell, it does not have. */
@@ -30,7 +33,9 @@ export class EngineLayers {
     const end = diffIds.indexOf(undefined);
     const known = end === -1 ? diffIds : diffIds.slice(0, end);
     if (known.length === 0 || this.#engine.isPodman) return 0;
-    if ((await this.#hasContainerdStore()) && !this.#engine.isSince(CONTAINERD_SINCE)) return 0;
+    this.#store ??= await this.#askForStore();
+    if (this.#store === "unknown") return 0;
+    if (this.#store === "containerd" && !this.#engine.isSince(CONTAINERD_SINCE)) return 0;
     const ids = await this.#imageIds();
     let held = 0;
     for (let at = 0; at < ids.length && held < known.length; at += AT_ONCE) {
@@ -42,7 +47,7 @@ export class EngineLayers {
 
   /** Whether an image that was loaded without some of its layers has them all. */
   async isWhole(name: string, { manifest }: FinishedImage): Promise<boolean> {
-    if (!this.#isContainerd) return true;
+    if (this.#store === "docker") return true;
     const { json } = await this.#engine.get(`/images/${name}/json?manifests=1`);
     const manifests = at(json, "Manifests");
     return (
@@ -51,19 +56,26 @@ export class EngineLayers {
     );
   }
 
-  async #hasContainerdStore(): Promise<boolean> {
-    if (this.#isContainerd === undefined) {
-      const status = at((await this.#engine.get("/info")).json, "DriverStatus");
-      this.#isContainerd =
-        Array.isArray(status) && status.some((pair: Json) => Array.isArray(pair) && pair[1] === CONTAINERD);
-    }
-    return this.#isContainerd;
+  /** Some daemons may be asked for images only, through a proxy. */
+  async #askForStore(): Promise<"docker" | "containerd" | "unknown"> {
+    const { status, json } = await this.#engine.get("/info");
+    if (status !== 200 || typeof at(json, "Driver") !== "string") return "unknown";
+    const driver = at(json, "DriverStatus");
+    const isContainerd =
+      Array.isArray(driver) && driver.some((pair: Json) => Array.isArray(pair) && pair[1] === CONTAINERD);
+    return isContainerd ? "containerd" : "docker";
   }
 
   async #imageIds(): Promise<readonly string[]> {
     const { json } = await this.#engine.get("/images/json");
     if (!Array.isArray(json)) return [];
-    const ids = json.map((image: Json) => at(image, "Id"));
+    const isAkin = (image: Json): boolean => {
+      const tags = at(image, "RepoTags");
+      return Array.isArray(tags) && tags.some((tag: Json) => this.#names.includes(repositoryOf(String(tag))));
+    };
+    // The daemon's order is that of the time of creation, which says nothing where it is the same for all images.
+    const ordered = [...json.filter(isAkin), ...json.filter((image: Json) => !isAkin(image))];
+    const ids = ordered.map((image: Json) => at(image, "Id"));
     return ids
       .filter((id): id is string => typeof id === "string" && /^sha256:[0-9a-f]{64}$/.test(id))
       .slice(0, MAX_IMAGES);
@@ -74,6 +86,10 @@ export class EngineLayers {
     const layers = at(at((await this.#engine.get(`/images/${id}/json`)).json, "RootFS"), "Layers");
     return Array.isArray(layers) ? layers : [];
   }
+}
+
+function repositoryOf(name: string): string {
+  return name.slice(0, name.lastIndexOf(":"));
 }
 
 function at(json: Json | undefined, key: string): Json | undefined {

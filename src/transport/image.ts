@@ -56,7 +56,8 @@ export interface ImageTarget {
   /** Why layers that are packed so cannot be here; undefined where they can. */
   refuses(compression: CompressionName): string | undefined;
   /**
-   * How many of an image's lowest layers the target has unpacked, so that it does without their blobs. Asked before {@link has}, once an image.
+   * How many of an image's lowest layers the target has unpacked, so that it does without their blobs. Asked once an image, before
+   * {@link has}.
    * @param diffIds of all layers, bottom first; undefined for a layer that is not known yet
    */
   countHeld?(diffIds: readonly (Digest | undefined)[]): Promise<number>;

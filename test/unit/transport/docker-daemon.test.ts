@@ -46,20 +46,29 @@ const OTHER = `sha256:${createHash("sha256").update("other").digest("hex")}`;
 
 interface Store {
   readonly version?: object;
-  readonly info?: object;
+  readonly info?: object | undefined;
+  /** The list of images. */
+  readonly images?: readonly object[];
   /** What the loaded image's inspection says besides its ID. */
   readonly inspected?: (loads: number) => object;
   readonly loaded?: (loads: number) => string;
   readonly onLoad?: FakeEngineOptions["onLoad"];
 }
 
-async function start({ version = {}, info = {}, inspected = () => ({}), loaded, onLoad }: Store) {
+async function start({
+  version = {},
+  info = { Driver: "overlay2", DriverStatus: null },
+  images = [{ Id: OTHER }],
+  inspected = () => ({}),
+  loaded,
+  onLoad,
+}: Store) {
   engine = await startFakeEngine(directory, {
     ...(onLoad === undefined ? {} : { onLoad }),
     answer(path, loads) {
       if (path === "/version") return { ApiVersion: "1.48", MinAPIVersion: "1.24", ...version };
       if (path === "/info") return info;
-      if (path === "/images/json") return [{ Id: OTHER }];
+      if (path === "/images/json") return images;
       if (path === `/images/${OTHER}/json`) return { RootFS: { Layers: [layerOf("lower").diffId] } };
       if (path.startsWith("/images/load")) return loaded?.(loads) ?? '{"stream":"Loaded image: app:1\\n"}\r\n';
       if (/^\/images\/app:[12]\/json/.test(path)) return { Id: config.digest, ...inspected(loads) };
@@ -82,7 +91,7 @@ const members = (archive: Buffer | undefined) =>
 const lower = layerOf("lower").blob.digest.replace(":", "/").replace(/^/, "blobs/");
 
 const CONTAINERD = {
-  info: { DriverStatus: [["driver-type", "io.containerd.snapshotter.v1"]] },
+  info: { Driver: "overlayfs", DriverStatus: [["driver-type", "io.containerd.snapshotter.v1"]] },
 };
 const available = (isAvailable: boolean) => ({
   Id: manifest.digest,
@@ -149,8 +158,20 @@ describe("an image for a Docker daemon", () => {
     expect(archives).toHaveLength(2);
   });
 
-  it("comes whole to what cannot say whether it has blobs: an older daemon with containerd's store, and podman", async () => {
+  it("is compared to images of its name first, and to a thousand at most", async () => {
+    const more = Array.from({ length: 1500 }, (_, i) => ({
+      Id: `sha256:${String(i).padStart(64, "0")}`,
+      RepoTags: null,
+    }));
+    const { archives, requests } = await start({ images: [...more, { Id: OTHER, RepoTags: ["x:1", "app:0"] }] });
+    await load();
+    expect(archives.map((archive) => members(archive).includes(lower))).toEqual([false]);
+    expect(requests.filter((request) => /images\/sha256:/.test(request))).toHaveLength(1000);
+  });
+
+  it("comes whole to what cannot say whether it has blobs: an older daemon with containerd's store, podman, a proxy", async () => {
     for (const store of [
+      { info: { message: "forbidden" } },
       { ...CONTAINERD, version: { ApiVersion: "1.47" } },
       { version: { Components: [{ Name: "Podman Engine" }] } },
     ]) {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -96,6 +96,21 @@ describe("where the Docker daemon is", () => {
     expect(host({ DOCKER_CONTEXT: "default" }).origin).toBeUndefined();
     expect(host({ DOCKER_CONFIG: join(home, "elsewhere") }).origin).toBeUndefined();
   });
+
+  // Where there is Docker's own socket, nobody looks for others.
+  it.skipIf(existsSync("/var/run/docker.sock"))(
+    "is a rootless one or podman, where nothing else is said or there",
+    () => {
+      const podman = "unix:///run/podman/podman.sock";
+      expect(host({})).toMatchObject({ address: "unix:///var/run/docker.sock", origin: undefined });
+      expect(host({ XDG_RUNTIME_DIR: home })).toMatchObject({ address: "unix:///var/run/docker.sock" });
+      expect(host({ CONTAINER_HOST: podman })).toMatchObject({ address: podman, origin: "CONTAINER_HOST" });
+      writeFileSync(join(home, "docker.sock"), "");
+      const rootless = `unix://${home}/docker.sock`;
+      expect(host({ XDG_RUNTIME_DIR: home, CONTAINER_HOST: podman })).toMatchObject({ address: rootless });
+      expect(host({ XDG_RUNTIME_DIR: home, DOCKER_HOST: podman })).toMatchObject({ address: podman });
+    },
+  );
 
   it("is reached with a context's certificates", () => {
     makeContext(

@@ -73,5 +73,5 @@ export {
   parseNix2containerLayers,
 } from "./transport/nix2container.js";
 export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";
-export { openSource, openTarget, openTargets } from "./transport/open.js";
+export { isStandardOutput, openSource, openTarget, openTargets } from "./transport/open.js";
 export { formatTransport, parseTransport, type TransportName } from "./transport/transport.js";

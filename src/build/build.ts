@@ -1,7 +1,8 @@
 import type { BlobCache } from "../cache/blob-cache.js";
 import { noCache } from "../cache/digest-cache.js";
 import type { BlobSource } from "../core/blob.js";
-import type { ByteSink } from "../core/byte-sink.js";
+import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
+import { type ByteSink, nullSink } from "../core/byte-sink.js";
 import type { Compression } from "../core/compression.js";
 import { type Digest, sha256 } from "../core/digest.js";
 import { type Descriptor, formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
@@ -84,21 +85,19 @@ function outgoingImage(
   const layers = reader.layers.map((layer): OutgoingLayer => {
     if (layer.kind === "ready") return readyLayer(layer);
     const known = layer.recorded && packer.known(layer.recorded);
-    return { compression: packer.name, known, file: known && packer.file(known) };
+    return { compression: packer.name, known, file: async () => known && (await packer.file(known)) };
   });
   return {
     names: plan.repoTags,
     layers,
     open(indexes) {
-      const isKept = (index: number) => reader.layers[index]?.kind === "store" && layers[index]?.file !== undefined;
-      reader.start(indexes.filter((index) => !isKept(index)));
+      reader.start(indexes.filter((index) => packer.foundFile(layers[index]?.known) === undefined));
       return {
         async write(index, sink) {
-          const { known, file } = layers[index] as OutgoingLayer;
+          const { known } = layers[index] as OutgoingLayer;
           const layer = reader.layers[index] as PlannedLayer;
-          if (layer.kind === "store" && file !== undefined && known !== undefined) {
-            return await packer.copy(file, known, sink);
-          }
+          const file = packer.foundFile(known);
+          if (file !== undefined && known !== undefined) return await packer.copy(file, known, sink);
           const blob = await reader.open(index);
           return layer.kind === "ready" ? await writeReady(layer, blob, sink) : await packer.write(blob, sink, known);
         },
@@ -130,7 +129,14 @@ function outgoingImage(
 function readyLayer({ compression = "none", diffId, descriptor, blob }: ReadyLayer): OutgoingLayer {
   if (descriptor === undefined || diffId === undefined) return { compression, known: undefined };
   const known = { blob: { ...descriptor, mediaType: layerMediaType(compression) }, diffId };
-  return { compression, known, file: typeof blob === "function" ? undefined : blob.file };
+  return { compression, known, file: async () => (typeof blob === "function" ? undefined : await verifiedFile(blob)) };
+}
+
+/** The file that holds just the blob, once its bytes are verified. @throws OciNixError `verification` */
+export async function verifiedFile(blob: BlobSource): Promise<string | undefined> {
+  if (blob.file === undefined) return undefined;
+  await blob.writeTo(new BlockWriter(nullSink, { blockSize: BULK_BLOCK_SIZE }));
+  return blob.file;
 }
 
 /** A document that we wrote. */

@@ -77,7 +77,8 @@ export class LayerReader {
     const { title, size } = blob;
     observer?.onLayer({ title, size, index, count: this.#plan.layers.length });
     const layer = this.#plan.layers[index] as PlannedLayer;
-    if (layer.kind !== "store" || layer.key === undefined || layer.recorded !== undefined) return blob;
+    if (layer.kind !== "store" || layer.key === undefined || layer.recorded !== undefined || !blob.isSettled)
+      return blob;
     const { key } = layer;
     return {
       ...blob,

@@ -15,7 +15,6 @@ import {
   planDockertoolsImage,
   planImage,
   planNix2containerImage,
-  type TransportName,
 } from "../index.js";
 import { type FlagValues, type Invocation, text } from "./command.js";
 import { IMAGE_FLAGS } from "./flags.js";
@@ -53,11 +52,6 @@ export function openCaches(flags: FlagValues): Caches {
 export function compressionOf(flags: FlagValues): Compression | undefined {
   const value = text(flags, "compression");
   return value === undefined ? undefined : parseCompression(value, "--compression");
-}
-
-/** Whether images that are written there come out of standard output. */
-export function isStandardOutput(name: TransportName): boolean {
-  return "file" in name && name.file === "-";
 }
 
 /** Runs something that writes images, showing progress meanwhile. @returns its result and the seconds it took */

@@ -14,16 +14,23 @@ export interface Tool {
 /**
  * Runs an external program and gives its standard output. It reads nothing, and of the caller's environment PATH and the named variables
  * reach it.
+ * @param options.directory where it runs; default: where we do
  * @throws OciNixError as {@link runFilter}
  */
 export async function runProgram(
   tool: Tool,
-  { environment, signal }: { readonly environment: readonly string[]; readonly signal?: AbortSignal | undefined },
+  options: {
+    readonly environment: readonly string[];
+    readonly directory?: string | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<string> {
+  const { environment, directory, signal } = options;
   const named = environment.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]));
   const child = spawn(tool.program, tool.args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...ownEnvironment(), ...Object.fromEntries(named) },
+    ...(directory === undefined ? {} : { cwd: directory }),
     ...(signal === undefined ? {} : { signal }),
   });
   let output = "";

@@ -1,10 +1,18 @@
 import { closeSync, ftruncateSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname } from "node:path";
 import { type ByteSink, fdSink, fileSink } from "../core/byte-sink.js";
 import { describeErrno, OciNixError } from "../core/errors.js";
 import { readPieces } from "../core/file-range.js";
-import { createFile, type NewFile, removeLeftovers, syncFile } from "../core/output-file.js";
+import {
+  createFile,
+  descriptorNamed,
+  followLinks,
+  type NewFile,
+  removeLeftovers,
+  syncDirectory,
+  syncFile,
+} from "../core/output-file.js";
 import { BLOCK, padded } from "../tar/header.js";
 import { memberHeader } from "../tar/member-header.js";
 import { openNameless } from "./unpacked-file.js";
@@ -28,12 +36,13 @@ export interface ArchiveMemberOutput extends ByteSink {
 
 /** @param file `-` for standard output @throws OciNixError `output` or `not-found` */
 export async function openArchiveOutput(file: string, signal: AbortSignal | undefined): Promise<ArchiveOutput> {
-  if (file === "-") return fdOutput(STDOUT, "standard output", signal);
+  const descriptor = file === "-" ? STDOUT : descriptorNamed(file);
+  if (descriptor !== undefined) return fdOutput(descriptor, file === "-" ? "standard output" : file, signal);
   const stat = statSync(file, { throwIfNoEntry: false });
   if (stat?.isDirectory()) {
     throw new OciNixError("output", `cannot write ${file}: it is a directory`, { hint: "name a file" });
   }
-  if (stat === undefined || stat.isFile()) return fileOutput(resolve(file));
+  if (stat === undefined || stat.isFile()) return fileOutput(followLinks(file));
   try {
     // Waits for a FIFO's reader without keeping signals from being served.
     const handle = await open(file, "w");
@@ -79,6 +88,7 @@ function fileOutput(path: string): ArchiveOutput {
       put(Buffer.alloc(2 * BLOCK), end);
       await syncFile(file.fd, path);
       file.commit(path);
+      syncDirectory(directory);
     },
     close: () => file.discard(),
   };

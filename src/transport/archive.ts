@@ -1,3 +1,4 @@
+import { nullSink } from "../core/byte-sink.js";
 import type { CompressionName } from "../core/compression.js";
 import { hexOf } from "../core/digest.js";
 import { formatJson, toJson } from "../core/json.js";
@@ -5,7 +6,7 @@ import { layoutEntries, OCI_LAYOUT } from "../oci/layout.js";
 import { type Descriptor, formatIndex } from "../oci/manifest.js";
 import { splitImageName } from "../oci/reference.js";
 import { type ArchiveOutput, openArchiveOutput } from "./archive-output.js";
-import type { FinishedImage, ImageTarget } from "./image.js";
+import type { BlobSink, FinishedImage, ImageTarget } from "./image.js";
 
 export interface ArchiveOptions {
   /** What is beside the OCI layout: `docker-archive` adds manifest.json, for every loader there is. */
@@ -19,8 +20,8 @@ export interface ArchiveOptions {
  * Writes an OCI layout as one tar archive: `blobs/sha256/…` in the order in which the blobs come, each once, then `index.json`,
  * `manifest.json` in a docker-archive, `oci-layout`, and two zero blocks. A file gets its name when it is whole, in place of what has it.
  *
- * @param file `-` for standard output. There and in pipes a blob stands behind its digest and size, so one of which these are not known
- *   is kept in a temporary file until they are.
+ * @param file `-` for standard output. There, in what is named as a descriptor (/dev/fd/3), and in pipes a blob stands behind its digest
+ *   and size, so one of which these are not known is kept in a temporary file until they are.
  * @throws OciNixError `output` or `not-found` where it cannot be written
  */
 export async function openArchiveTarget(file: string, options: ArchiveOptions): Promise<ImageTarget> {
@@ -45,10 +46,13 @@ export function archiveTarget(
   const there = new Set<string>();
   return {
     title,
+    takesOne: names !== undefined,
     refuses,
     has: async (blob) => there.has(blob.digest),
     link: async () => false,
     async begin(known) {
+      // A header that says what is there already would be a second member of its name.
+      if (known !== undefined && there.has(known.digest)) return SWALLOW;
       const member = await out.begin(known === undefined ? undefined : nameOf(known), known?.size);
       return {
         write: (bytes, whileFull) => member.write(bytes, whileFull),
@@ -73,6 +77,8 @@ export function archiveTarget(
     close: async () => out.close(),
   };
 }
+
+const SWALLOW: BlobSink = { ...nullSink, commit: async () => undefined, discard: async () => undefined };
 
 function nameOf(blob: Descriptor): string {
   return `blobs/sha256/${hexOf(blob.digest)}`;

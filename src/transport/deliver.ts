@@ -18,8 +18,11 @@ export interface OutgoingLayer {
   readonly compression: CompressionName;
   /** What it will be, where that can be told without its bytes. */
   readonly known: KnownLayer | undefined;
-  /** A file that holds just the known blob. */
-  readonly file?: string | undefined;
+  /**
+   * The file that holds just the known blob, once its bytes are verified; undefined where there is none. Asked for only where it is needed.
+   * @throws OciNixError `verification` where the file is damaged and nothing else has the bytes
+   */
+  file?(): Promise<string | undefined>;
 }
 
 /** Gives the bytes of layers. */
@@ -62,7 +65,7 @@ export async function deliver(
   images: readonly OutgoingImage[],
   targets: readonly ImageTarget[],
 ): Promise<readonly DeliveredImage[]> {
-  for (const target of targets) for (const image of images) checkAccepts(target, image);
+  for (const target of targets) checkTakes(target, images);
   const delivered: DeliveredImage[] = [];
   for (const image of images) delivered.push(await deliverBlobs(image, targets));
   // One after the other: where one fails, those before it have the image, and those after it are as they were.
@@ -74,6 +77,16 @@ export async function deliver(
     });
   }
   return delivered;
+}
+
+/** Before anything is made. */
+function checkTakes(target: ImageTarget, images: readonly OutgoingImage[]): void {
+  if (target.takesOne && images.length !== 1) {
+    throw new OciNixError("usage", `${target.title} names one image, and there are ${images.length}`, {
+      hint: "choose one of them by its name in the source, or give no name here to keep their own",
+    });
+  }
+  for (const image of images) checkAccepts(target, image);
 }
 
 /** @throws OciNixError `changed` where the second time made another image */
@@ -99,15 +112,20 @@ function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
 }
 
 async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<DeliveredImage> {
-  const lacked = new Map<ImageTarget, ReadonlySet<number>>();
-  for (const target of targets) lacked.set(target, await lackedBy(target, image.layers));
-  const lackers = image.layers.map((_, index) => targets.filter((target) => lacked.get(target)?.has(index)));
-  const needed = [...lackers.keys()].filter((index) => (lackers[index] as readonly ImageTarget[]).length > 0);
+  const diffIds = image.layers.map(({ known }) => known?.diffId);
+  const held = await Promise.all(targets.map(async (target) => (await target.countHeld?.(diffIds)) ?? 0));
+  const lacking = await Promise.all(
+    image.layers.map((layer, index) => {
+      const without = targets.filter((_, i) => index >= (held[i] as number));
+      return lackers(layer, without);
+    }),
+  );
+  const needed = [...lacking.keys()].filter((index) => (lacking[index] as readonly ImageTarget[]).length > 0);
   const bytes = image.open(needed);
   try {
     const layers: KnownLayer[] = [];
     for (const [index, layer] of image.layers.entries()) {
-      const to = lackers[index] as readonly ImageTarget[];
+      const to = lacking[index] as readonly ImageTarget[];
       layers.push(to.length === 0 ? (layer.known as KnownLayer) : await putLayer(index, layer.known, to, bytes));
     }
     const config = image.config(layers);
@@ -126,23 +144,17 @@ async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[
   }
 }
 
-/** Indexes of the layers whose blobs are to be written to a target, after what can be linked is. Of equal layers it is the first. */
-async function lackedBy(target: ImageTarget, layers: readonly OutgoingLayer[]): Promise<ReadonlySet<number>> {
-  const held = (await target.countHeld?.(layers.map(({ known }) => known?.diffId))) ?? 0;
-  const lacked = new Set<number>();
-  const coming = new Set<Digest>();
-  for (const [index, { known, file }] of layers.entries()) {
-    if (index < held) continue;
-    if (known !== undefined) {
-      const { blob } = known;
-      if (coming.has(blob.digest)) continue;
-      coming.add(blob.digest);
-      if (await target.has(blob)) continue;
-      if (file !== undefined && (await target.link(blob, file))) continue;
-    }
-    lacked.add(index);
-  }
-  return lacked;
+/** The targets that do not have a layer's blob, after what can be linked is. */
+async function lackers(layer: OutgoingLayer, targets: readonly ImageTarget[]): Promise<readonly ImageTarget[]> {
+  const { known } = layer;
+  if (known === undefined) return targets;
+  const lacking: ImageTarget[] = [];
+  for (const target of targets) if (!(await target.has(known.blob))) lacking.push(target);
+  const file = lacking.length === 0 ? undefined : await layer.file?.();
+  if (file === undefined) return lacking;
+  const left: ImageTarget[] = [];
+  for (const target of lacking) if (!(await target.link(known.blob, file))) left.push(target);
+  return left;
 }
 
 async function putLayer(
@@ -163,7 +175,7 @@ async function putLayer(
 }
 
 async function putDocument({ descriptor, bytes }: Document, target: ImageTarget): Promise<void> {
-  if (await target.has(descriptor)) return;
+  // Small, and at hand: what is there already may be damaged.
   const sink = await target.begin(descriptor);
   try {
     await sink.write(bytes);

@@ -69,12 +69,7 @@ export async function openDockerDaemonTarget(
     has: (blob) => archive.target.has(blob),
     begin: (known) => archive.target.begin(known),
     async finish(images, writeAgain) {
-      const [image] = images;
-      if (image === undefined || images.length > 1) {
-        throw new OciNixError("usage", `${title} takes one image, not ${images.length}`, {
-          hint: "choose one: docker-archive:FILE:NAME:TAG",
-        });
-      }
+      const [image] = images as readonly [FinishedImage];
       let wrong = await load(image);
       if (wrong !== undefined && leavesOut && writeAgain !== undefined) {
         // Layers may have been removed since it was asked for them.

@@ -53,6 +53,8 @@ export interface FinishedImage {
 export interface ImageTarget {
   /** What messages call it. */
   readonly title: string;
+  /** Whether it takes one image only, which has its name here. */
+  readonly takesOne: boolean;
   /** Why layers that are packed so cannot be here; undefined where they can. */
   refuses(compression: CompressionName): string | undefined;
   /**

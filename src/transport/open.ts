@@ -1,4 +1,5 @@
 import { OciNixError } from "../core/errors.js";
+import { descriptorNamed, followLinks } from "../core/output-file.js";
 import { parsePlatform } from "../oci/platform.js";
 import { openArchiveTarget } from "./archive.js";
 import { readArchive } from "./archive-reader.js";
@@ -7,7 +8,7 @@ import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon.js";
 import type { ImageSource, ImageTarget } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
-import type { TransportName } from "./transport.js";
+import { formatTransport, type TransportName } from "./transport.js";
 
 /**
  * Opens a place for reading: the image it names, or all its images.
@@ -58,15 +59,16 @@ export async function openTarget(
 
 /**
  * Opens places for writing, side by side.
- * @throws OciNixError as {@link openTarget}; those opened before are closed
+ * @throws OciNixError `usage` where two of them are one; as {@link openTarget}; those opened before are closed
  */
 export async function openTargets(
   names: readonly TransportName[],
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<readonly ImageTarget[]> {
+  checkDistinct(names);
   const targets: ImageTarget[] = [];
   // An image goes to the daemon once, whatever it is called there.
-  const [first, ...more] = new Set(names.flatMap((name) => (name.transport === "docker-daemon" ? [name.ref] : [])));
+  const [first, ...more] = names.flatMap((name) => (name.transport === "docker-daemon" ? [name.ref] : []));
   try {
     if (first !== undefined) targets.push(await openDockerDaemonTarget([first, ...more], options));
     for (const name of names) if (name.transport !== "docker-daemon") targets.push(await openTarget(name, options));
@@ -75,4 +77,31 @@ export async function openTargets(
     await Promise.all(targets.map((target) => target.close()));
     throw error;
   }
+}
+
+/** Whether what is written there comes out of standard output. */
+export function isStandardOutput(name: TransportName): boolean {
+  return "file" in name && (name.file === "-" || descriptorNamed(name.file) === 1);
+}
+
+function checkDistinct(names: readonly TransportName[]): void {
+  const places = new Map<string, TransportName>();
+  for (const name of names) {
+    const place = placeOf(name);
+    const other = places.get(place);
+    if (other !== undefined) {
+      const what = isStandardOutput(name) ? "standard output" : formatTransport(name);
+      throw new OciNixError("usage", `${what} is named twice: one image would take the other's place`, {
+        hint: `${formatTransport(other)} is there already`,
+      });
+    }
+    places.set(place, name);
+  }
+}
+
+/** Equal for names of one place. */
+function placeOf(name: TransportName): string {
+  if (isStandardOutput(name)) return "-";
+  if (name.transport === "oci") return `oci:${followLinks(name.directory)}:${name.ref ?? ""}`;
+  return "file" in name ? followLinks(name.file) : formatTransport(name);
 }

@@ -1,6 +1,13 @@
-import { buildPlannedImage, OciNixError, openTargets, parseTransport, type TransportName } from "../../index.js";
+import {
+  buildPlannedImage,
+  isStandardOutput,
+  OciNixError,
+  openTargets,
+  parseTransport,
+  type TransportName,
+} from "../../index.js";
 import { type FlagValues, type Invocation, list } from "../command.js";
-import { compressionOf, isStandardOutput, openCaches, planOf, printSummary, withProgress } from "../delivery.js";
+import { compressionOf, openCaches, planOf, printSummary, withProgress } from "../delivery.js";
 import { printOutput } from "../ui.js";
 
 /** Builds an image into one or several places and prints the digest of its manifest. */
@@ -27,11 +34,5 @@ export default async function build(invocation: Invocation): Promise<void> {
 function targetsOf(flags: FlagValues): readonly TransportName[] {
   const to = list(flags, "to");
   if (to === undefined) throw new OciNixError("usage", "--to is missing", { hint: "--to oci:DIR:TAG" });
-  const names = to.map(parseTransport);
-  const twice = to.find((text, i) => to.indexOf(text) !== i);
-  if (twice !== undefined) throw new OciNixError("usage", `--to ${twice} is given twice`, { hint: "give it once" });
-  if (names.filter(isStandardOutput).length > 1) {
-    throw new OciNixError("usage", "only one image can go to standard output", { hint: "write the others to files" });
-  }
-  return names;
+  return to.map(parseTransport);
 }

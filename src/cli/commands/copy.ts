@@ -1,6 +1,6 @@
-import { copyImages, OciNixError, openSource, openTargets, parseTransport } from "../../index.js";
+import { copyImages, isStandardOutput, OciNixError, openSource, openTargets, parseTransport } from "../../index.js";
 import { type Invocation, text } from "../command.js";
-import { compressionOf, isStandardOutput, openCaches, withProgress } from "../delivery.js";
+import { compressionOf, openCaches, withProgress } from "../delivery.js";
 import { formatBytes, printError, printOutput } from "../ui.js";
 
 /** Copies images from one place to others and prints the digests of their manifests. */

@@ -109,7 +109,7 @@ describe("an image for a Docker daemon", () => {
     const { archives, host } = await start({});
     vi.stubEnv("DOCKER_HOST", host);
     try {
-      const names = ["docker-daemon:app:1", "docker-daemon:app:1", "docker-daemon:docker.io/library/app:2"];
+      const names = ["docker-daemon:app:1", "docker-daemon:docker.io/library/app:2"];
       await deliverAll([image], await openTargets(names.map(parseTransport)));
     } finally {
       vi.unstubAllEnvs();

@@ -101,7 +101,7 @@ function outgoingImage(
           const blob = await reader.open(index);
           return layer.kind === "ready" ? await writeReady(layer, blob, sink) : await packer.write(blob, sink, known);
         },
-        close: async () => undefined,
+        close: () => reader.end(),
       };
     },
     config: (known) => document(MediaType.config, plan.formatConfig(known.map(({ diffId }) => diffId))),

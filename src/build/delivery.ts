@@ -62,7 +62,10 @@ export class LayerReader {
     return this.#plan.layers;
   }
 
-  /** @param needed the layers that will be opened, each once and in order; of others nothing is read */
+  /**
+   * May be called again after {@link end}.
+   * @param needed the layers that will be opened, each once and in order; of others nothing is read
+   */
   start(needed: readonly number[]): void {
     const { signal, threads } = this.#options;
     this.#layers = openLayers(this.#plan, { signal, threads, needed });
@@ -87,9 +90,15 @@ export class LayerReader {
     };
   }
 
+  /** Ends all threads. */
+  async end(): Promise<void> {
+    await this.#layers?.close();
+    this.#layers = undefined;
+  }
+
   /** Ends all threads and closes the plan's files. */
   async close(): Promise<void> {
-    await this.#layers?.close();
+    await this.end();
     this.#plan.close();
   }
 }

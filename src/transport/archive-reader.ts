@@ -6,7 +6,7 @@ import type { ImageSource, StoredImage } from "./image.js";
 import { matching } from "./layout-index.js";
 import { imagesOfLegacyArchive } from "./legacy-archive-reader.js";
 import { everyImageOfLayout, type ImageChoice, imagesOfLayout } from "./oci-layout-reader.js";
-import { archiveFiles, blobName, DocumentReader, type StoredFiles } from "./stored-files.js";
+import { archiveFiles, blobName, DocumentReader, openArchiveFiles, type StoredFiles } from "./stored-files.js";
 
 /**
  * Opens the images of an archive: an OCI layout (`oci-archive`), a docker-archive of any age, or both in one, which must then agree and
@@ -19,7 +19,26 @@ export async function readArchive(
   file: string,
   { signal, ...choice }: ImageChoice & { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<ImageSource> {
-  const files = await archiveFiles(file, signal);
+  return await readFiles(await archiveFiles(file, signal), { signal, ...choice });
+}
+
+/**
+ * As {@link readArchive}, of a plain archive that is open.
+ * @param file is closed with the source
+ * @param title what messages call it
+ */
+export async function readOpenArchive(
+  file: { readonly fd: number; close(): void },
+  title: string,
+  { signal, ...choice }: ImageChoice & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<ImageSource> {
+  return await readFiles(await openArchiveFiles(file, title, signal), { signal, ...choice });
+}
+
+async function readFiles(
+  files: StoredFiles,
+  { signal, ...choice }: ImageChoice & { readonly signal?: AbortSignal | undefined },
+): Promise<ImageSource> {
   try {
     return { images: await imagesOf(files, choice, signal), close: () => files.close() };
   } catch (error) {

@@ -38,7 +38,10 @@ export interface OutgoingImage {
   readonly names: readonly string[];
   /** Bottom first. */
   readonly layers: readonly OutgoingLayer[];
-  /** Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. */
+  /**
+   * Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. It may be called again
+   * after {@link LayerBytes.close}.
+   */
   open(indexes: readonly number[]): LayerBytes;
   /** The documents, once all layers are known. */
   config(layers: readonly KnownLayer[]): Document;
@@ -66,7 +69,13 @@ export async function deliver(
   const delivered: DeliveredImage[] = [];
   for (const image of images) delivered.push(await deliverBlobs(image, targets));
   // One after the other: where one fails, those before it have the image, and those after it are as they were.
-  for (const target of targets) await target.finish(delivered);
+  for (const target of targets) {
+    await target.finish(delivered, async () => {
+      for (const [i, image] of images.entries()) {
+        delivered[i] = writtenTwice(delivered[i] as DeliveredImage, await deliverBlobs(image, [target]));
+      }
+    });
+  }
   return delivered;
 }
 
@@ -80,6 +89,18 @@ function checkTakes(target: ImageTarget, images: readonly OutgoingImage[]): void
   for (const image of images) checkAccepts(target, image);
 }
 
+/** @throws OciNixError `changed` where the second time made another image */
+function writtenTwice(first: DeliveredImage, second: DeliveredImage): DeliveredImage {
+  if (first.manifest.digest !== second.manifest.digest) {
+    const name = first.names[0] ?? "the image";
+    throw new OciNixError(
+      "changed",
+      `${name} was ${first.manifest.digest}, and ${second.manifest.digest} when read again`,
+    );
+  }
+  return { ...second, written: [...new Set([...first.written, ...second.written])].sort((a, b) => a - b) };
+}
+
 function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
   for (const compression of new Set(layers.map((layer) => layer.compression))) {
     const reason = target.refuses(compression);
@@ -91,7 +112,14 @@ function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
 }
 
 async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<DeliveredImage> {
-  const lacking = await Promise.all(image.layers.map((layer) => lackers(layer, targets)));
+  const diffIds = image.layers.map(({ known }) => known?.diffId);
+  const held = await Promise.all(targets.map(async (target) => (await target.countHeld?.(diffIds)) ?? 0));
+  const lacking = await Promise.all(
+    image.layers.map((layer, index) => {
+      const without = targets.filter((_, i) => index >= (held[i] as number));
+      return lackers(layer, without);
+    }),
+  );
   const needed = [...lacking.keys()].filter((index) => (lacking[index] as readonly ImageTarget[]).length > 0);
   const bytes = image.open(needed);
   try {

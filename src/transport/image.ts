@@ -57,6 +57,12 @@ export interface ImageTarget {
   readonly takesOne: boolean;
   /** Why layers that are packed so cannot be here; undefined where they can. */
   refuses(compression: CompressionName): string | undefined;
+  /**
+   * How many of an image's lowest layers the target has unpacked, so that it does without their blobs. Asked once an image, before
+   * {@link has}.
+   * @param diffIds of all layers, bottom first; undefined for a layer that is not known yet
+   */
+  countHeld?(diffIds: readonly (Digest | undefined)[]): Promise<number>;
   /** Whether the target has this blob, so that it need not be written. */
   has(blob: Descriptor): Promise<boolean>;
   /**
@@ -66,8 +72,12 @@ export interface ImageTarget {
   link(blob: Descriptor, file: string): Promise<boolean>;
   /** @param known what the blob will be, where that is known; it is then what must be committed */
   begin(known?: Descriptor): Promise<BlobSink>;
-  /** Makes images visible whose blobs, config and manifest among them, are there. Once, last. @throws OciNixError `output` */
-  finish(images: readonly FinishedImage[]): Promise<void>;
+  /**
+   * Makes images visible whose blobs, config and manifest among them, are there. Once, last.
+   * @param writeAgain writes the blobs of all images once more, asking as the first time: for a target that has lost what it had
+   * @throws OciNixError `output`
+   */
+  finish(images: readonly FinishedImage[], writeAgain?: () => Promise<void>): Promise<void>;
   /** Gives back everything; without {@link finish} nothing of what was visible has changed. */
   close(): Promise<void>;
 }

@@ -4,6 +4,7 @@ import { parsePlatform } from "../oci/platform.js";
 import { openArchiveTarget } from "./archive.js";
 import { readArchive } from "./archive-reader.js";
 import { openContainersStorageTarget } from "./containers-storage.js";
+import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon.js";
 import type { ImageSource, ImageTarget } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
@@ -34,6 +35,8 @@ export async function openSource(
           hint: `podman save --format oci-archive -o image.tar ${name.ref}, then oci-archive:image.tar`,
         },
       );
+    case "docker-daemon":
+      return await readDockerDaemon(name.ref, { platform, signal: options.signal });
   }
 }
 
@@ -50,6 +53,8 @@ export async function openTarget(
       return await openArchiveTarget(name.file, { kind: name.transport, ref: name.ref, ...options });
     case "containers-storage":
       return openContainersStorageTarget(name.ref, options);
+    case "docker-daemon":
+      return await openDockerDaemonTarget([name.ref], options);
   }
 }
 
@@ -63,8 +68,11 @@ export async function openTargets(
 ): Promise<readonly ImageTarget[]> {
   checkDistinct(names);
   const targets: ImageTarget[] = [];
+  // An image goes to the daemon once, whatever it is called there.
+  const [first, ...more] = names.flatMap((name) => (name.transport === "docker-daemon" ? [name.ref] : []));
   try {
-    for (const name of names) targets.push(await openTarget(name, options));
+    if (first !== undefined) targets.push(await openDockerDaemonTarget([first, ...more], options));
+    for (const name of names) if (name.transport !== "docker-daemon") targets.push(await openTarget(name, options));
     return targets;
   } catch (error) {
     await Promise.all(targets.map((target) => target.close()));

@@ -61,8 +61,15 @@ export function directoryFiles(directory: string): StoredFiles {
  * @throws OciNixError as `openUnpacked` and `indexArchive`
  */
 export async function archiveFiles(path: string, signal?: AbortSignal): Promise<StoredFiles> {
-  const title = path === "-" ? STANDARD_INPUT : path;
-  const { fd, close } = await openUnpacked(path, signal);
+  return await openArchiveFiles(await openUnpacked(path, signal), path === "-" ? STANDARD_INPUT : path, signal);
+}
+
+/** As {@link archiveFiles}, of a plain archive that is open. @param file closed with what is returned, and where that fails */
+export async function openArchiveFiles(
+  { fd, close }: { readonly fd: number; close(): void },
+  title: string,
+  signal?: AbortSignal,
+): Promise<StoredFiles> {
   let members: ReadonlyMap<string, ArchiveMember>;
   try {
     members = await indexArchive(fd, title, signal);

@@ -1,5 +1,5 @@
 import { nearest, OciNixError } from "../core/errors.js";
-import { checkRefName, fullName, parseImageName } from "../oci/reference.js";
+import { checkRefName, familiarName, fullName, parseImageName } from "../oci/reference.js";
 
 /** A place of images, as skopeo names it. */
 export type TransportName =
@@ -10,7 +10,12 @@ export type TransportName =
       readonly file: string;
       readonly ref: string | undefined;
     }
-  | { readonly transport: "containers-storage"; readonly ref: string };
+  | { readonly transport: "containers-storage"; readonly ref: string }
+  | {
+      readonly transport: "docker-daemon";
+      /** `name:tag`, as Docker shows it. */
+      readonly ref: string;
+    };
 
 type Kind = TransportName["transport"];
 
@@ -20,10 +25,11 @@ const FORMS: Readonly<Record<Kind, string>> = {
   "oci-archive": "oci-archive:FILE[:TAG]",
   "docker-archive": "docker-archive:FILE[:NAME:TAG]",
   "containers-storage": "containers-storage:NAME[:TAG]",
+  "docker-daemon": "docker-daemon:NAME[:TAG]",
 };
 
 /** Transports that skopeo knows, or that we will: a wrong name should not be taken for a directory. */
-const PLANNED = ["docker", "docker-daemon", "nix", "dir", "sif"];
+const PLANNED = ["docker", "nix", "dir", "sif"];
 
 /**
  * Parses the name of a place. As in skopeo what follows the first colon of a file or directory names the image in it.
@@ -42,10 +48,11 @@ export function parseTransport(text: string): TransportName {
 function parse(text: string): TransportName {
   const [, kind, rest = ""] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
   if (kind === undefined || !isKind(kind)) throw unknownTransport(text, kind);
-  if (kind === "containers-storage") {
+  if (kind === "containers-storage" || kind === "docker-daemon") {
     if (rest === "") throw new OciNixError("usage", `${text}: the name is missing`, { hint: FORMS[kind] });
     const { name, tag } = parseImageName(rest, text);
-    return { transport: kind, ref: fullName(`${name}:${tag}`) };
+    const ref = fullName(`${name}:${tag}`);
+    return kind === "docker-daemon" ? { transport: kind, ref: familiarName(ref) } : { transport: kind, ref };
   }
   const colon = rest.indexOf(":");
   const [path, ref] = colon === -1 ? [rest, undefined] : [rest.slice(0, colon), rest.slice(colon + 1)];
@@ -62,7 +69,8 @@ function parse(text: string): TransportName {
 
 /** The place in the words it was given in. */
 export function formatTransport(name: TransportName): string {
-  if (name.transport === "containers-storage") return `${name.transport}:${name.ref}`;
+  if (name.transport === "containers-storage" || name.transport === "docker-daemon")
+    return `${name.transport}:${name.ref}`;
   const path = name.transport === "oci" ? name.directory : name.file;
   return `${name.transport}:${path}${name.ref === undefined ? "" : `:${name.ref}`}`;
 }

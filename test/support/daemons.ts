@@ -106,6 +106,28 @@ export async function startDocker(options: { readonly daemonArgs?: readonly stri
 
 /** Podman with storage of its own (no daemon); overlay where that works here, else vfs. */
 export async function createPodman(): Promise<Podman> {
+  return await createPodmanWith(async (podman) => podman);
+}
+
+/** Podman, and its service with Docker's API; `run` is `podman` over the same storage, without the service. */
+export async function startPodmanService(): Promise<Docker> {
+  return await createPodmanWith(async (podman, directory, args) => {
+    const host = `unix://${join(directory, "p.sock")}`;
+    const service = startDaemon(
+      "podman",
+      [...args, "system", "service", "--time", "0", host],
+      directory,
+      podman.environment,
+    );
+    const curl = ["--silent", "--fail", "--unix-socket", join(directory, "p.sock"), "http://podman/_ping"];
+    await untilReady(service, () => runCommand(tool("curl"), curl, { timeoutMs: 5000 }));
+    return { ...podman, host, stop: () => stopDaemon(service) };
+  });
+}
+
+async function createPodmanWith<T>(
+  use: (podman: Podman, directory: string, args: readonly string[]) => Promise<T>,
+): Promise<T> {
   const directory = shortTemporaryDirectory();
   for (const storageDriver of ["overlay", "vfs"]) {
     const root = join(directory, storageDriver);
@@ -118,7 +140,7 @@ export async function createPodman(): Promise<Podman> {
     const environment = { TMPDIR: directory, ...podmanConfigs(directory, storageDriver, root) };
     const engine = engineOf("podman", args, environment, { directory });
     const probe = await engine.run(["info"], { timeoutMs: READY_MS });
-    if (probe.status === 0) return { ...engine, storageDriver, environment };
+    if (probe.status === 0) return await use({ ...engine, storageDriver, environment }, directory, args);
   }
   await removeWithMounts(directory);
   throw new Error("podman can use neither overlay nor vfs here");
@@ -156,10 +178,15 @@ interface Daemon {
   readonly log?: string;
 }
 
-function startDaemon(name: string, args: readonly string[], directory: string): Daemon {
+function startDaemon(
+  name: string,
+  args: readonly string[],
+  directory: string,
+  more: Readonly<Record<string, string>> = {},
+): Daemon {
   const log = join(directory, "log");
   const output = openSync(log, "w");
-  const env = { ...process.env, PATH: daemonPath(), TMPDIR: directory };
+  const env = { ...process.env, PATH: daemonPath(), TMPDIR: directory, ...more };
   // A process group of its own, so that a Ctrl-C in the terminal ends the tests first, which then end the daemons in order.
   const child = spawn(tool(name), args, { stdio: ["ignore", output, output], env, detached: true });
   closeSync(output);
@@ -254,9 +281,10 @@ function daemonPath(): string {
   return `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
 }
 
-/** The names of the tools that {@link startDocker}, {@link startContainerd} and {@link createPodman} need. */
+/** The names of the tools that {@link startDocker}, {@link startContainerd}, {@link createPodman} and {@link startPodmanService} need. */
 export const ENGINE_TOOLS = {
   docker: ["dockerd", "docker", "containerd", "ctr", "runc", "root"],
   containerd: ["containerd", "ctr", "root"],
   podman: ["podman", "runc", "conmon", "root"],
+  podmanService: ["podman", "runc", "conmon", "curl", "root"],
 } as const;

@@ -102,7 +102,7 @@ function outgoingImage(
           const blob = await reader.open(index);
           return layer.kind === "ready" ? await writeReady(layer, blob, sink) : await packer.write(blob, sink, known);
         },
-        close: async () => undefined,
+        close: () => reader.stop(),
       };
     },
     config: (known) => document(MediaType.config, plan.formatConfig(known.map(({ diffId }) => diffId))),

@@ -86,9 +86,15 @@ export class LayerReader {
     };
   }
 
+  /** Ends all threads. Layers may be started again. */
+  async stop(): Promise<void> {
+    await this.#layers?.close();
+    this.#layers = undefined;
+  }
+
   /** Ends all threads and closes the plan's files. */
   async close(): Promise<void> {
-    await this.#layers?.close();
+    await this.stop();
     this.#plan.close();
   }
 }

@@ -6,17 +6,37 @@ import { openContainersStorageTarget } from "./containers-storage.js";
 import type { ImageSource, ImageTarget } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
+import type { ImageLock } from "./registry/lock.js";
+import type { KnownLocations } from "./registry/mounts.js";
+import { openRegistrySource } from "./registry/source.js";
+import { openRegistryTarget } from "./registry/target.js";
 import type { TransportName } from "./transport.js";
+
+export interface SourceOptions {
+  /** `os/architecture[/variant]`, for a name that stands for images of several platforms. */
+  readonly platform?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Of registries: whether certificates are verified and connections encrypted; by default they are. */
+  readonly tlsVerify?: boolean | undefined;
+  /** Of registries: the one image that it may be. */
+  readonly lock?: ImageLock | undefined;
+}
+
+export interface TargetOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** As in {@link SourceOptions}. */
+  readonly tlsVerify?: boolean | undefined;
+  /** Of registries: repositories that may have blobs of the image. */
+  readonly mountFrom?: readonly string[] | undefined;
+  /** Of registries: where blobs are known to be. */
+  readonly locations?: KnownLocations | undefined;
+}
 
 /**
  * Opens a place for reading: the image it names, or all its images.
- * @param options.platform `os/architecture[/variant]`, for a name that stands for images of several platforms
- * @throws OciNixError `not-found` for what is not there; `invalid-input`, `verification`, `unsupported` or `limit` for what is no image
+ * @throws OciNixError `not-found` for what is not there; `denied` or `unavailable` from a registry; `invalid-input`, `verification`, `unsupported` or `limit` for what is no image
  */
-export async function openSource(
-  name: TransportName,
-  options: { readonly platform?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
-): Promise<ImageSource> {
+export async function openSource(name: TransportName, options: SourceOptions = {}): Promise<ImageSource> {
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform, "--platform");
   switch (name.transport) {
     case "oci":
@@ -24,6 +44,8 @@ export async function openSource(
     case "oci-archive":
     case "docker-archive":
       return await readArchive(name.file, { ref: name.ref, platform, signal: options.signal });
+    case "docker":
+      return await openRegistrySource(name, { ...options, platform });
     case "containers-storage":
       throw new OciNixError(
         "unsupported",
@@ -36,10 +58,7 @@ export async function openSource(
 }
 
 /** Opens a place for writing. @throws OciNixError `conflict`, `invalid-input` or `output` where it cannot be written to */
-export async function openTarget(
-  name: TransportName,
-  options: { readonly signal?: AbortSignal | undefined } = {},
-): Promise<ImageTarget> {
+export async function openTarget(name: TransportName, options: TargetOptions = {}): Promise<ImageTarget> {
   switch (name.transport) {
     case "oci":
       return openOciLayoutTarget(name.directory, name.ref, options);
@@ -48,6 +67,8 @@ export async function openTarget(
       return await openArchiveTarget(name.file, { kind: name.transport, ref: name.ref, ...options });
     case "containers-storage":
       return openContainersStorageTarget(name.ref, options);
+    case "docker":
+      return openRegistryTarget(name, options);
   }
 }
 
@@ -57,7 +78,7 @@ export async function openTarget(
  */
 export async function openTargets(
   names: readonly TransportName[],
-  options: { readonly signal?: AbortSignal | undefined } = {},
+  options: TargetOptions = {},
 ): Promise<readonly ImageTarget[]> {
   const targets: ImageTarget[] = [];
   try {

@@ -1,5 +1,6 @@
 import { nearest, OciNixError } from "../core/errors.js";
 import { checkRefName, fullName, parseImageName } from "../oci/reference.js";
+import { formatRegistryName, parseRegistryName, type RegistryName } from "./registry/reference.js";
 
 /** A place of images, as skopeo names it. */
 export type TransportName =
@@ -10,7 +11,8 @@ export type TransportName =
       readonly file: string;
       readonly ref: string | undefined;
     }
-  | { readonly transport: "containers-storage"; readonly ref: string };
+  | { readonly transport: "containers-storage"; readonly ref: string }
+  | ({ readonly transport: "docker" } & RegistryName);
 
 type Kind = TransportName["transport"];
 
@@ -20,10 +22,11 @@ const FORMS: Readonly<Record<Kind, string>> = {
   "oci-archive": "oci-archive:FILE[:TAG]",
   "docker-archive": "docker-archive:FILE[:NAME:TAG]",
   "containers-storage": "containers-storage:NAME[:TAG]",
+  docker: "docker://[HOST[:PORT]/]NAME[:TAG][@DIGEST]",
 };
 
 /** Transports that skopeo knows, or that we will: a wrong name should not be taken for a directory. */
-const PLANNED = ["docker", "docker-daemon", "nix", "dir", "sif"];
+const PLANNED = ["docker-daemon", "nix", "dir", "sif"];
 
 /**
  * Parses the name of a place. As in skopeo what follows the first colon of a file or directory names the image in it.
@@ -37,6 +40,12 @@ export function parseTransport(text: string): TransportName {
     if (rest === "") throw new OciNixError("usage", `${text}: the name is missing`, { hint: FORMS[kind] });
     const { name, tag } = parseImageName(rest, text);
     return { transport: kind, ref: fullName(`${name}:${tag}`) };
+  }
+  if (kind === "docker") {
+    if (!/^\/\/./s.test(rest)) {
+      throw new OciNixError("usage", `${text}: what follows docker: is //NAME`, { hint: FORMS[kind] });
+    }
+    return { transport: kind, ...parseRegistryName(rest.slice(2), text) };
   }
   const colon = rest.indexOf(":");
   const [path, ref] = colon === -1 ? [rest, undefined] : [rest.slice(0, colon), rest.slice(colon + 1)];
@@ -54,6 +63,7 @@ export function parseTransport(text: string): TransportName {
 /** The place in the words it was given in. */
 export function formatTransport(name: TransportName): string {
   if (name.transport === "containers-storage") return `${name.transport}:${name.ref}`;
+  if (name.transport === "docker") return `docker://${formatRegistryName(name)}`;
   const path = name.transport === "oci" ? name.directory : name.file;
   return `${name.transport}:${path}${name.ref === undefined ? "" : `:${name.ref}`}`;
 }

@@ -173,12 +173,12 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       await push(pushedImage(layers), plain, `${app}:1`, { locations });
       plain.reset();
       const image = pushedImage(layers);
-      const { config } = await push(image, plain, `${app}-2:1`, { locations });
+      await push(image, plain, `${app}-2:1`, { locations });
       expect(image.made).toEqual([]);
-      expect(plain.uploaded()).toBe(config.size);
+      expect(plain.uploaded()).toBe(0);
       plain.reset();
       await push(pushedImage(layers), plain, `${app}-3:1`, { mountFrom: ["no/such", app] });
-      expect(plain.uploaded()).toBe(config.size);
+      expect(plain.uploaded()).toBe(0);
       await expectThere(layers, `${app}-3:1`);
     });
 

@@ -153,10 +153,11 @@ export async function startFaultProxy(
         outgoing.destroy();
         resolve();
       });
-      incoming.on("error", breakOff);
-      incoming.on("close", () => {
-        if (!incoming.complete && !isCut) breakOff();
-      });
+      for (const event of ["error", "close"]) {
+        incoming.on(event, () => {
+          if (!incoming.complete && !isCut) breakOff();
+        });
+      }
       forwarded.on("response", (response) => {
         const location = response.headers.location;
         const session = location === undefined ? undefined : uploadOf(location);

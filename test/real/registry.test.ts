@@ -120,7 +120,8 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       plain.reset();
       const again = pushedImage(layers);
       await push(again, plain);
-      expect(new Set(methods(plain))).toEqual(new Set(["HEAD"]));
+      const other = plain.requests.filter(({ method, url }) => method !== "HEAD" && url !== "/v2/");
+      expect(other).toEqual([]);
       expect(plain.requests.map(({ sent }) => sent).reduce((a, b) => a + b)).toBe(0);
       expect(again.made).toEqual([]);
     });

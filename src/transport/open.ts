@@ -73,7 +73,7 @@ export async function openTarget(name: TransportName, options: TargetOptions = {
 }
 
 /**
- * Opens places for writing, side by side.
+ * Opens places for writing, side by side. Tags of one repository are one target.
  * @throws OciNixError as {@link openTarget}; those opened before are closed
  */
 export async function openTargets(
@@ -82,10 +82,28 @@ export async function openTargets(
 ): Promise<readonly ImageTarget[]> {
   const targets: ImageTarget[] = [];
   try {
-    for (const name of names) targets.push(await openTarget(name, options));
+    for (const [i, name] of names.entries()) {
+      const same = names.filter((other) => areTagsOfOneRepository(name, other));
+      if (same.length === 0) targets.push(await openTarget(name, options));
+      else if (same[0] === names[i]) targets.push(openTagged(same as readonly RegistryPlace[], options));
+    }
     return targets;
   } catch (error) {
     await Promise.all(targets.map((target) => target.close()));
     throw error;
   }
+}
+
+type RegistryPlace = Extract<TransportName, { readonly transport: "docker" }>;
+
+/** What is pushed to one repository is uploaded once. */
+function areTagsOfOneRepository(a: TransportName, b: TransportName): boolean {
+  if (a.transport !== "docker" || b.transport !== "docker") return false;
+  const isTag = (name: RegistryPlace) => name.tag !== undefined && name.digest === undefined;
+  return isTag(a) && isTag(b) && a.host === b.host && a.repository === b.repository;
+}
+
+function openTagged(names: readonly RegistryPlace[], options: TargetOptions): ImageTarget {
+  const [first, ...others] = names as readonly [RegistryPlace, ...RegistryPlace[]];
+  return openRegistryTarget(first, { ...options, tags: others.flatMap(({ tag }) => tag ?? []) });
 }

@@ -178,8 +178,9 @@ export class WindowBody implements UploadBody {
     return Math.min(end, this.#written);
   }
 
-  /** Gives back the memory. */
+  /** Gives back the memory; what still comes is not kept. */
   close(): void {
+    if (this.#state === "open") this.#state = "dropped";
     this.#reader++;
     this.#segments = [];
     this.#spare = [];

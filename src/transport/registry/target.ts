@@ -93,7 +93,11 @@ class RegistryTarget implements ImageTarget {
       const giveBack = await this.#uploads.take();
       try {
         if (this.#signal.aborted) return;
-        await this.#send(fileBody(file, blob.size), { known: blob, blob: Promise.resolve(blob) });
+        await this.#send(fileBody(file, blob.size), { known: blob, blob: Promise.resolve(blob) }).catch(
+          (error: unknown) => {
+            throw isVerification(error) ? damagedFile(error, file) : error;
+          },
+        );
       } finally {
         giveBack();
       }
@@ -295,6 +299,17 @@ function deferred<T>(): Deferred<T> {
   });
   promise.catch(() => undefined);
   return { promise, ...(settle as Pick<Deferred<T>, "resolve" | "reject">) };
+}
+
+function isVerification(error: unknown): error is OciNixError {
+  return error instanceof OciNixError && error.code === "verification";
+}
+
+function damagedFile(error: OciNixError, file: string): OciNixError {
+  return new OciNixError("verification", error.message, {
+    hint: `run it again; where that does not help, ${file} is damaged: remove it`,
+    cause: error,
+  });
 }
 
 function isManifest({ mediaType }: Descriptor): boolean {

@@ -12,9 +12,11 @@ import { formatLock, lockOf, parseLock } from "../../src/transport/registry/lock
 import { parseRegistryName } from "../../src/transport/registry/reference.js";
 import { openRegistrySource } from "../../src/transport/registry/source.js";
 import { openRegistryTarget, type RegistryTargetOptions } from "../../src/transport/registry/target.js";
-import { runOk } from "../support/command.js";
+import { runCli } from "../support/cli.js";
+import { expectOk, runOk } from "../support/command.js";
 import { type Fault, type FaultProxy, type Injection, startFaultProxy } from "../support/fault-proxy.js";
 import { deliverAll } from "../support/outgoing.js";
+import { REAL_STORE_TOOLS, type RealStore, realStore } from "../support/real-store.js";
 import { REGISTRY_TOOLS, startRegistry, type TestRegistry } from "../support/registry.js";
 import { documentOf, layersOfStored, noise, type PushedLayer, pushedImage } from "../support/registry-images.js";
 import { requireTools } from "../support/tools.js";
@@ -420,7 +422,7 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
         await expectThere(layers, rest);
         outcomes.right++;
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
     expect(outcomes.right).toBeGreaterThan(5);
   });
@@ -581,3 +583,88 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
     });
   });
 });
+
+describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS, ...REAL_STORE_TOOLS))(
+  "a real closure at a registry",
+  { timeout: 600_000 },
+  () => {
+    let store: RealStore;
+    let registry: TestRegistry;
+    let proxy: FaultProxy;
+    let directory: string;
+
+    beforeAll(async () => {
+      store = await realStore("small");
+      registry = await startRegistry();
+      proxy = await startFaultProxy(registry.host);
+      directory = mkdtempSync(join(tmpdir(), "oci-nix-push-"));
+    }, 600_000);
+    afterAll(async () => {
+      await proxy?.stop();
+      await registry?.stop();
+      rmSync(directory, { recursive: true, force: true });
+    });
+
+    const build = async (roots: readonly string[], ...flags: readonly string[]) => {
+      proxy.reset();
+      const args = [
+        ...roots,
+        "--store-root",
+        store.storeRoot,
+        "--max-layers",
+        "125",
+        "--compression",
+        "zstd:1",
+        "--json",
+      ];
+      const built = expectOk(await runCli(["build", ...args, ...flags], { timeoutMs: 300_000 }), "build");
+      return JSON.parse(built.stderr) as {
+        manifest: string;
+        layers: { digest: string; size: number; written: boolean }[];
+      };
+    };
+
+    it("gets of a changed image what changed, of an unchanged one nothing, and gives what was built", async () => {
+      const to = ["--to", `docker://${proxy.host}/app:1`];
+      const leaf = store.packages["busybox-static"] as string;
+      const others = store.roots.filter((root) => root !== leaf);
+      const first = await build(others, ...to);
+      expect(first.layers.length).toBeGreaterThan(90);
+      const all = proxy.uploaded();
+      expect(all).toBeGreaterThan(10 * MB);
+
+      const second = await build([...others, leaf], ...to);
+      const fresh = second.layers.filter(({ digest }) => !first.layers.some((layer) => layer.digest === digest));
+      expect(fresh).toHaveLength(1);
+      expect(second.layers.filter(({ written }) => written)).toEqual(fresh);
+      const bodies = proxy.requests.filter(({ url, sent }) => url.includes("/blobs/") && sent > 0);
+      expect(bodies).toHaveLength(2);
+      const config = proxy.uploaded() - (fresh[0]?.size ?? 0);
+      expect(config).toBeGreaterThan(0);
+      expect(config).toBeLessThan(64 * 1024);
+
+      const third = await build([...others, leaf], ...to);
+      expect(third.manifest).toBe(second.manifest);
+      expect(proxy.requests.filter(({ method, url }) => method !== "HEAD" && url !== "/v2/")).toEqual([]);
+
+      const layout = await build([...others, leaf], "--to", `oci:${join(directory, "layout")}:1`);
+      expect(layout.manifest).toBe(second.manifest);
+      const pulled = join(directory, "pulled");
+      const from = `docker://${registry.host}/app:1`;
+      await runOk("skopeo", ["copy", "--insecure-policy", "--src-tls-verify=false", from, `dir:${pulled}`]);
+      for (const { digest } of second.layers) {
+        const hex = digest.slice("sha256:".length);
+        expect(
+          readFileSync(join(pulled, hex)).equals(readFileSync(join(directory, "layout", "blobs", "sha256", hex))),
+        ).toBe(true);
+      }
+      const copied = join(directory, "copied");
+      const copy = await runCli(["copy", `docker://${registry.host}/app:1`, `oci:${copied}:1`], { timeoutMs: 300_000 });
+      expect(String(expectOk(copy, "copy").stdout)).toBe(`${second.manifest}\n`);
+      const again = await runCli(["copy", `oci:${copied}:1`, `docker://${proxy.host}/other/app:2`], {
+        timeoutMs: 300_000,
+      });
+      expect(String(expectOk(again, "copy").stdout)).toBe(`${second.manifest}\n`);
+    });
+  },
+);

@@ -226,8 +226,10 @@ describe("a lock file", () => {
 });
 
 describe("bytes that are sent while they are made", () => {
-  /** The bytes of a stretch, by their places. */
-  const stretch = (from: number, to: number) => Buffer.from(Uint8Array.from({ length: to - from }, (_, i) => from + i));
+  const all = Buffer.from(Uint8Array.from({ length: 251 * 3 }, (_, i) => i % 251));
+  const long = Buffer.alloc(25 * MB, all);
+  /** A copy of the bytes of a stretch, which tell their places. */
+  const stretch = (from: number, to: number) => Buffer.from(long.subarray(from, to));
 
   it("arrive as they were written, from wherever they are read", async () => {
     await fc.assert(

@@ -90,7 +90,7 @@ export class LayerReader {
     };
   }
 
-  /** Ends all threads. */
+  /** Ends all threads. Layers may be started again. */
   async end(): Promise<void> {
     await this.#layers?.close();
     this.#layers = undefined;

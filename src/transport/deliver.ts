@@ -66,17 +66,32 @@ export async function deliver(
   targets: readonly ImageTarget[],
 ): Promise<readonly DeliveredImage[]> {
   for (const target of targets) checkTakes(target, images);
-  const delivered: DeliveredImage[] = [];
-  for (const image of images) delivered.push(await deliverBlobs(image, targets));
-  // One after the other: where one fails, those before it have the image, and those after it are as they were.
-  for (const target of targets) {
-    await target.finish(delivered, async () => {
-      for (const [i, image] of images.entries()) {
-        delivered[i] = writtenTwice(delivered[i] as DeliveredImage, await deliverBlobs(image, [target]));
-      }
-    });
+  try {
+    const delivered: DeliveredImage[] = [];
+    for (const image of images) delivered.push(await deliverBlobs(image, targets));
+    // One after the other: where one fails, those before it have the image, and those after it are as they were.
+    for (const target of targets) {
+      await target.finish(delivered, async () => {
+        for (const [i, image] of images.entries()) {
+          delivered[i] = writtenTwice(delivered[i] as DeliveredImage, await deliverBlobs(image, [target]));
+        }
+      });
+    }
+    return delivered;
+  } catch (error) {
+    throw withRemains(error, targets);
   }
-  return delivered;
+}
+
+/** The error, saying what need not be done again. */
+function withRemains(error: unknown, targets: readonly ImageTarget[]): unknown {
+  const remains = targets.flatMap((target) => target.remains?.() ?? []);
+  if (!(error instanceof OciNixError) || remains.length === 0) return error;
+  const { code, message, hint, cause } = error;
+  return new OciNixError(code, `${message} (${remains.join("; ")})`, {
+    cause,
+    ...(hint === undefined ? {} : { hint }),
+  });
 }
 
 /** Before anything is made. */
@@ -121,6 +136,26 @@ async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[
     }),
   );
   const needed = [...lacking.keys()].filter((index) => (lacking[index] as readonly ImageTarget[]).length > 0);
+  const layers = await putLayers(image, needed, lacking);
+  await putLost(image, layers, targets);
+  const config = image.config(layers);
+  const manifest = image.manifest(config.descriptor, layers);
+  for (const target of targets) for (const document of [config, manifest]) await putDocument(document, target);
+  return {
+    names: image.names,
+    config: config.descriptor,
+    manifest: manifest.descriptor,
+    layers: layers.map(({ blob }) => blob),
+    diffIds: layers.map(({ diffId }) => diffId),
+    written: needed,
+  };
+}
+
+async function putLayers(
+  image: OutgoingImage,
+  needed: readonly number[],
+  lacking: readonly (readonly ImageTarget[])[],
+): Promise<readonly KnownLayer[]> {
   const bytes = image.open(needed);
   try {
     const layers: KnownLayer[] = [];
@@ -128,17 +163,7 @@ async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[
       const to = lacking[index] as readonly ImageTarget[];
       layers.push(to.length === 0 ? (layer.known as KnownLayer) : await putLayer(index, layer.known, to, bytes));
     }
-    const config = image.config(layers);
-    const manifest = image.manifest(config.descriptor, layers);
-    for (const target of targets) for (const document of [config, manifest]) await putDocument(document, target);
-    return {
-      names: image.names,
-      config: config.descriptor,
-      manifest: manifest.descriptor,
-      layers: layers.map(({ blob }) => blob),
-      diffIds: layers.map(({ diffId }) => diffId),
-      written: needed,
-    };
+    return layers;
   } finally {
     await bytes.close();
   }
@@ -174,8 +199,50 @@ async function putLayer(
   }
 }
 
+/** How often blobs are made again that got lost. */
+const MAX_ROUNDS = 3;
+
+/** Layers that did not arrive where nothing is left to send them from are made again. */
+async function putLost(
+  image: OutgoingImage,
+  layers: readonly KnownLayer[],
+  targets: readonly ImageTarget[],
+): Promise<void> {
+  for (let round = 0; ; round++) {
+    const lost = await Promise.all(
+      targets.map(async (target) => new Set((await target.lost?.())?.map(({ digest }) => digest))),
+    );
+    const lackers = layers.map(({ blob }, index) =>
+      layers.findIndex((layer) => layer.blob.digest === blob.digest) === index
+        ? targets.filter((_, i) => lost[i]?.has(blob.digest))
+        : [],
+    );
+    const needed = [...layers.keys()].filter((index) => (lackers[index] as readonly ImageTarget[]).length > 0);
+    if (needed.length === 0) return;
+    if (round === MAX_ROUNDS) {
+      const titles = new Set(lackers.flat().map(({ title }) => title));
+      throw new OciNixError("unavailable", `${[...titles].join(", ")}: layers got lost on the way, again and again`, {
+        hint: "run it again; --blob-cache keeps packed layers, which can then be sent from where the connection broke",
+      });
+    }
+    const bytes = image.open(needed);
+    try {
+      for (const index of needed) {
+        const layer = layers[index] as KnownLayer;
+        const again = await putLayer(index, layer, lackers[index] as readonly ImageTarget[], bytes);
+        if (again.blob.digest === layer.blob.digest) continue;
+        throw new OciNixError("changed", `layer ${index} was ${layer.blob.digest}, and is ${again.blob.digest} now`, {
+          hint: "files changed meanwhile: run it again",
+        });
+      }
+    } finally {
+      await bytes.close();
+    }
+  }
+}
+
 async function putDocument({ descriptor, bytes }: Document, target: ImageTarget): Promise<void> {
-  // Small, and at hand: what is there already may be damaged.
+  if (await target.has(descriptor)) return;
   const sink = await target.begin(descriptor);
   try {
     await sink.write(bytes);

@@ -63,7 +63,7 @@ export interface ImageTarget {
    * @param diffIds of all layers, bottom first; undefined for a layer that is not known yet
    */
   countHeld?(diffIds: readonly (Digest | undefined)[]): Promise<number>;
-  /** Whether the target has this blob, so that it need not be written. */
+  /** Whether the target has this blob, or gets it from elsewhere, so that it need not be written. May be asked for several blobs at once. */
   has(blob: Descriptor): Promise<boolean>;
   /**
    * Takes a blob from a file that holds just it, by link or clone.
@@ -72,6 +72,13 @@ export interface ImageTarget {
   link(blob: Descriptor, file: string): Promise<boolean>;
   /** @param known what the blob will be, where that is known; it is then what must be committed */
   begin(known?: Descriptor): Promise<BlobSink>;
+  /**
+   * Blobs that were committed or linked and got lost on the way, as far as is known when nothing is under way any more: they are to be
+   * written again. Each is told once.
+   */
+  lost?(): Promise<readonly Descriptor[]>;
+  /** What stays at the target where the work ends early, for messages. */
+  remains?(): string | undefined;
   /**
    * Makes images visible whose blobs, config and manifest among them, are there. Once, last.
    * @param writeAgain writes the blobs of all images once more, asking as the first time: for a target that has lost what it had

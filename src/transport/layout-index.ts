@@ -1,3 +1,4 @@
+import type { Digest } from "../core/digest.js";
 import { nearest, OciNixError } from "../core/errors.js";
 import { CONTAINERD_NAME, REF_NAME } from "../oci/layout.js";
 import { type Descriptor, type IndexEntry, isImageConfig, kindOfMediaType, parseManifest } from "../oci/manifest.js";
@@ -5,8 +6,8 @@ import { formatPlatform, type Platform, type PlatformChoice } from "../oci/platf
 import { familiarName, fullName } from "../oci/reference.js";
 import { blobName, type DocumentReader, parseDocument } from "./stored-files.js";
 
-/** An entry of index.json, and where in it. */
-interface PlacedEntry {
+/** An entry of an index, and where in it. */
+export interface PlacedEntry {
   readonly entry: IndexEntry;
   readonly where: string;
 }
@@ -131,30 +132,48 @@ const MAX_MANIFESTS = 10_000;
  * @throws OciNixError `limit`
  */
 export function candidatesOf(entries: readonly PlacedEntry[], documents: DocumentReader): readonly Candidate[] {
+  const { files } = documents;
+  const walk = findCandidates(entries, {
+    has: (digest) => files.has(blobName(digest)),
+    titleOf: (digest) => `${files.title}: ${blobName(digest)}`,
+  });
+  let step = walk.next(Buffer.alloc(0));
+  while (step.done !== true) step = walk.next(documents.blob(step.value));
+  return step.value;
+}
+
+/**
+ * As {@link candidatesOf}, for media of any kind: gives the indexes that are to be read, and takes their bytes.
+ * @param medium.has whether a document that an index names is there
+ */
+export function* findCandidates(
+  entries: readonly PlacedEntry[],
+  medium: { has(digest: Digest): boolean; titleOf(digest: Digest): string },
+): Generator<Descriptor, readonly Candidate[], Uint8Array> {
   const candidates: Candidate[] = [];
   let seen = 0;
-  const visit = ({ entry, where }: PlacedEntry, depth: number): void => {
+  function* visit({ entry, where }: PlacedEntry, depth: number): Generator<Descriptor, void, Uint8Array> {
     const { descriptor, platform } = entry;
     if (++seen > MAX_MANIFESTS) throw new OciNixError("limit", `${where}: more than ${MAX_MANIFESTS} manifests`);
     if (depth > MAX_DEPTH)
       throw new OciNixError("limit", `${where}: indexes within indexes, more than ${MAX_DEPTH} deep`);
     if (!mayBeImage(entry)) return;
     const kind = kindOfMediaType(descriptor.mediaType, where);
-    const name = blobName(descriptor.digest);
-    if (kind === undefined || (depth > 0 && !documents.files.has(name))) return;
+    if (kind === undefined || (depth > 0 && !medium.has(descriptor.digest))) return;
     if (kind === "manifest") {
       const { mediaType, digest, size } = descriptor;
       // Its annotations are its name in this index.
       candidates.push({ descriptor: { mediaType, digest, size }, platform });
       return;
     }
-    const place = `${documents.files.title}: ${name}`;
-    const index = parseManifest(parseDocument(documents.blob(descriptor), place), descriptor.mediaType, place);
+    const bytes = yield descriptor;
+    const place = medium.titleOf(descriptor.digest);
+    const index = parseManifest(parseDocument(bytes, place), descriptor.mediaType, place);
     if (index.kind !== "index") return;
     for (const [i, inner] of index.manifests.entries())
-      visit({ entry: inner, where: `${place}: manifests[${i}]` }, depth + 1);
-  };
-  for (const entry of entries) visit(entry, 0);
+      yield* visit({ entry: inner, where: `${place}: manifests[${i}]` }, depth + 1);
+  }
+  for (const entry of entries) yield* visit(entry, 0);
   return candidates;
 }
 

@@ -2,9 +2,10 @@ import { statSync } from "node:fs";
 import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { isJsonObject } from "../core/json.js";
-import { type Descriptor, diffIdsOf, type IndexEntry, isImageConfig, parseManifest } from "../oci/manifest.js";
-import { isPlatform, type Platform, type PlatformChoice, parsePlatformObject } from "../oci/platform.js";
-import type { Document, ImageSource, StoredImage } from "./image.js";
+import { type IndexEntry, parseManifest } from "../oci/manifest.js";
+import { isPlatform, type Platform, type PlatformChoice } from "../oci/platform.js";
+import type { ImageSource, StoredImage } from "./image.js";
+import { type LoadedImage, loadedImage, parseImageManifest } from "./image-documents.js";
 import {
   type Candidate,
   candidatesOf,
@@ -13,14 +14,7 @@ import {
   selectEntries,
   severalPlatforms,
 } from "./layout-index.js";
-import {
-  blobName,
-  checkLayerCount,
-  DocumentReader,
-  directoryFiles,
-  parseDocument,
-  type StoredFiles,
-} from "./stored-files.js";
+import { blobName, checkLayerCount, DocumentReader, directoryFiles, type StoredFiles } from "./stored-files.js";
 import { describedLayer } from "./stored-layer.js";
 
 /** Which images of a medium. */
@@ -128,41 +122,12 @@ function checkVersion(documents: DocumentReader): void {
   );
 }
 
-/** An image whose documents are read. */
-export interface LoadedImage {
-  readonly manifest: Document;
-  readonly config: Document;
-  readonly platform: Platform | undefined;
-  readonly layers: readonly { readonly descriptor: Descriptor; readonly diffId: Digest; readonly where: string }[];
-}
-
 /** Undefined for what is no image: signatures, attestations and the like. */
 function loadImage(documents: DocumentReader, candidate: Candidate): LoadedImage | undefined {
-  const { title } = documents.files;
+  const titleOf = (digest: Digest) => `${documents.files.title}: ${blobName(digest)}`;
   const bytes = documents.blob(candidate.descriptor);
-  const where = `${title}: ${blobName(candidate.descriptor.digest)}`;
-  const manifest = parseManifest(parseDocument(bytes, where), candidate.descriptor.mediaType, where);
-  if (manifest.kind !== "manifest" || !isImageConfig(manifest.config.mediaType)) return undefined;
-  const configBytes = documents.blob(manifest.config);
-  const configWhere = `${title}: ${blobName(manifest.config.digest)}`;
-  const config = parseDocument(configBytes, configWhere);
-  const diffIds = diffIdsOf(config, configWhere);
-  if (diffIds.length !== manifest.layers.length) {
-    throw new OciNixError(
-      "invalid-input",
-      `${where} has ${manifest.layers.length} layers, the image config ${manifest.config.digest} has ${diffIds.length} diff_ids`,
-    );
-  }
-  return {
-    manifest: { descriptor: candidate.descriptor, bytes },
-    config: { descriptor: manifest.config, bytes: configBytes },
-    platform: candidate.platform ?? parsePlatformObject(config, configWhere),
-    layers: manifest.layers.map((descriptor, i) => ({
-      descriptor,
-      diffId: diffIds[i] as Digest,
-      where: `${where}: layers[${i}]`,
-    })),
-  };
+  const manifest = parseImageManifest({ ...candidate, bytes }, titleOf);
+  return manifest && loadedImage(candidate, { manifest, bytes, configBytes: documents.blob(manifest.config), titleOf });
 }
 
 function withLayers(files: StoredFiles, image: LoadedImage, names: readonly string[]): StoredImage {

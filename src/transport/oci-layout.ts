@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileSink } from "../core/byte-sink.js";
-import { hexOf } from "../core/digest.js";
+import { hexOf, sha256 } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, type JsonObject, toJson } from "../core/json.js";
 import { readJsonFile } from "../core/json-file.js";
@@ -52,7 +52,7 @@ export function openOciLayoutTarget(
     title: `oci:${directory}${ref === undefined ? "" : `:${ref}`}`,
     takesOne: ref !== undefined,
     refuses: () => undefined,
-    has: async (blob) => settling.has(blob.digest) || holds(fileOf(blob), blob.size),
+    has: async (blob) => settling.has(blob.digest) || holds(fileOf(blob), blob),
     async link(blob, file) {
       makeReady();
       return adoptFile(file, fileOf(blob));
@@ -94,9 +94,16 @@ export function openOciLayoutTarget(
   };
 }
 
-function holds(file: string, size: number): boolean {
+/** A layer is taken by its size; a document is small, so that its bytes are looked at. */
+function holds(file: string, { digest, size, mediaType }: Descriptor): boolean {
   const stat = statSync(file, { throwIfNoEntry: false });
-  return stat?.isFile() === true && stat.size === size;
+  if (stat?.isFile() !== true || stat.size !== size) return false;
+  if (!mediaType.endsWith("+json")) return true;
+  try {
+    return sha256(readFileSync(file)) === digest;
+  } catch {
+    return false;
+  }
 }
 
 /** Makes images visible, each in place of others of its name. @returns false where the index may have changed meanwhile */

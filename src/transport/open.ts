@@ -8,17 +8,38 @@ import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon.js";
 import type { ImageSource, ImageTarget } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
+import type { ImageLock } from "./registry/lock.js";
+import type { KnownLocations } from "./registry/mounts.js";
+import { openRegistrySource } from "./registry/source.js";
+import { openRegistryTarget } from "./registry/target.js";
 import { formatTransport, type TransportName } from "./transport.js";
+
+export interface SourceOptions {
+  /** `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them. */
+  readonly platform?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Of registries: whether certificates are verified and connections encrypted; by default they are. */
+  readonly tlsVerify?: boolean | undefined;
+  /** Of registries: the one image that it may be. */
+  readonly lock?: ImageLock | undefined;
+}
+
+export interface TargetOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** As in {@link SourceOptions}. */
+  readonly tlsVerify?: boolean | undefined;
+  /** Of registries: repositories that may have blobs of the image. */
+  readonly mountFrom?: readonly string[] | undefined;
+  /** Of registries: where blobs are known to be. */
+  readonly locations?: KnownLocations | undefined;
+}
 
 /**
  * Opens a place for reading: the image it names, or all its images.
- * @param options.platform `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them
- * @throws OciNixError `not-found` for what is not there; `invalid-input`, `verification`, `unsupported` or `limit` for what is no image
+ * @throws OciNixError `not-found` for what is not there; `denied` or `unavailable` from a registry; `invalid-input`, `verification`,
+ *   `unsupported` or `limit` for what is no image
  */
-export async function openSource(
-  name: TransportName,
-  options: { readonly platform?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
-): Promise<ImageSource> {
+export async function openSource(name: TransportName, options: SourceOptions = {}): Promise<ImageSource> {
   const { platform: wanted } = options;
   const platform = wanted === undefined || wanted === "every" ? wanted : parsePlatform(wanted, "--platform");
   switch (name.transport) {
@@ -27,6 +48,8 @@ export async function openSource(
     case "oci-archive":
     case "docker-archive":
       return await readArchive(name.file, { ref: name.ref, platform, signal: options.signal });
+    case "docker":
+      return await openRegistrySource(name, { ...options, platform: platform === "every" ? undefined : platform });
     case "containers-storage":
       throw new OciNixError(
         "unsupported",
@@ -41,10 +64,7 @@ export async function openSource(
 }
 
 /** Opens a place for writing. @throws OciNixError `conflict`, `invalid-input` or `output` where it cannot be written to */
-export async function openTarget(
-  name: TransportName,
-  options: { readonly signal?: AbortSignal | undefined } = {},
-): Promise<ImageTarget> {
+export async function openTarget(name: TransportName, options: TargetOptions = {}): Promise<ImageTarget> {
   switch (name.transport) {
     case "oci":
       return openOciLayoutTarget(name.directory, name.ref, options);
@@ -55,16 +75,18 @@ export async function openTarget(
       return openContainersStorageTarget(name.ref, options);
     case "docker-daemon":
       return await openDockerDaemonTarget([name.ref], options);
+    case "docker":
+      return openRegistryTarget(name, options);
   }
 }
 
 /**
- * Opens places for writing, side by side.
+ * Opens places for writing, side by side. Tags of one repository are one target, as are all names for the Docker daemon.
  * @throws OciNixError `usage` where two of them are one; as {@link openTarget}; those opened before are closed
  */
 export async function openTargets(
   names: readonly TransportName[],
-  options: { readonly signal?: AbortSignal | undefined } = {},
+  options: TargetOptions = {},
 ): Promise<readonly ImageTarget[]> {
   checkDistinct(names);
   const targets: ImageTarget[] = [];
@@ -72,7 +94,12 @@ export async function openTargets(
   const [first, ...more] = names.flatMap((name) => (name.transport === "docker-daemon" ? [name.ref] : []));
   try {
     if (first !== undefined) targets.push(await openDockerDaemonTarget([first, ...more], options));
-    for (const name of names) if (name.transport !== "docker-daemon") targets.push(await openTarget(name, options));
+    for (const name of names) {
+      if (name.transport === "docker-daemon") continue;
+      const same = names.filter((other) => areTagsOfOneRepository(name, other));
+      if (same.length === 0) targets.push(await openTarget(name, options));
+      else if (same[0] === name) targets.push(openTagged(same as readonly RegistryPlace[], options));
+    }
     return targets;
   } catch (error) {
     await Promise.all(targets.map((target) => target.close()));
@@ -105,4 +132,18 @@ function placeOf(name: TransportName): string {
   if (isStandardOutput(name)) return "-";
   if (name.transport === "oci") return `oci:${followLinks(name.directory)}:${name.ref ?? ""}`;
   return "file" in name ? followLinks(name.file) : formatTransport(name);
+}
+
+type RegistryPlace = Extract<TransportName, { readonly transport: "docker" }>;
+
+/** What is pushed to one repository is uploaded once. */
+function areTagsOfOneRepository(a: TransportName, b: TransportName): boolean {
+  if (a.transport !== "docker" || b.transport !== "docker") return false;
+  const isTag = (name: RegistryPlace) => name.tag !== undefined && name.digest === undefined;
+  return isTag(a) && isTag(b) && a.host === b.host && a.repository === b.repository;
+}
+
+function openTagged(names: readonly RegistryPlace[], options: TargetOptions): ImageTarget {
+  const [first, ...others] = names as readonly [RegistryPlace, ...RegistryPlace[]];
+  return openRegistryTarget(first, { ...options, tags: others.flatMap(({ tag }) => tag ?? []) });
 }

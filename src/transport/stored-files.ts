@@ -122,7 +122,7 @@ function resolveMember(members: ReadonlyMap<string, ArchiveMember>, name: string
 }
 
 /** containerd and Docker refuse larger JSON documents. */
-const MAX_JSON = 20 * 1024 * 1024;
+export const MAX_JSON = 20 * 1024 * 1024;
 /** Of all documents of a medium: more is no image any more, and would be held in memory. */
 const MAX_ALL_JSON = 256 * 1024 * 1024;
 
@@ -200,7 +200,8 @@ export function parseDocument(bytes: Uint8Array, where: string): Json {
   return parseJson(text, where);
 }
 
-function checkDocument(bytes: Buffer, descriptor: Descriptor, where: string): void {
+/** @throws OciNixError `verification` where the bytes are not what the descriptor says */
+export function checkDocument(bytes: Uint8Array, descriptor: Pick<Descriptor, "digest" | "size">, where: string): void {
   const actual = bytes.length === descriptor.size ? sha256(bytes) : undefined;
   if (actual === descriptor.digest) return;
   const found = actual ?? `${bytes.length} bytes long, not ${descriptor.size}`;

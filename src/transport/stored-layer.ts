@@ -37,12 +37,7 @@ export function describedLayer(
 ): StoredLayer {
   const { descriptor, diffId, where } = layer;
   const title = `${files.title}: ${name}`;
-  const compression = compressionOfMediaType(descriptor.mediaType);
-  if (compression === undefined) {
-    throw new OciNixError("unsupported", `${where}: layers of the type ${descriptor.mediaType} are not read`, {
-      hint: "plain, gzip and zstd layers are",
-    });
-  }
+  const compression = describedCompression(descriptor, where);
   const found = withFile(files, name, (file) => {
     if (file.size !== descriptor.size) {
       throw new OciNixError(
@@ -60,15 +55,7 @@ export function describedLayer(
       hint: "the program that wrote the image is wrong about it; skopeo copy can write it anew",
     });
   }
-  if (compression === "none" && descriptor.digest !== diffId) {
-    throw new OciNixError(
-      "verification",
-      `${where}: an unpacked layer is ${descriptor.digest}, the image config says ${diffId}`,
-      {
-        hint: DAMAGED,
-      },
-    );
-  }
+  checkPlainLayer(compression, layer);
   const path = files.pathOf(name);
   const blob: BlobSource = {
     title,
@@ -83,6 +70,28 @@ export function describedLayer(
     },
   };
   return { blob, compression, descriptor, diffId };
+}
+
+/** How a described layer is packed. @throws OciNixError `unsupported` for a media type that is no layer's */
+export function describedCompression({ mediaType }: Descriptor, where: string): CompressionName {
+  const compression = compressionOfMediaType(mediaType);
+  if (compression !== undefined) return compression;
+  throw new OciNixError("unsupported", `${where}: layers of the type ${mediaType} are not read`, {
+    hint: "plain, gzip and zstd layers are",
+  });
+}
+
+/** Manifest and config say the same of a layer that is not packed. @throws OciNixError `verification` where they do not */
+export function checkPlainLayer(
+  compression: CompressionName,
+  { descriptor, diffId, where }: { readonly descriptor: Descriptor; readonly diffId: Digest; readonly where: string },
+): void {
+  if (compression !== "none" || descriptor.digest === diffId) return;
+  throw new OciNixError(
+    "verification",
+    `${where}: an unpacked layer is ${descriptor.digest}, the image config says ${diffId}`,
+    { hint: DAMAGED },
+  );
 }
 
 /** A layer of which only the diffID is known. A packed one is unpacked on the side when it is written, to see that it is right. */

@@ -1,5 +1,6 @@
 import { nearest, OciNixError } from "../core/errors.js";
 import { checkRefName, familiarName, fullName, parseImageName } from "../oci/reference.js";
+import { formatRegistryName, parseRegistryName, type RegistryName } from "./registry/reference.js";
 
 /** A place of images, as skopeo names it. */
 export type TransportName =
@@ -15,7 +16,8 @@ export type TransportName =
       readonly transport: "docker-daemon";
       /** `name:tag`, as Docker shows it. */
       readonly ref: string;
-    };
+    }
+  | ({ readonly transport: "docker" } & RegistryName);
 
 type Kind = TransportName["transport"];
 
@@ -26,10 +28,11 @@ const FORMS: Readonly<Record<Kind, string>> = {
   "docker-archive": "docker-archive:FILE[:NAME:TAG]",
   "containers-storage": "containers-storage:NAME[:TAG]",
   "docker-daemon": "docker-daemon:NAME[:TAG]",
+  docker: "docker://[HOST[:PORT]/]NAME[:TAG][@DIGEST]",
 };
 
 /** Transports that skopeo knows, or that we will: a wrong name should not be taken for a directory. */
-const PLANNED = ["docker", "nix", "dir", "sif"];
+const PLANNED = ["nix", "dir", "sif"];
 
 /**
  * Parses the name of a place. As in skopeo what follows the first colon of a file or directory names the image in it.
@@ -54,6 +57,12 @@ function parse(text: string): TransportName {
     const ref = fullName(`${name}:${tag}`);
     return kind === "docker-daemon" ? { transport: kind, ref: familiarName(ref) } : { transport: kind, ref };
   }
+  if (kind === "docker") {
+    if (!/^\/\/./s.test(rest)) {
+      throw new OciNixError("usage", `${text}: what follows docker: is //NAME`, { hint: FORMS[kind] });
+    }
+    return { transport: kind, ...parseRegistryName(rest.slice(2), text) };
+  }
   const colon = rest.indexOf(":");
   const [path, ref] = colon === -1 ? [rest, undefined] : [rest.slice(0, colon), rest.slice(colon + 1)];
   if (path === "") {
@@ -71,6 +80,7 @@ function parse(text: string): TransportName {
 export function formatTransport(name: TransportName): string {
   if (name.transport === "containers-storage" || name.transport === "docker-daemon")
     return `${name.transport}:${name.ref}`;
+  if (name.transport === "docker") return `docker://${formatRegistryName(name)}`;
   const path = name.transport === "oci" ? name.directory : name.file;
   return `${name.transport}:${path}${name.ref === undefined ? "" : `:${name.ref}`}`;
 }

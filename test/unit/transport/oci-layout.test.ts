@@ -144,6 +144,38 @@ describe("a transport", () => {
     ],
     ["containers-storage:app", { transport: "containers-storage", ref: "docker.io/library/app:latest" }],
     ["containers-storage:localhost/app:1", { transport: "containers-storage", ref: "localhost/app:1" }],
+    [
+      "docker://app",
+      { transport: "docker", host: "docker.io", repository: "library/app", tag: "latest", digest: undefined },
+    ],
+    [
+      "docker://team/app:1",
+      { transport: "docker", host: "docker.io", repository: "team/app", tag: "1", digest: undefined },
+    ],
+    [
+      "docker://[::1]:5000/a/b",
+      { transport: "docker", host: "[::1]:5000", repository: "a/b", tag: "latest", digest: undefined },
+    ],
+    [
+      `docker://localhost/app@sha256:${"a".repeat(64)}`,
+      {
+        transport: "docker",
+        host: "localhost",
+        repository: "app",
+        tag: undefined,
+        digest: `sha256:${"a".repeat(64)}`,
+      },
+    ],
+    [
+      `docker://registry.example:5000/app:1@sha256:${"a".repeat(64)}`,
+      {
+        transport: "docker",
+        host: "registry.example:5000",
+        repository: "app",
+        tag: "1",
+        digest: `sha256:${"a".repeat(64)}`,
+      },
+    ],
   ])("is parsed, and written as it was: %s", (text, name) => {
     expect(parseTransport(text)).toEqual(name);
     expect(parseTransport(formatTransport(parseTransport(text)))).toEqual(name);
@@ -160,7 +192,12 @@ describe("a transport", () => {
     ["docker-archive:x.tar:", /the name after the colon is missing/],
     ["docker-archive:x.tar:App", /is not an image name/],
     ["containers-storage:", /the name is missing/],
-    ["docker://registry.example/app", /to docker: yet/],
+    ["docker-daemon:app:1", /to docker-daemon: yet/],
+    ["docker:app", /what follows docker: is \/\/NAME/],
+    ["docker://", /what follows docker: is \/\/NAME/],
+    ["docker://App", /image names are lower case|is not an image name/],
+    ["docker://app:-", /is not an image tag/],
+    ["docker://app@sha256:0", /is not a sha256 digest/],
   ])("is refused: %j", (text, message) => {
     expect(() => parseTransport(text)).toThrow(message);
   });

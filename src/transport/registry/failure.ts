@@ -1,0 +1,100 @@
+import { type ErrorCode, OciNixError } from "../../core/errors.js";
+import { isJsonObject, type Json, parseJson } from "../../core/json.js";
+import type { RegistryResponse } from "./http.js";
+
+/** A registry's answer that is not what was asked for. */
+export class RegistryFailure extends OciNixError {
+  readonly status: number;
+  /** The registry's own, `DIGEST_INVALID` for example. */
+  readonly codes: readonly string[];
+  /** How long it wants to be left alone. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    answer: Pick<RegistryFailure, "status" | "codes" | "retryAfterMs">,
+    hint: string | undefined,
+  ) {
+    super(code, message, hint === undefined ? {} : { hint });
+    this.status = answer.status;
+    this.codes = answer.codes;
+    this.retryAfterMs = answer.retryAfterMs;
+  }
+}
+
+const MAX_BODY = 64 * 1024;
+
+/**
+ * The failure that an answer stands for; reads the answer.
+ * @param what was attempted: `cannot upload sha256:… to registry.example/app`
+ */
+export async function failureOf(response: RegistryResponse, what: string, host: string): Promise<RegistryFailure> {
+  const { status } = response;
+  const errors = await errorsOf(response);
+  const codes = errors.map(({ code }) => code);
+  const said = errors.map(({ code, text }) => (text === "" ? code : `${text} (${code})`)).join("; ");
+  const [code, words, hint] = meaningOf(status, codes, host);
+  const message = `${what}: ${words}${said === "" ? "" : `: ${said}`}`;
+  return new RegistryFailure(code, message, { status, codes, retryAfterMs: retryAfterOf(response) }, hint);
+}
+
+function meaningOf(
+  status: number,
+  codes: readonly string[],
+  host: string,
+): readonly [ErrorCode, string, string | undefined] {
+  const answer = `the registry answered ${status}`;
+  if (codes.includes("DIGEST_INVALID")) {
+    return ["verification", `${answer}, as what arrived has another digest`, "run it again"];
+  }
+  if (status === 401 || status === 403) {
+    const words = status === 401 ? "it wants other credentials" : "these credentials may not do that";
+    return ["denied", `${answer}: ${words}`, `log in with: docker login ${host}; or set REGISTRY_AUTH_FILE`];
+  }
+  if (status === 404)
+    return ["not-found", `${answer}: it is not there`, "look at the spelling of name, tag and digest"];
+  if (status === 413) return ["limit", `${answer}: that is too large for it`, "--max-layers makes layers smaller"];
+  if (status === 408 || status === 429 || status >= 500) {
+    const words = status === 429 ? "too many requests" : "it cannot do that now";
+    return ["unavailable", `${answer}: ${words}`, "run it again later"];
+  }
+  return ["output", answer, undefined];
+}
+
+/** distribution-spec, "Error Codes". Whatever else the body is, it says nothing. */
+async function errorsOf(
+  response: RegistryResponse,
+): Promise<readonly { readonly code: string; readonly text: string }[]> {
+  let json: Json;
+  try {
+    json = parseJson((await response.bytes(MAX_BODY)).toString("utf8"), "the answer");
+  } catch {
+    await response.discard().catch(() => undefined);
+    return [];
+  }
+  const errors = isJsonObject(json) ? json.get("errors") : undefined;
+  if (!Array.isArray(errors)) return [];
+  return errors.slice(0, 3).flatMap((error: Json) => {
+    if (!isJsonObject(error)) return [];
+    const [code, message] = [error.get("code"), error.get("message")];
+    return typeof code === "string"
+      ? [{ code: printable(code), text: typeof message === "string" ? printable(message) : "" }]
+      : [];
+  });
+}
+
+/** Anybody may have written it. */
+function printable(text: string): string {
+  return text.replace(/\p{C}+/gu, " ").slice(0, 200);
+}
+
+const MAX_WAIT_MS = 60_000;
+
+/** Seconds or a date: RFC 9110, 10.2.3. */
+function retryAfterOf(response: RegistryResponse): number | undefined {
+  const value = response.header("retry-after");
+  if (value === undefined) return undefined;
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), MAX_WAIT_MS);
+}

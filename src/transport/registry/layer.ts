@@ -1,0 +1,115 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { BlobSource } from "../../core/blob.js";
+import type { BlockWriter } from "../../core/block-writer.js";
+import type { Digest } from "../../core/digest.js";
+import { OciNixError } from "../../core/errors.js";
+import { abortReason } from "../../core/event-loop-turns.js";
+import type { Descriptor } from "../../oci/manifest.js";
+import type { StoredLayer } from "../image.js";
+import { checkPlainLayer, describedCompression } from "../stored-layer.js";
+import { RegistryFailure } from "./failure.js";
+import type { RegistryResponse } from "./http.js";
+import type { Repository } from "./repository.js";
+
+/** How often in a row a connection may break without one more byte having arrived. */
+const MAX_FAILURES = 5;
+const PAUSE_MS = 200;
+
+/**
+ * A layer at a registry. It is read when it is written, from where a connection broke.
+ * @throws OciNixError `unsupported` or `verification` for a descriptor that cannot be right
+ */
+export function registryLayer(
+  repository: Repository,
+  layer: { readonly descriptor: Descriptor; readonly diffId: Digest; readonly where: string },
+  signal: AbortSignal | undefined,
+): StoredLayer {
+  const { descriptor, diffId, where } = layer;
+  const compression = describedCompression(descriptor, where);
+  checkPlainLayer(compression, layer);
+  const title = `${repository.title}@${descriptor.digest}`;
+  const blob: BlobSource = {
+    title,
+    size: descriptor.size,
+    async writeTo(out) {
+      out.beginDigest();
+      await copyBlob(repository, descriptor, out, signal);
+      const digest = out.endDigest();
+      if (digest === descriptor.digest) return digest;
+      throw new OciNixError("verification", `${title} arrived as ${digest}`, {
+        hint: "something between here and the registry changes blobs, or the registry is damaged",
+      });
+    },
+  };
+  return { blob, compression, descriptor, diffId };
+}
+
+async function copyBlob(
+  repository: Repository,
+  { digest, size }: Descriptor,
+  out: BlockWriter,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const wrongSize = (words: string) =>
+    new OciNixError("verification", `${repository.title}@${digest} ${words}, its descriptor says ${size} bytes`);
+  let done = 0;
+  let failures = 0;
+  // What goes wrong where the bytes go to is no reason to read them again.
+  let sinkFailure: { readonly error: unknown } | undefined;
+  while (done < size) {
+    const before = done;
+    try {
+      const response = await repository.readBlob(digest, done);
+      let skip = done - startOf(response, done);
+      for await (const piece of response.body) {
+        const bytes = piece.subarray(Math.min(skip, piece.length));
+        skip -= piece.length - bytes.length;
+        if (done + bytes.length > size) throw wrongSize("is longer");
+        done += bytes.length;
+        await out.pass(bytes).catch((error: unknown) => {
+          sinkFailure = { error };
+          throw error;
+        });
+      }
+      if (done === size) return;
+      throw new OciNixError("unavailable", `${repository.title}@${digest} ended after ${done} of ${size} bytes`, {
+        hint: "run it again",
+      });
+    } catch (error) {
+      if (sinkFailure !== undefined) throw sinkFailure.error;
+      if (signal?.aborted) throw abortReason(signal);
+      failures = done > before ? 1 : failures + 1;
+      if (!mayPass(error)) throw error;
+      if (failures > MAX_FAILURES) throw brokenOff(error, `${repository.title}@${digest}`, done, size);
+      await sleep(PAUSE_MS * failures * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {
+        throw abortReason(signal as AbortSignal);
+      });
+    }
+  }
+}
+
+/** Where an answer's bytes begin. @throws OciNixError where that is behind what was asked for */
+function startOf(response: RegistryResponse, asked: number): number {
+  if (response.status === 200) return 0;
+  const range = response.header("content-range");
+  const start = /^bytes (\d+)-/.exec(range ?? "")?.[1];
+  if (start !== undefined && Number(start) <= asked) return Number(start);
+  throw new OciNixError(
+    "verification",
+    `byte ${asked} was asked for, and the registry answered ${range ?? "without a range"}`,
+  );
+}
+
+function mayPass(error: unknown): boolean {
+  if (error instanceof RegistryFailure) return error.code === "unavailable";
+  // Streams that break off have errors of their own.
+  return !(error instanceof OciNixError) || error.code === "unavailable";
+}
+
+function brokenOff(error: unknown, title: string, done: number, size: number): unknown {
+  if (error instanceof OciNixError) return error;
+  return new OciNixError("unavailable", `${title}: the connection broke after ${done} of ${size} bytes`, {
+    hint: "run it again",
+    cause: error,
+  });
+}

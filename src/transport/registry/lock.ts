@@ -1,0 +1,75 @@
+import { type Digest, parseDigest } from "../../core/digest.js";
+import { OciNixError } from "../../core/errors.js";
+import { formatPythonJson, isJsonObject, type Json, parseJson, toJson } from "../../core/json.js";
+import { formatPlatform, type Platform, parsePlatform, parsePlatformObject } from "../../oci/platform.js";
+import type { StoredImage } from "../image.js";
+import { parseDocument } from "../stored-files.js";
+import { formatRegistryName, type RegistryName } from "./reference.js";
+
+/** Which image a name stands for, once and for all. */
+export interface ImageLock {
+  /** `host/repository` */
+  readonly name: string;
+  readonly tag: string | undefined;
+  /** Of the image's manifest. */
+  readonly digest: Digest;
+  readonly platform: Platform | undefined;
+  /** The manifest, for whoever wants to know or fetch its blobs; only {@link digest} counts. */
+  readonly manifest: Json;
+}
+
+/** @param image as it was read from the registry by this name */
+export function lockOf({ manifest, config }: StoredImage, name: RegistryName): ImageLock {
+  if (manifest === undefined) throw new Error("images of registries have manifests");
+  return {
+    name: `${name.host}/${name.repository}`,
+    tag: name.tag,
+    digest: manifest.descriptor.digest,
+    platform: parsePlatformObject(parseDocument(config.bytes, "the image config"), "the image config"),
+    manifest: parseDocument(manifest.bytes, "the manifest"),
+  };
+}
+
+/** A lock file: indented JSON. */
+export function formatLock({ name, tag, digest, platform, manifest }: ImageLock): string {
+  const json = { name, tag, digest, platform: platform && formatPlatform(platform), manifest };
+  return `${formatPythonJson(toJson(json))}\n`;
+}
+
+/** Reads a lock file. @throws OciNixError `invalid-input` */
+export function parseLock(text: string, source: string): ImageLock {
+  const json = parseJson(text, source);
+  if (!isJsonObject(json)) throw new OciNixError("invalid-input", `${source} is not an object`);
+  const optional = (key: string): string | undefined => {
+    const value = json.get(key) ?? undefined;
+    if (value === undefined || typeof value === "string") return value;
+    throw new OciNixError("invalid-input", `${source}: ${key} is not a string`);
+  };
+  const name = optional("name");
+  if (name === undefined) throw new OciNixError("invalid-input", `${source}: name is missing`);
+  const platform = optional("platform");
+  return {
+    name,
+    tag: optional("tag"),
+    digest: parseDigest(json.get("digest"), `${source}: digest`),
+    platform: platform === undefined ? undefined : parsePlatform(platform, `${source}: platform`),
+    manifest: json.get("manifest") ?? null,
+  };
+}
+
+/** Whether a lock is for what is asked for. @throws OciNixError `conflict` */
+export function checkLock(lock: ImageLock, name: RegistryName, platform: Platform | undefined): void {
+  const asked = `${name.host}/${name.repository}`;
+  const differs = (what: string, locked: string, wanted: string) =>
+    new OciNixError(
+      "conflict",
+      `${formatRegistryName(name)}: the lock file is for the ${what} ${locked}, not ${wanted}`,
+      {
+        hint: "remove the lock file to lock it anew",
+      },
+    );
+  if (lock.name !== asked) throw differs("name", lock.name, asked);
+  if (lock.tag !== name.tag) throw differs("tag", lock.tag ?? "none", name.tag ?? "none");
+  const [locked, wanted] = [lock.platform, platform].map((each) => (each === undefined ? "" : formatPlatform(each)));
+  if (wanted !== "" && locked !== wanted) throw differs("platform", locked || "none", wanted as string);
+}

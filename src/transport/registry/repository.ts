@@ -1,0 +1,283 @@
+import type { Digest } from "../../core/digest.js";
+import { OciNixError } from "../../core/errors.js";
+import { abortReason } from "../../core/event-loop-turns.js";
+import type { Descriptor } from "../../oci/manifest.js";
+import { failureOf } from "./failure.js";
+import type { RegistryHttp, RegistryRequest, RegistryResponse } from "./http.js";
+
+/** A blob's upload that has begun. Its URL changes with each answer. */
+export interface UploadSession {
+  readonly location: string;
+  /** The registry wants no chunk but the last to be smaller. */
+  readonly minChunk: number;
+}
+
+/** A range of bytes, `end` being the first one behind it. */
+export interface ByteSpan {
+  readonly start: number;
+  readonly end: number;
+}
+
+type Bytes = { readonly stream: AsyncIterable<Uint8Array>; readonly length?: number | undefined };
+
+const OCTETS = { "Content-Type": "application/octet-stream" } as const;
+
+/** The requests of the distribution-spec, to one repository. All throw {@link RegistryFailure} for answers that are no answer. */
+export class Repository {
+  readonly #http: RegistryHttp;
+  readonly #signal: AbortSignal | undefined;
+  readonly #scope: string;
+  readonly #path: string;
+  /** `registry.example/app` */
+  readonly title: string;
+  readonly host: string;
+  readonly name: string;
+
+  /** @param options.host as messages call it */
+  constructor(
+    http: RegistryHttp,
+    options: {
+      readonly host: string;
+      readonly name: string;
+      readonly access: "pull" | "pull,push";
+      readonly signal?: AbortSignal | undefined;
+    },
+  ) {
+    this.#http = http;
+    this.#signal = options.signal;
+    this.host = options.host;
+    this.name = options.name;
+    this.title = `${options.host}/${options.name}`;
+    this.#scope = `repository:${options.name}:${options.access}`;
+    this.#path = `/v2/${options.name}`;
+  }
+
+  async hasBlob({ digest }: Pick<Descriptor, "digest">): Promise<boolean> {
+    const what = `cannot ask ${this.title} for the blob ${digest}`;
+    const response = await this.#send(
+      { method: "HEAD", url: `${this.#path}/blobs/${digest}`, isRepeatable: true },
+      what,
+    );
+    return await this.#is(response, what);
+  }
+
+  /** A blob from a byte on; status 200 where the registry gives all of it all the same. */
+  async readBlob(digest: Digest, offset: number): Promise<RegistryResponse> {
+    const what = `cannot read the blob ${digest} of ${this.title}`;
+    const response = await this.#send(
+      {
+        method: "GET",
+        url: `${this.#path}/blobs/${digest}`,
+        headers: { "Accept-Encoding": "identity", ...(offset > 0 && { Range: `bytes=${offset}-` }) },
+        isRepeatable: true,
+      },
+      what,
+    );
+    return await this.#expect(response, offset > 0 ? [200, 206] : [200], what);
+  }
+
+  /** Undefined where there is none. @param reference a tag or a digest */
+  async manifestDigest(reference: string): Promise<string | undefined> {
+    const what = `cannot ask for ${this.#manifestTitle(reference)}`;
+    const response = await this.#send(
+      {
+        method: "HEAD",
+        url: `${this.#path}/manifests/${reference}`,
+        headers: { Accept: MANIFEST_TYPES },
+        isRepeatable: true,
+      },
+      what,
+    );
+    const digest = response.header("docker-content-digest");
+    return (await this.#is(response, what)) ? digest : undefined;
+  }
+
+  async readManifest(reference: string): Promise<RegistryResponse> {
+    const what = `cannot read ${this.#manifestTitle(reference)}`;
+    const response = await this.#send(
+      {
+        method: "GET",
+        url: `${this.#path}/manifests/${reference}`,
+        headers: { Accept: MANIFEST_TYPES },
+        isRepeatable: true,
+      },
+      what,
+    );
+    return await this.#expect(response, [200], what);
+  }
+
+  async writeManifest(reference: string, mediaType: string, bytes: Uint8Array): Promise<RegistryResponse> {
+    const what = `cannot write ${this.#manifestTitle(reference)}`;
+    const response = await this.#send(
+      {
+        method: "PUT",
+        url: `${this.#path}/manifests/${reference}`,
+        headers: { "Content-Type": mediaType },
+        body: bytes,
+        isRepeatable: true,
+      },
+      what,
+    );
+    return await this.#done(response, [201, 200, 202], what);
+  }
+
+  async startUpload(): Promise<UploadSession> {
+    const what = `cannot upload to ${this.title}`;
+    // Sent twice, it leaves a session that the registry forgets in time.
+    const request = { method: "POST", url: `${this.#path}/blobs/uploads/`, isRepeatable: true } as const;
+    return sessionOf(await this.#done(await this.#send(request, what), [202], what), request.url, what);
+  }
+
+  /**
+   * Asks for a blob of another repository.
+   * @param from undefined for any repository that the registry knows it in
+   * @returns `mounted`, or the session that a registry opens instead, or undefined where it does neither
+   */
+  async mount(digest: Digest, from: string | undefined): Promise<"mounted" | UploadSession | undefined> {
+    const what = `cannot upload to ${this.title}`;
+    const source = from === undefined ? "" : `&from=${encodeURIComponent(from)}`;
+    const url = `${this.#path}/blobs/uploads/?mount=${encodeURIComponent(digest)}${source}`;
+    const scopes = from === undefined ? [] : [`repository:${from}:pull`];
+    const response = await this.#send({ method: "POST", url, isRepeatable: true }, what, scopes);
+    await response.discard();
+    if (response.status === 201) return "mounted";
+    return response.status === 202 && response.header("location") !== undefined
+      ? sessionOf(response, url, what)
+      : undefined;
+  }
+
+  /** The whole blob at once. */
+  async putBlob({ location }: UploadSession, { digest, size }: Descriptor, stream: Bytes["stream"]): Promise<void> {
+    const what = `cannot upload ${digest} to ${this.title}`;
+    const body = { stream, length: size };
+    const response = await this.#send(
+      { method: "PUT", url: withDigest(location, digest), headers: OCTETS, body, isRepeatable: false },
+      what,
+    );
+    await this.#done(response, [201, 200, 204], what);
+  }
+
+  /** A part of a blob. @param span undefined for a first part that ends nobody knows where */
+  async patchBlob(
+    session: UploadSession,
+    stream: Bytes["stream"],
+    span: ByteSpan | undefined,
+  ): Promise<{ readonly session: UploadSession; readonly received: number | undefined }> {
+    const what = `cannot upload a blob to ${this.title}`;
+    const length = span && span.end - span.start;
+    const headers = { ...OCTETS, ...(span && { "Content-Range": `${span.start}-${span.end - 1}` }) };
+    const body = { stream, length };
+    const response = await this.#send(
+      { method: "PATCH", url: session.location, headers, body, isRepeatable: false },
+      what,
+    );
+    // ECR answers 201.
+    await this.#done(response, [202, 201, 204], what);
+    return { session: sessionOf(response, session.location, what, session), received: receivedOf(response) };
+  }
+
+  /** What the registry has of an upload; undefined where it knows the upload no more. */
+  async uploadStatus(
+    session: UploadSession,
+  ): Promise<{ readonly session: UploadSession; readonly received: number } | undefined> {
+    const what = `cannot ask ${this.title} how much of an upload arrived`;
+    const response = await this.#send({ method: "GET", url: session.location, isRepeatable: true }, what);
+    if (response.status === 404 || response.status === 400) {
+      await response.discard();
+      return undefined;
+    }
+    await this.#done(response, [204, 200, 202], what);
+    return { session: sessionOf(response, session.location, what, session), received: receivedOf(response) ?? 0 };
+  }
+
+  /** Ends an upload of which all parts are there. */
+  async finishUpload({ location }: UploadSession, digest: Digest): Promise<void> {
+    const what = `cannot upload ${digest} to ${this.title}`;
+    const response = await this.#send(
+      { method: "PUT", url: withDigest(location, digest), headers: OCTETS, isRepeatable: false },
+      what,
+    );
+    await this.#done(response, [201, 200, 204], what);
+  }
+
+  async cancelUpload({ location }: UploadSession): Promise<void> {
+    const what = `cannot cancel an upload to ${this.title}`;
+    await (await this.#send({ method: "DELETE", url: location, isRepeatable: true }, what)).discard();
+  }
+
+  #manifestTitle(reference: string): string {
+    return `the manifest ${this.title}${reference.includes(":") ? "@" : ":"}${reference}`;
+  }
+
+  async #send(
+    request: Omit<RegistryRequest, "scopes">,
+    what: string,
+    scopes: readonly string[] = [],
+  ): Promise<RegistryResponse> {
+    if (this.#signal?.aborted) throw abortReason(this.#signal);
+    try {
+      return await this.#http.request({ ...request, scopes: [this.#scope, ...scopes] });
+    } catch (error) {
+      if (this.#signal?.aborted) throw abortReason(this.#signal);
+      if (error instanceof OciNixError) throw error;
+      throw new OciNixError("unavailable", `${what}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  async #is(response: RegistryResponse, what: string): Promise<boolean> {
+    if (response.status !== 404) await this.#expect(response, [200], what);
+    await response.discard();
+    return response.status === 200;
+  }
+
+  async #done(response: RegistryResponse, statuses: readonly number[], what: string): Promise<RegistryResponse> {
+    await this.#expect(response, statuses, what);
+    await response.discard();
+    return response;
+  }
+
+  async #expect(response: RegistryResponse, statuses: readonly number[], what: string): Promise<RegistryResponse> {
+    if (statuses.includes(response.status)) return response;
+    throw await failureOf(response, what, this.host);
+  }
+}
+
+const MANIFEST_TYPES = [
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+].join(", ");
+
+/** What `session` says, but for what the answer says anew. */
+function sessionOf(response: RegistryResponse, url: string, what: string, session?: UploadSession): UploadSession {
+  const location = response.header("location");
+  if (location === undefined && session === undefined) {
+    throw new OciNixError("unavailable", `${what}: the registry's answer has no Location`, {
+      hint: "the registry, or a proxy in front of it, does not keep to the distribution-spec",
+    });
+  }
+  const minChunk = Number(response.header("oci-chunk-min-length") ?? session?.minChunk ?? 0);
+  return {
+    location: location === undefined ? (session as UploadSession).location : resolve(location, url),
+    minChunk: Number.isSafeInteger(minChunk) && minChunk > 0 ? minChunk : 0,
+  };
+}
+
+/** A path stays one: how the registry is reached is not known here. */
+function resolve(location: string, url: string): string {
+  const nowhere = "http://registry.invalid";
+  const resolved = new URL(location, new URL(url, nowhere));
+  return resolved.origin === nowhere ? `${resolved.pathname}${resolved.search}` : resolved.href;
+}
+
+function withDigest(location: string, digest: Digest): string {
+  return `${location}${location.includes("?") ? "&" : "?"}digest=${encodeURIComponent(digest)}`;
+}
+
+/** `Range: 0-9` is ten bytes; `0-0` is what registries say of none. */
+function receivedOf(response: RegistryResponse): number | undefined {
+  const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.header("range") ?? "")?.[1];
+  if (last === undefined) return undefined;
+  return last === "0" ? 0 : Number(last) + 1;
+}

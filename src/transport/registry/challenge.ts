@@ -12,7 +12,8 @@ const EQUALS = /[ \t]*=[ \t]*/y;
 const QUOTED = /"((?:[^"\\]|\\[\s\S])*)"/y;
 /** What some schemes have in place of parameters; `name=` before a value is none. */
 const TOKEN68 = /[ \t]+[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))/y;
-const TO_NEXT_COMMA = /(?:"(?:[^"\\]|\\[\s\S])*"|[^,])*/y;
+/** A quoted string that does not end takes all that follows. */
+const TO_NEXT_COMMA = /(?:"(?:[^"\\]|\\[\s\S])*(?:"|\\?$)|[^,"])*/y;
 
 /**
  * Parses a `WWW-Authenticate` header (RFC 9110, 11.6.1), several ones joined with commas included. What is no challenge is passed over; of a

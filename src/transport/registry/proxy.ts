@@ -43,11 +43,13 @@ export function proxyFor(url: URL, environment: Environment = process.env): Prox
 
 /** A percent sign that begins no escape stands for itself. */
 function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
+  return text.replace(/(?:%[0-9a-f]{2})+/gi, (escapes) => {
+    try {
+      return decodeURIComponent(escapes);
+    } catch {
+      return escapes;
+    }
+  });
 }
 
 function isExcepted(url: URL, list: string): boolean {

@@ -47,8 +47,9 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
     contexts.set(url.host, context);
     return context;
   };
-  const dispatcherFor = (url: URL): Undici.Dispatcher => {
-    const known = dispatchers.get(url.origin);
+  const dispatcherFor = (url: URL, isForStream: boolean): Undici.Dispatcher => {
+    const key = `${isForStream} ${url.origin}`;
+    const known = dispatchers.get(key);
     if (known !== undefined) return known;
     const tls = (to: URL) =>
       to.protocol === "https:" ? { secureContext: contextFor(to), rejectUnauthorized: tlsVerify } : {};
@@ -57,6 +58,8 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
       headersTimeout: HEADERS_TIMEOUT_MS,
       bodyTimeout: BODY_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
+      // A connection that idles may be closed by the other side at the very moment it is used; a stream would be lost with it.
+      pipelining: isForStream ? 0 : 1,
     };
     const proxy = proxyFor(url);
     const made =
@@ -71,12 +74,12 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
             requestTls: { ...tls(url), timeout: CONNECT_TIMEOUT_MS },
             proxyTls: { ...tls(proxy.url), timeout: CONNECT_TIMEOUT_MS },
           });
-    dispatchers.set(url.origin, made);
+    dispatchers.set(key, made);
     return made;
   };
   return {
     async send(url, { method, headers, body, signal }, explain) {
-      const received = await dispatcherFor(url).request({
+      const received = await dispatcherFor(url, body !== undefined && !(body instanceof Uint8Array)).request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,

@@ -37,12 +37,19 @@ export function backoffMs(attempt: number, { baseMs, maxMs }: RetryPolicy, clock
   return Math.floor(clock.random() * Math.min(maxMs, baseMs * 2 ** (attempt - 1)));
 }
 
+/** The form of today, and those before it (RFC 9110, 5.6.7), all in GMT. Date.parse takes much else for a date. */
+const HTTP_DATES: readonly RegExp[] = [
+  /^\w{3}, \d{2} \w{3} \d{4} \d{2}:\d{2}:\d{2} GMT$/,
+  /^\w{6,9}, \d{2}-\w{3}-\d{2} \d{2}:\d{2}:\d{2} GMT$/,
+  /^\w{3} \w{3} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/,
+];
+
 /** What `Retry-After` asks for in milliseconds from now: seconds, or an HTTP date; undefined where it says nothing. */
 export function parseRetryAfter(header: string | undefined, now: number): number | undefined {
   const text = header?.trim() ?? "";
   if (/^\d+$/.test(text)) return Number(text) * 1000;
-  // Only forms with a name of a day in front: Date.parse takes much else for a date.
-  const date = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN;
+  const form = HTTP_DATES.find((pattern) => pattern.test(text));
+  const date = form === undefined ? Number.NaN : Date.parse(text.endsWith("GMT") ? text : `${text} GMT`);
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 

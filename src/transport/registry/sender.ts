@@ -103,8 +103,10 @@ export class Sender {
   #assertAllowed(url: URL, start: URL): void {
     if (url.protocol === "https:") return;
     if (isLoopback(url) || !this.#options.tlsVerify) return;
-    const where = url === start ? "" : `${speakableUrl(start)} leads to `;
-    throw new OciNixError("invalid-input", `${where}${speakableUrl(url)}, which is plain http`, {
+    const plain = speakableUrl(url);
+    const words =
+      url === start ? `${plain} is plain http` : `${speakableUrl(start)} leads to ${plain}, which is plain http`;
+    throw new OciNixError("invalid-input", words, {
       hint: "plain http is for this machine alone; --tls-verify=false allows it everywhere",
     });
   }

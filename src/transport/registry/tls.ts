@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -34,7 +35,7 @@ export function secureContextFor(names: readonly string[]): SecureContext {
   const clients = clientCertificates(directory ?? "", files);
   try {
     return createSecureContext({
-      ca: [...systemAuthorities(), ...own.map((file) => read(join(directory ?? "", file)))],
+      ca: [...systemAuthorities(), ...own.map((file) => readCertificate(join(directory ?? "", file)))],
       cert: clients.map(({ cert }) => cert),
       key: clients.map(({ key }) => key),
     });
@@ -94,6 +95,17 @@ function list(directory: string): readonly string[] {
     return readdirSync(directory).sort();
   } catch (error) {
     throw new OciNixError("unreadable", `cannot read ${directory}: ${describeErrno(error)}`, { cause: error });
+  }
+}
+
+/** Node passes over authorities that are none. */
+function readCertificate(file: string): Buffer {
+  const bytes = read(file);
+  try {
+    new X509Certificate(bytes);
+    return bytes;
+  } catch (error) {
+    throw new OciNixError("invalid-input", `${file} is no certificate in PEM`, { cause: error });
   }
 }
 

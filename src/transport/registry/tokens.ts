@@ -130,6 +130,13 @@ export class Tokens {
     return await this.#send(url, { method: "GET", headers: { accept: "application/json" } }, authorization);
   }
 
+  /** What of a credential a server may repeat. */
+  #secretsOf(credential: Credential | undefined): readonly string[] {
+    if (credential === undefined) return [];
+    if (credential.kind !== "password") return [credential.token, this.#rotated.get(credential.token) ?? ""];
+    return [credential.password, basicAuthorization(credential).replace(/^Basic |=+$/g, "")];
+  }
+
   async #read(
     response: RegistryResponse,
     server: TokenServer,
@@ -139,7 +146,7 @@ export class Tokens {
     const text = (await response.bytes(ANSWER_LIMIT)).toString("utf8");
     const answer = parseAnswer(text);
     if (response.status < 200 || response.status > 299) {
-      const reason = withoutSecrets(reasonIn(answer), credential);
+      const reason = withoutSecrets(reasonIn(answer), this.#secretsOf(credential));
       const words = `${name} answers ${response.status}${reason === "" ? "" : `: ${reason}`}`;
       if (response.status === 429 || response.status >= 500)
         throw new OciNixError("unavailable", words, { hint: "try again later" });
@@ -202,20 +209,13 @@ function reasonIn(answer: ReadonlyMap<string, Json>): string {
 }
 
 /** What a server says, unless it says what it was told in confidence. */
-function withoutSecrets(reason: string, credential: Credential | undefined): string {
-  if (credential !== undefined) {
-    const { kind } = credential;
-    const secrets =
-      kind === "password"
-        ? [credential.password, basicAuthorization(credential).slice("Basic ".length)]
-        : [credential.token];
-    if (
-      secrets.some(
-        (secret) => secret !== "" && (reason.includes(secret) || reason.includes(encodeURIComponent(secret))),
-      )
-    )
-      return "";
-  }
+function withoutSecrets(reason: string, secrets: readonly string[]): string {
+  const forms = secrets.flatMap((secret) => [
+    secret,
+    encodeURIComponent(secret),
+    new URLSearchParams([["", secret]]).toString().slice(1),
+  ]);
+  if (forms.some((form) => form !== "" && reason.includes(form))) return "";
   return reason
     .replace(/[^\x20-\x7e\u00a0-\uffff]+/g, " ")
     .slice(0, LONGEST_REASON)

@@ -3,9 +3,9 @@ import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import type { Clock } from "./clock.js";
 import type { Connections } from "./connections.js";
-import { explainFailure, type Failure } from "./failures.js";
 import { isLoopback, speakableUrl } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
+import { explainFailure, type Failure } from "./network-failure.js";
 import { type OutgoingBody, outgoingBody } from "./outgoing-body.js";
 import { asksToComeBack, backoffMs, HostPauses, isRetryable, parseRetryAfter, type RetryPolicy } from "./retry.js";
 

@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
+import { createSecureContext, rootCertificates, type SecureContext, type SecureContextOptions } from "node:tls";
 import { describeErrno, OciNixError } from "../../core/errors.js";
 
 /** Where distributions keep the certificates of the authorities they trust; the first that is there counts. */
@@ -30,18 +30,33 @@ interface ClientCertificate {
  */
 export function secureContextFor(names: readonly string[]): SecureContext {
   const directory = certificateDirectories(names).find((path) => existsSync(path));
-  const files = directory === undefined ? [] : list(directory);
-  const own = files.filter((file) => file.endsWith(".crt"));
-  const clients = clientCertificates(directory ?? "", files);
+  if (directory === undefined) return contextWithoutOwn();
+  const files = list(directory);
+  const own = files.filter((file) => file.endsWith(".crt")).map((file) => readCertificate(join(directory, file)));
+  const clients = clientCertificates(directory, files);
+  return makeContext(directory, {
+    ca: [...systemAuthorities(), ...own],
+    cert: clients.map(({ cert }) => cert),
+    key: clients.map(({ key }) => key),
+  });
+}
+
+let withoutOwn: { readonly key: string; readonly context: SecureContext } | undefined;
+
+/** Made once: to read all authorities takes tens of milliseconds. */
+function contextWithoutOwn(): SecureContext {
+  const { SSL_CERT_FILE, NIX_SSL_CERT_FILE, NODE_EXTRA_CA_CERTS } = process.env;
+  const key = JSON.stringify([SSL_CERT_FILE, NIX_SSL_CERT_FILE, NODE_EXTRA_CA_CERTS]);
+  if (withoutOwn?.key !== key) {
+    withoutOwn = { key, context: makeContext("the authorities of the system", { ca: [...systemAuthorities()] }) };
+  }
+  return withoutOwn.context;
+}
+
+function makeContext(where: string, options: SecureContextOptions): SecureContext {
   try {
-    return createSecureContext({
-      ca: [...systemAuthorities(), ...own.map((file) => readCertificate(join(directory ?? "", file)))],
-      cert: clients.map(({ cert }) => cert),
-      key: clients.map(({ key }) => key),
-    });
+    return createSecureContext(options);
   } catch (error) {
-    if (error instanceof OciNixError) throw error;
-    const where = directory ?? "the system's authorities";
     const what = error instanceof Error ? error.message : String(error);
     throw new OciNixError("invalid-input", `${where}: a certificate or key cannot be used: ${what}`, { cause: error });
   }

@@ -155,6 +155,45 @@ describe("requests", () => {
     expect(error.message).toContain("what was sent is not as long as was said");
   });
 
+  it("give an answer that comes before the end of a stream, and let go of the stream", async () => {
+    const server = await serve(() => ({}));
+    server.server.removeAllListeners("request");
+    server.server.on("request", (request, response) => {
+      if (request.url !== "/v2/") response.writeHead(413);
+      response.end("too large");
+    });
+    let isLetGo = false;
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) yield Buffer.alloc(65_536);
+      } finally {
+        isLetGo = true;
+      }
+    }
+    const body = { stream: endless() };
+    const response = await open(server.host).request({
+      method: "PUT",
+      url: "/v2/x",
+      body,
+      scopes: [],
+      isRepeatable: true,
+    });
+    expect(`${response.status} ${await response.bytes(100)}`).toBe("413 too large");
+    await vi.waitFor(() => expect(isLetGo).toBe(true));
+  });
+
+  it("may be many at once", async () => {
+    const server = await serve(({ url }) => ({ body: url }));
+    const warnings = vi.fn();
+    process.on("warning", warnings);
+    const http = open(server.host);
+    const urls = Array.from({ length: 100 }, (_, i) => `/v2/${i}`);
+    expect(await Promise.all(urls.map((url) => text(http, url)))).toEqual(urls.map((url) => `200 ${url}`));
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", warnings);
+    expect(warnings).not.toHaveBeenCalled();
+  });
+
   it("limit how much of an answer is read at once", async () => {
     const server = await serve(() => ({ body: "x".repeat(100_000) }));
     const http = open(server.host);

@@ -87,10 +87,6 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
         signal,
         ...(body === undefined ? {} : { body: body as Uint8Array }),
       });
-      if (received.statusCode === 407 && proxyFor(url) !== undefined) {
-        await received.body.dump();
-        throw new Error("Proxy response (407)");
-      }
       return responseOf(received.statusCode, received.headers, received.body, explain);
     },
     async close() {

@@ -48,6 +48,7 @@ const CERTIFICATES: Readonly<Record<string, string>> = {
 const PERMANENT: Readonly<Record<string, string>> = {
   ENOTFOUND: "there is no host of this name",
   UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: "what was sent is not as long as was said",
+  UND_ERR_INVALID_ARG: "what is to be sent is no HTTP",
   UND_ERR_HEADERS_OVERFLOW: "the answer's headers are too long",
   EPROTO: "it does not speak TLS",
   ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS",
@@ -57,6 +58,12 @@ const PERMANENT: Readonly<Record<string, string>> = {
 /** Words for what a connection failed with, and what it means for another attempt. */
 export function explainFailure(error: unknown): Failure {
   const code = errnoOf(error) ?? "";
+  const message = error instanceof Error ? error.message : String(error);
+  const proxyStatus = /^Proxy .*?\((\d{3})\)/.exec(message)?.[1];
+  if (proxyStatus !== undefined) {
+    const words = proxyStatus === "407" ? "the proxy wants other credentials" : "the proxy refuses the connection";
+    return { kind: proxyStatus.startsWith("5") ? "not-sent" : "permanent", words: `${words} (status ${proxyStatus})` };
+  }
   const found = (kind: Failure["kind"], words: string | undefined): Failure | undefined =>
     words === undefined ? undefined : { kind, words: `${words} (${code})` };
   const known =
@@ -65,12 +72,6 @@ export function explainFailure(error: unknown): Failure {
     found("certificate", CERTIFICATES[code]) ??
     found("permanent", PERMANENT[code]);
   if (known !== undefined) return known;
-  const message = error instanceof Error ? error.message : String(error);
-  const proxyStatus = /^Proxy .*?\((\d{3})\)/.exec(message)?.[1];
-  if (proxyStatus !== undefined) {
-    const words = proxyStatus === "407" ? "the proxy wants other credentials" : "the proxy refuses the connection";
-    return { kind: proxyStatus.startsWith("5") ? "not-sent" : "permanent", words: `${words} (status ${proxyStatus})` };
-  }
   if (code === "UND_ERR_PRX_TLS")
     return { kind: "certificate", words: `the proxy's certificate does not hold (${code})` };
   if (/CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA/.test(code)) {

@@ -131,19 +131,17 @@ describe("requests", () => {
   it("pass on what a stream fails with, and send it no second time", async () => {
     const server = await serve(() => ({}));
     const http = open(server.host);
-    const wrong = new OciNixError("changed", "the file changed");
-    async function* failing(): AsyncGenerator<Uint8Array> {
+    async function* failing(wrong: Error): AsyncGenerator<Uint8Array> {
       yield Buffer.from("abc");
       throw wrong;
     }
-    const request = {
-      method: "PUT",
-      url: "/v2/up",
-      body: { stream: failing(), length: 6 },
-      scopes: [],
-      isRepeatable: true,
-    } as const;
-    await expect(http.request(request)).rejects.toBe(wrong);
+    // The second is what a connection could fail with, too.
+    const broken = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+    for (const wrong of [new OciNixError("changed", "the file changed"), broken]) {
+      const body = { stream: failing(wrong), length: 6 };
+      const request = { method: "PUT", url: "/v2/up", body, scopes: [], isRepeatable: true } as const;
+      await expect(http.request(request)).rejects.toBe(wrong);
+    }
     expect(clock.slept).toEqual([]);
   });
 
@@ -432,6 +430,15 @@ describe("tokens", () => {
     login(server.host, { registrytoken: "given" });
     expect(await text(open(server.host), "/v2/x", [PULL])).toBe("200 welcome /v2/x");
     expect(tokens.demands).toEqual([]);
+  });
+
+  it("for the registry itself that no header can hold are not sent, nor shown", async () => {
+    const server = await serve(bearer("https://auth.example/", () => false));
+    login(server.host, { registrytoken: "hunter2\r\nhost: other" });
+    const error = await failure(text(open(server.host), "/v2/x", [PULL]));
+    expect(error.message).toContain("what is to be sent is no HTTP");
+    expect(`${error.message}${error.stack}${error.cause}`).not.toContain("hunter2");
+    expect(clock.slept).toEqual([]);
   });
 
   it("cover what was asked for before, new scopes first", async () => {

@@ -180,6 +180,25 @@ describe("a client's certificate", () => {
   });
 });
 
+describe("Docker Hub", () => {
+  it("answers under another name than its images have, with credentials under its oldest", async () => {
+    const server = await serve(({ headers }) =>
+      headers.authorization === undefined
+        ? { status: 401, headers: { "www-authenticate": "Basic realm=x" } }
+        : { body: `${headers.host} ${headers.authorization}` },
+    );
+    const proxy = await startProxy({ "registry-1.docker.io": server.port });
+    vi.stubEnv("HTTPS_PROXY", proxy.url);
+    const auth = Buffer.from("user:password").toString("base64");
+    mkdirSync(join(home, ".docker"));
+    const config = { auths: { "https://index.docker.io/v1/": { auth } } };
+    writeFileSync(join(home, ".docker/config.json"), JSON.stringify(config));
+    const http = open("docker.io", { tlsVerify: false });
+    expect(http.host).toBe("docker.io");
+    expect(await text(http)).toBe(`200 registry-1.docker.io Basic ${auth}`);
+  });
+});
+
 describe("plain http", () => {
   it("is for this machine, and not where certificates were put down for it", async () => {
     const plain = await startHttpServer(hello);
@@ -258,8 +277,11 @@ describe("a proxy", () => {
     expect(error.hint).toContain("HTTPS_PROXY");
     expect(`${error.message}${error.hint}${error.stack}`).not.toContain("hunter2");
     expect(clock.slept).toEqual([]);
+    vi.stubEnv("HTTPS_PROXY", undefined);
     vi.stubEnv("HTTP_PROXY", proxy.url);
-    expect((await failure(text(open("registry.example", { tlsVerify: false })))).message).toContain("status 407");
+    vi.stubEnv("NO_PROXY", "registry.example:443");
+    const plain = await failure(text(open("registry.example:80", { tlsVerify: false })));
+    expect(plain.message).toMatch(/the proxy wants other credentials \(status 407\) \(GET http:/);
   });
 
   it("that cannot reach the host, or is not there, is an error after all attempts", async () => {

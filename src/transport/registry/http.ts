@@ -8,7 +8,7 @@ import { endpointOf, isLoopback, namesOf } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
 import { explainFailure } from "./network-failure.js";
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry.js";
-import { Sender } from "./sender.js";
+import { type Answer, Sender } from "./sender.js";
 import { hasCertificates } from "./tls.js";
 import { Tokens } from "./tokens.js";
 
@@ -76,9 +76,10 @@ class Registry implements RegistryHttp {
       policy: { ...DEFAULT_RETRY_POLICY, ...options.retry },
       deadline: deadlineMs === undefined ? undefined : clock.now() + deadlineMs,
     });
-    const tokens = new Tokens(host, clock, (url, request, authorization) =>
-      this.#sender.send(url, { ...request, isRepeatable: true }, authorization),
-    );
+    const tokens = new Tokens(host, clock, async (url, request, authorization) => {
+      const { response } = await this.#sender.ask(url, { ...request, isRepeatable: true }, authorization);
+      return response;
+    });
     this.#authenticator = new Authenticator(host, tlsVerify, tokens, (repository) =>
       findCredential(host, repository, { clock, signal }),
     );
@@ -149,8 +150,7 @@ class Registry implements RegistryHttp {
     const greeting = new URL("/v2/", this.#https);
     let overTls: unknown;
     try {
-      const response = await this.#sender.send(greeting, request, undefined, { attempts: 1 });
-      return await this.#greeted(this.#https, response);
+      return await this.#greeted(this.#https, await this.#sender.ask(greeting, request, undefined, { attempts: 1 }));
     } catch (error) {
       if (this.#controller.signal.aborted) throw abortReason(this.#controller.signal);
       if (!(error instanceof OciNixError) || error.code !== "unavailable") throw error;
@@ -158,31 +158,33 @@ class Registry implements RegistryHttp {
       overTls = error;
     }
     const plain = new URL(this.#https.href.replace(/^https/, "http"));
-    let response: RegistryResponse;
+    let answer: Answer;
     try {
-      response = await this.#sender.send(new URL("/v2/", plain), request, undefined);
+      answer = await this.#sender.ask(new URL("/v2/", plain), request, undefined);
     } catch (error) {
-      if (!(error instanceof OciNixError) || error.code !== "unavailable") throw error;
+      if (this.#controller.signal.aborted || !(error instanceof OciNixError) || error.code !== "unavailable")
+        throw error;
       const { hint } = error;
       throw new OciNixError(error.code, `${error.message}; before that: ${(overTls as OciNixError).message}`, {
         cause: error.cause,
         ...(hint === undefined ? {} : { hint }),
       });
     }
-    if (response.status !== 400) return await this.#greeted(plain, response);
+    if (answer.response.status !== 400) return await this.#greeted(plain, answer);
     // What a server says that speaks TLS: the first attempt failed for another reason.
-    await response.discard();
+    await answer.response.discard();
     return await this.#greet(this.#https);
   }
 
   async #greet(base: URL): Promise<URL> {
     const request = { method: "GET", isRepeatable: true } as const;
-    return await this.#greeted(base, await this.#sender.send(new URL("/v2/", base), request, undefined));
+    return await this.#greeted(base, await this.#sender.ask(new URL("/v2/", base), request, undefined));
   }
 
-  async #greeted(base: URL, response: RegistryResponse): Promise<URL> {
+  async #greeted(base: URL, { response, isOwn }: Answer): Promise<URL> {
     await response.discard();
-    if (response.status === 401) this.#authenticator.learn(response.header("www-authenticate"));
+    // Where a redirect leads to is nobody to answer to.
+    if (response.status === 401 && isOwn) this.#authenticator.learn(response.header("www-authenticate"));
     return base;
   }
 

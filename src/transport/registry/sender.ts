@@ -24,7 +24,7 @@ export interface Answer {
 
 /** A request whose body can be sent once or more often. */
 export interface Prepared {
-  /** As {@link Sender.send}. */
+  /** As {@link Sender.ask}. */
   send(url: URL, authorization: string | undefined): Promise<Answer>;
   /** Whether it can be sent from its beginning (again). */
   isWhole(): boolean;
@@ -57,13 +57,13 @@ export class Sender {
    * @param authorization goes to the URL's own origin alone, and no more once another one was in between
    * @throws OciNixError `unavailable` where there is no answer; `invalid-input` for redirects that lead nowhere or out of TLS; the signal's reason
    */
-  async send(
+  async ask(
     url: URL,
     request: Sent,
     authorization: string | undefined,
     policy: Partial<RetryPolicy> = {},
-  ): Promise<RegistryResponse> {
-    return (await this.#follow(url, request, outgoingBody(request.body), authorization, policy)).response;
+  ): Promise<Answer> {
+    return await this.#follow(url, request, outgoingBody(request.body), authorization, policy);
   }
 
   prepare(request: Sent): Prepared {

@@ -260,6 +260,19 @@ describe("redirects", () => {
     expect(storage.arrived[2]?.headers.range).toBe("bytes=0-1");
   });
 
+  it("of the greeting to a host that asks for credentials end there", async () => {
+    const tokens = await serveTokens();
+    const other = await serve(bearer(tokens.realm, () => false));
+    const server = await serve(({ url }) =>
+      url === "/v2/" ? { status: 302, headers: { location: `${other.origin}/v2/` } } : { body: "open" },
+    );
+    login(server.host, USER);
+    login(other.host, USER);
+    expect(await text(open(server.host), "/v2/x")).toBe("200 open");
+    expect(tokens.arrived).toEqual([]);
+    expect([...server.arrived, ...other.arrived].filter(({ headers }) => headers.authorization)).toEqual([]);
+  });
+
   it("to a host that asks for credentials end there", async () => {
     const storage = await serve(() => ({ status: 401, headers: { "www-authenticate": "Basic realm=give" } }));
     const server = await serve(({ url, headers }) => {

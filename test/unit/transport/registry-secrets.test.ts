@@ -159,15 +159,8 @@ describe("no secret", () => {
         expectNoSecret(url, "a URL, which servers log");
       if (credential === "a helper") expectNoSecret(readFileSync(join(home, "args"), "utf8"), "the helper's arguments");
       const told = tokenServer.arrived.map(({ headers, body }) => `${headers.authorization} ${body}`).join();
-      expectNoSecret(
-        server.arrived
-          .map(({ headers }) => headers.authorization ?? "")
-          .filter(
-            (header) => registry.includes("redirects") && !registry.includes("Basic") && header.startsWith("Basic"),
-          )
-          .join(),
-        "a registry's request that wants a token",
-      );
+      const shown = server.arrived.map(({ headers }) => headers.authorization ?? "");
+      if (!registry.includes("by Basic")) expect(shown.filter((header) => header.startsWith("Basic"))).toEqual([]);
       if (credential === "a registry token") expect(told).toBe("");
     },
   );

@@ -12,7 +12,7 @@ export interface RetryPolicy {
 
 export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   attempts: 5,
-  baseMs: 1000,
+  baseMs: 500,
   maxMs: 30_000,
   maxRetryAfterMs: 120_000,
 };

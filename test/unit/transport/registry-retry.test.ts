@@ -61,9 +61,9 @@ describe("pauses", () => {
   it("double up to their limit, with full jitter", () => {
     const longest = [1, 2, 3, 4, 5, 6, 7, 100].map((attempt) => {
       clock.chance = 0.999999;
-      return Math.ceil(backoffMs(attempt, DEFAULT_RETRY_POLICY, clock) / 1000);
+      return Math.ceil(backoffMs(attempt, DEFAULT_RETRY_POLICY, clock) / 500) / 2;
     });
-    expect(longest).toEqual([1, 2, 4, 8, 16, 30, 30, 30]);
+    expect(longest).toEqual([0.5, 1, 2, 4, 8, 16, 30, 30]);
     clock.chance = 0;
     expect(backoffMs(7, DEFAULT_RETRY_POLICY, clock)).toBe(0);
   });
@@ -85,7 +85,7 @@ describe("answers that are worth another attempt", () => {
   it.each([408, 429, 500, 502, 503, 504])("are asked for again: %i", async (status) => {
     const server = await serve({ status, body: "wait" }, { status }, { status: 200 });
     expect(await statusOf(open(server.host), GET)).toBe(200);
-    expect(clock.slept).toEqual([500, 1000]);
+    expect(clock.slept).toEqual([250, 500]);
     expect(server.asked()).toHaveLength(3);
   });
 
@@ -145,13 +145,13 @@ describe("Retry-After", () => {
   it("is jittered a little, so that not all come back at once", async () => {
     const server = await serve({ status: 429, headers: { "retry-after": "17" } }, {});
     expect(await statusOf(open(server.host), GET)).toBe(200);
-    expect(clock.slept).toEqual([17_500]);
+    expect(clock.slept).toEqual([17_250]);
   });
 
   it("of nothing is no reason to hurry", async () => {
     const server = await serve({ status: 503, headers: { "retry-after": "0" } }, { status: 503 }, {});
     expect(await statusOf(open(server.host), GET)).toBe(200);
-    expect(clock.slept).toEqual([500, 1000]);
+    expect(clock.slept).toEqual([250, 500]);
   });
 
   it("that is too long makes the answer the result", async () => {
@@ -168,7 +168,7 @@ describe("connections that fail", () => {
   it("are made again for requests that may be repeated", async () => {
     const server = await serve("drop", "drop", {});
     expect(await statusOf(open(server.host), GET)).toBe(200);
-    expect(clock.slept).toEqual([500, 1000]);
+    expect(clock.slept).toEqual([250, 500]);
   });
 
   it("are an error for others, and for streams", async () => {
@@ -191,7 +191,7 @@ describe("connections that fail", () => {
       `${server.host} cannot be reached: connection refused (ECONNREFUSED) (GET http://${server.host}/v2/, after 5 attempts); ` +
         `before that: ${server.host} cannot be reached: connection refused (ECONNREFUSED) (GET https://${server.host}/v2/)`,
     );
-    expect(clock.slept).toEqual([500, 1000, 2000, 4000]);
+    expect(clock.slept).toEqual([250, 500, 1000, 2000]);
   });
 
   it("are made again for a stream that was not begun", async () => {
@@ -238,8 +238,8 @@ describe("a deadline", () => {
     expect((await failure(http.request(GET))).message).toMatch(/asks to come back in 10 s, after the deadline/);
     clock.chance = 0.999999;
     const dropping = await serve("drop");
-    expect((await failure(open(dropping.host, { deadlineMs: 2500 }).request(GET))).message).toMatch(/after 2 attempts/);
-    expect(clock.slept).toEqual([999]);
+    expect((await failure(open(dropping.host, { deadlineMs: 2500 }).request(GET))).message).toMatch(/after 3 attempts/);
+    expect(clock.slept).toEqual([499, 999]);
   });
 });
 

@@ -7,6 +7,7 @@ import type { Compression } from "../core/compression.js";
 import { type Digest, sha256 } from "../core/digest.js";
 import { type Descriptor, formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
 import { deliver, type KnownLayer, type OutgoingImage, type OutgoingLayer } from "../transport/deliver.js";
+import { type ForeseenLayer, foresee } from "../transport/foresee.js";
 import type { Document, ImageTarget } from "../transport/image.js";
 import { type DeliveryOptions, type ImageSummary, LayerReader, type LayerSummary } from "./delivery.js";
 import { type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
@@ -67,6 +68,24 @@ export async function buildPlannedImage(
       bytes: progress.bytes,
       entries: progress.entries,
     };
+  } finally {
+    await reader.close();
+    await Promise.all(targets.map((target) => target.close()));
+  }
+}
+
+/**
+ * Says what {@link buildPlannedImage} would do at each target, without reading a layer or changing anything. Afterwards the plan's files
+ * and the targets are closed.
+ */
+export async function foreseeBuild(
+  plan: ImagePlan,
+  targets: readonly ImageTarget[],
+  options: BuildOptions = {},
+): Promise<readonly ForeseenLayer[]> {
+  const reader = new LayerReader(plan, options.cache ?? noCache, options);
+  try {
+    return await foresee(outgoingImage(plan, reader, { ...options, progress: { bytes: 0, entries: 0 } }), targets);
   } finally {
     await reader.close();
     await Promise.all(targets.map((target) => target.close()));

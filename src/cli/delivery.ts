@@ -17,9 +17,10 @@ import {
   planDockertoolsImage,
   planImage,
   planNix2containerImage,
+  type TargetOptions,
   type TransportName,
 } from "../index.js";
-import { type FlagValues, type Invocation, text } from "./command.js";
+import { type FlagValues, type Invocation, list, text } from "./command.js";
 import { IMAGE_FLAGS } from "./flags.js";
 import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
 import { formatBytes, type ProgressState, printError, showProgress, visible } from "./ui.js";
@@ -49,6 +50,24 @@ export function openCaches(flags: FlagValues): Caches {
   const cache = openDigestCache(directory, { onProblem });
   const blobCache = blobBytes === undefined ? undefined : openBlobCache(directory, blobBytes, { onProblem });
   return { cache, blobCache, close: () => cache.close() };
+}
+
+/** How registries are to be reached. */
+export function registryOptions(flags: FlagValues): Pick<TargetOptions, "tlsVerify" | "mountFrom"> {
+  const tlsVerify = text(flags, "tls-verify");
+  return {
+    tlsVerify: tlsVerify === undefined ? undefined : tlsVerify === "true",
+    mountFrom: list(flags, "mount-from"),
+  };
+}
+
+/** How places for writing are to be opened. */
+export function targetOptions(
+  { flags, signal }: Pick<Invocation, "flags" | "signal">,
+  { cache }: Caches,
+): TargetOptions {
+  const locations = { repositoriesOf: cache.repositoriesOf, remember: cache.rememberRepository };
+  return { signal, locations, ...registryOptions(flags) };
 }
 
 /** What `--compression` asks for; undefined where it is not given. */

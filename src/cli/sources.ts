@@ -1,5 +1,6 @@
 import { type ImageSource, OciNixError, openSource, parseTransport, type StoredImage } from "../index.js";
 import { type Invocation, text } from "./command.js";
+import { registryOptions } from "./delivery.js";
 
 /**
  * Runs something with the images of a place, and closes it afterwards.
@@ -13,7 +14,11 @@ export async function withSource<T>(
 ): Promise<T> {
   const name =
     place === "-" ? ({ transport: "docker-archive", file: place, ref: undefined } as const) : parseTransport(place);
-  const source = await openSource(name, { signal, platform: text(flags, "platform") ?? anyPlatform });
+  const source = await openSource(name, {
+    signal,
+    platform: text(flags, "platform") ?? anyPlatform,
+    ...registryOptions(flags),
+  });
   try {
     return await use(source);
   } finally {

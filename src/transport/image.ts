@@ -49,6 +49,9 @@ export interface FinishedImage {
   readonly layers: readonly Descriptor[];
 }
 
+/** The target has a blob, can get it from another repository of its own, or is to be sent it. */
+export type BlobFate = "exists" | "mounts" | "uploads";
+
 /** Where images are written to. First blobs, one at a time, then {@link finish}, which makes images visible. */
 export interface ImageTarget {
   /** What messages call it. */
@@ -77,6 +80,8 @@ export interface ImageTarget {
    * written again. Each is told once.
    */
   lost?(): Promise<readonly Descriptor[]>;
+  /** What would become of a blob, without changing anything. */
+  foresee?(blob: Descriptor): Promise<BlobFate>;
   /** What stays at the target where the work ends early, for messages. */
   remains?(): string | undefined;
   /**

@@ -475,14 +475,6 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       await expect(read(plain, `${app}:1`)).rejects.toThrow(/arrived as sha256:/);
     });
 
-    it("may send blobs from another host", async () => {
-      await push(pushedImage(layers), plain);
-      plain.inject({ method: "GET", path: /blobs/, times: 9, fault: { kind: "redirect" } });
-      const { layers: bytes } = await read(plain, `${app}:1`);
-      expect(bytes.every((each, i) => each.equals(layers[i]?.bytes as Buffer))).toBe(true);
-      expect(plain.elsewhere).toHaveLength(3);
-    });
-
     it("gives the image of a platform from an index, from one within it as well", async () => {
       const entries = [];
       for (const architecture of ["amd64", "arm64"]) {

@@ -2,19 +2,23 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { OciNixError } from "../../src/core/errors.js";
 import { toJson } from "../../src/core/json.js";
 import { formatIndex, MediaType } from "../../src/oci/manifest.js";
 import type { OutgoingImage } from "../../src/transport/deliver.js";
-import type { ImageTarget } from "../../src/transport/image.js";
+import type { ImageTarget, StoredImage } from "../../src/transport/image.js";
+import { openOciLayoutTarget } from "../../src/transport/oci-layout.js";
+import { readOciLayout } from "../../src/transport/oci-layout-reader.js";
 import { formatLock, lockOf, parseLock } from "../../src/transport/registry/lock.js";
 import { parseRegistryName } from "../../src/transport/registry/reference.js";
 import { openRegistrySource } from "../../src/transport/registry/source.js";
 import { openRegistryTarget, type RegistryTargetOptions } from "../../src/transport/registry/target.js";
-import { runCli } from "../support/cli.js";
+import { runCli, startCli } from "../support/cli.js";
 import { expectOk, runOk } from "../support/command.js";
+import { packTar } from "../support/confs.js";
 import { type Fault, type FaultProxy, type Injection, startFaultProxy } from "../support/fault-proxy.js";
+import { LayoutFixture } from "../support/layouts.js";
 import { deliverAll } from "../support/outgoing.js";
 import { REAL_STORE_TOOLS, type RealStore, realStore } from "../support/real-store.js";
 import { REGISTRY_TOOLS, startRegistry, type TestRegistry } from "../support/registry.js";
@@ -280,6 +284,20 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       await expectThere(layers);
     });
 
+    it("costs another target nothing", async () => {
+      const layers = [{ bytes: noise(60 * MB, "long") }, { bytes: noise(MB, "short") }];
+      plain.inject({ method: "PATCH", path: uploads, fault: { kind: "drop", after: 50 * MB } });
+      const image = pushedImage(layers);
+      const layout = openOciLayoutTarget(join(directory, "layout"), "1");
+      const [delivered] = await deliverAll([image], [layout, targetAt(plain, `${app}:1`)]);
+      expect(image.made).toEqual([0, 1, 0]);
+      expect(delivered?.written).toEqual([0, 1]);
+      await expectThere(layers);
+      const { images } = await readOciLayout(join(directory, "layout"), { tag: "1" });
+      const read = await layersOfStored(images[0] as StoredImage);
+      expect(read.map((bytes, i) => bytes.equals((layers[i] as PushedLayer).bytes))).toEqual([true, true]);
+    });
+
     it("again and again is given up, and tells so", async () => {
       const layers = [{ bytes: noise(60 * MB, "long") }];
       plain.inject({ path: uploads, method: "PATCH", times: 99, fault: { kind: "drop", after: 50 * MB } });
@@ -379,6 +397,27 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
     });
   });
 
+  it("is told of by an interrupted command: what is there already", async () => {
+    const fixture = new LayoutFixture();
+    const tars = await Promise.all(["a", "b"].map((text) => packTar([[text, text.repeat(5 * MB)]])));
+    fixture.add(fixture.image({ layers: tars.map((tar) => ({ tar })) }), "1");
+    const layout = fixture.write(join(directory, "layout"));
+    plain.inject({ method: "PUT", path: uploads, fault: { kind: "slow", ms: 30_000 } });
+    const running = startCli(["copy", `oci:${layout}:1`, `docker://${plain.host}/${app}:1`]);
+    const isHalfDone = () => {
+      const puts = plain.requests.filter(({ method }) => method === "PUT");
+      return puts.length === 2 && puts.some(({ status }) => status === 201);
+    };
+    await vi.waitUntil(isHalfDone, { timeout: 20_000 });
+    running.child.kill("SIGINT");
+    const { status, stderr } = await running.ended;
+    expect(status).toBe(130);
+    expect(stderr).toContain(
+      `interrupted by SIGINT (one blob is at ${plain.host}/${app} already and need not be sent again)`,
+    );
+    expect(methods(plain)).toContain("DELETE");
+  });
+
   it("gets right or refuses whatever goes wrong", async () => {
     const fault: fc.Arbitrary<Fault> = fc.oneof(
       fc.record({
@@ -473,14 +512,6 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       plain.inject({ method: "GET", path: /blobs/, fault: { kind: "slow", ms: 1 } });
       plain.inject({ method: "GET", path: /blobs/, fault: { kind: "answer", status: 200, body: "x".repeat(5 * MB) } });
       await expect(read(plain, `${app}:1`)).rejects.toThrow(/arrived as sha256:/);
-    });
-
-    it("may send blobs from another host", async () => {
-      await push(pushedImage(layers), plain);
-      plain.inject({ method: "GET", path: /blobs/, times: 9, fault: { kind: "redirect" } });
-      const { layers: bytes } = await read(plain, `${app}:1`);
-      expect(bytes.every((each, i) => each.equals(layers[i]?.bytes as Buffer))).toBe(true);
-      expect(plain.elsewhere).toHaveLength(3);
     });
 
     it("gives the image of a platform from an index, from one within it as well", async () => {

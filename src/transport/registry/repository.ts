@@ -20,6 +20,9 @@ export interface ByteSpan {
 
 type Bytes = { readonly stream: AsyncIterable<Uint8Array>; readonly length?: number | undefined };
 
+/** Client errors that say nothing of what was asked for. */
+const STATES: ReadonlySet<number> = new Set([401, 403, 408, 429]);
+
 const OCTETS = { "Content-Type": "application/octet-stream" } as const;
 
 /** The requests of the distribution-spec, to one repository. All throw {@link RegistryFailure} for answers that are no answer. */
@@ -176,13 +179,14 @@ export class Repository {
     return { session: sessionOf(response, session.location, what, session), received: receivedOf(response) };
   }
 
-  /** What the registry has of an upload; undefined where it knows the upload no more. */
+  /** What the registry has of an upload; undefined where it knows the upload no more, or does not tell. */
   async uploadStatus(
     session: UploadSession,
   ): Promise<{ readonly session: UploadSession; readonly received: number } | undefined> {
     const what = `cannot ask ${this.title} how much of an upload arrived`;
     const response = await this.#send({ method: "GET", url: session.location, isRepeatable: true }, what);
-    if (response.status === 404 || response.status === 400) {
+    const { status } = response;
+    if (status >= 400 && status < 500 && !STATES.has(status)) {
       await response.discard();
       return undefined;
     }
@@ -253,7 +257,7 @@ const MANIFEST_TYPES = [
 function sessionOf(response: RegistryResponse, url: string, what: string, session?: UploadSession): UploadSession {
   const location = response.header("location");
   if (location === undefined && session === undefined) {
-    throw new OciNixError("unavailable", `${what}: the registry's answer has no Location`, {
+    throw new OciNixError("output", `${what}: the registry's answer has no Location`, {
       hint: "the registry, or a proxy in front of it, does not keep to the distribution-spec",
     });
   }

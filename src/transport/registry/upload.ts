@@ -107,11 +107,13 @@ class Upload {
     for (;;) {
       const start = this.#received;
       const end = await this.#body.available(start + Math.max(CHUNK, session.minChunk));
-      if (end === start) return session;
+      if (end <= start) return session;
       const sent = await this.#repository.patchBlob(session, this.#body.read(start, end), { start, end });
       session = sent.session;
       this.#session = session;
-      this.#arrived(sent.received ?? end);
+      const { received = end } = sent;
+      // Not all registries tell; what is wrong shows in the digest.
+      this.#arrived(received > start && received < end ? received : end);
     }
   }
 
@@ -134,7 +136,7 @@ class Upload {
       throw abortReason(signal);
     });
     // Not again what failed: smaller requests may get through where a large one does not.
-    this.#inChunks = true;
+    if (this.#session !== undefined) this.#inChunks = true;
   }
 
   #isPassing(error: OciNixError): boolean {

@@ -132,6 +132,19 @@ describe("a push", () => {
     );
   });
 
+  it("goes on where the registry does not say rightly what it has got", async () => {
+    let hasFailed = false;
+    const registry = scripted(({ method }) => {
+      if (method === "GET") return { status: 405 };
+      if (method === "PATCH") return { status: 202, headers: { range: "0-0" } };
+      if (method !== "PUT" || hasFailed) return undefined;
+      hasFailed = true;
+      return { status: 502 };
+    });
+    await push(registry, ["a layer", "another"]);
+    expect(registry.requests.filter(({ method }) => method === "PATCH")).toHaveLength(1);
+  });
+
   it("fails where a session has no Location", async () => {
     const registry = scripted(({ method }) => (method === "POST" ? { status: 202 } : undefined));
     expect((await failure(push(registry))).message).toContain("has no Location");

@@ -33,7 +33,7 @@ describe("docker-daemon:", () => {
 
   it("names an image", () => {
     expect(() => parseTransport("docker-daemon:")).toThrow(expect.objectContaining({ code: "usage" }));
-    expect(() => parseTransport("docker-daemon:App")).toThrow(expect.objectContaining({ code: "invalid-input" }));
+    expect(() => parseTransport("docker-daemon:App")).toThrow(expect.objectContaining({ code: "usage" }));
   });
 });
 

@@ -192,7 +192,7 @@ describe("a transport", () => {
     ["docker-archive:x.tar:", /the name after the colon is missing/],
     ["docker-archive:x.tar:App", /is not an image name/],
     ["containers-storage:", /the name is missing/],
-    ["docker-daemon:app:1", /to docker-daemon: yet/],
+    ["dir:image", /to dir: yet/],
     ["docker:app", /what follows docker: is \/\/NAME/],
     ["docker://", /what follows docker: is \/\/NAME/],
     ["docker://App", /image names are lower case|is not an image name/],

@@ -4,7 +4,7 @@ import { parsePlatform } from "../oci/platform.js";
 import { openArchiveTarget } from "./archive.js";
 import { readArchive } from "./archive-reader.js";
 import { openContainersStorageTarget } from "./containers-storage.js";
-import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon.js";
+import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon/docker-daemon.js";
 import type { ImageSource, ImageTarget } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";

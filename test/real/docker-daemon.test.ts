@@ -17,8 +17,8 @@ import {
   type DockerDaemonTarget,
   openDockerDaemonTarget,
   readDockerDaemon,
-} from "../../dist/transport/docker-daemon.js";
-import type { Environment } from "../../dist/transport/docker-host.js";
+} from "../../dist/transport/docker-daemon/docker-daemon.js";
+import type { Environment } from "../../dist/transport/docker-daemon/host.js";
 import type { ImageTarget } from "../../dist/transport/image.js";
 import { type AppStore, makeAppStore } from "../support/app-store.js";
 import { installForEverybody, runCli } from "../support/cli.js";

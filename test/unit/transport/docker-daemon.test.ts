@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { openDockerDaemonTarget, readDockerDaemon } from "../../../src/transport/docker-daemon.js";
+import { openDockerDaemonTarget, readDockerDaemon } from "../../../src/transport/docker-daemon/docker-daemon.js";
 import { openTargets } from "../../../src/transport/open.js";
 import { formatTransport, parseTransport } from "../../../src/transport/transport.js";
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from "../../support/fake-engine.js";

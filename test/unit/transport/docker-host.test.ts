@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { sha256 } from "../../../src/core/digest.js";
-import { dockerHost, type Environment } from "../../../src/transport/docker-host.js";
+import { dockerHost, type Environment } from "../../../src/transport/docker-daemon/host.js";
 
 let home: string;
 beforeEach(() => {

@@ -1,10 +1,10 @@
 import type { ClientRequest } from "node:http";
-import type { ByteSink } from "../core/byte-sink.js";
-import { OciNixError } from "../core/errors.js";
-import { abortReason } from "../core/event-loop-turns.js";
-import { isJsonObject, type Json, type JsonObject, parseJson } from "../core/json.js";
-import type { DockerHost } from "./docker-host.js";
-import { type EngineAnswer, type EngineHttp, openEngineHttp, readAnswer, reasonOf } from "./docker-http.js";
+import type { ByteSink } from "../../core/byte-sink.js";
+import { OciNixError } from "../../core/errors.js";
+import { abortReason } from "../../core/event-loop-turns.js";
+import { isJsonObject, type Json, type JsonObject, parseJson } from "../../core/json.js";
+import type { DockerHost } from "./host.js";
+import { type EngineAnswer, type EngineHttp, openEngineHttp, readAnswer, reasonOf } from "./http.js";
 
 /** A container engine with Docker's API: Docker's own daemon, or podman's service. Errors are as those of `EngineHttp`. */
 export interface DockerEngine {

@@ -1,8 +1,8 @@
 import type { Agent, ClientRequest, IncomingMessage, RequestOptions } from "node:http";
-import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { abortReason } from "../core/event-loop-turns.js";
-import { isJsonObject, type Json, parseJson } from "../core/json.js";
-import type { DockerHost } from "./docker-host.js";
+import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
+import { abortReason } from "../../core/event-loop-turns.js";
+import { isJsonObject, type Json, parseJson } from "../../core/json.js";
+import type { DockerHost } from "./host.js";
 
 /** The status, and the body, which is null where it is no JSON. */
 export interface EngineAnswer {

@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { sha256 } from "../core/digest.js";
-import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json } from "../core/json.js";
-import { readJsonFile } from "../core/json-file.js";
+import { sha256 } from "../../core/digest.js";
+import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
+import { isJsonObject, type Json } from "../../core/json.js";
+import { readJsonFile } from "../../core/json-file.js";
 
 /** Where a container engine listens. */
 export interface DockerHost {

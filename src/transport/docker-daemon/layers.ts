@@ -1,7 +1,7 @@
-import type { Digest } from "../core/digest.js";
-import { isJsonObject, type Json } from "../core/json.js";
-import type { DockerEngine } from "./docker-engine.js";
-import type { FinishedImage } from "./image.js";
+import type { Digest } from "../../core/digest.js";
+import { isJsonObject, type Json } from "../../core/json.js";
+import type { FinishedImage } from "../image.js";
+import type { DockerEngine } from "./engine.js";
 
 /** Of a daemon's images only so many are looked at: each is a request. */
 const MAX_IMAGES = 1000;

@@ -1,17 +1,17 @@
 import { closeSync } from "node:fs";
-import { fileSink } from "../core/byte-sink.js";
-import { OciNixError } from "../core/errors.js";
-import { isJsonObject } from "../core/json.js";
-import { archiveTarget } from "./archive.js";
-import { streamOutput } from "./archive-output.js";
-import { readOpenArchive } from "./archive-reader.js";
-import { type DockerEngine, type EngineLoad, openDockerEngine } from "./docker-engine.js";
-import { dockerHost, type Environment } from "./docker-host.js";
-import { reasonOf } from "./docker-http.js";
-import { EngineLayers } from "./docker-layers.js";
-import type { FinishedImage, ImageSource, ImageTarget } from "./image.js";
-import type { ImageChoice } from "./oci-layout-reader.js";
-import { openNameless } from "./unpacked-file.js";
+import { fileSink } from "../../core/byte-sink.js";
+import { OciNixError } from "../../core/errors.js";
+import { isJsonObject } from "../../core/json.js";
+import { archiveTarget } from "../archive.js";
+import { streamOutput } from "../archive-output.js";
+import { readOpenArchive } from "../archive-reader.js";
+import type { FinishedImage, ImageSource, ImageTarget } from "../image.js";
+import type { ImageChoice } from "../oci-layout-reader.js";
+import { openNameless } from "../unpacked-file.js";
+import { type DockerEngine, type EngineLoad, openDockerEngine } from "./engine.js";
+import { dockerHost, type Environment } from "./host.js";
+import { reasonOf } from "./http.js";
+import { EngineLayers } from "./layers.js";
 
 export interface DockerDaemonOptions {
   readonly signal?: AbortSignal | undefined;

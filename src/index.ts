@@ -1,4 +1,10 @@
-export { type BuildOptions, type BuildSummary, type BuiltLayer, buildPlannedImage } from "./build/build.js";
+export {
+  type BuildOptions,
+  type BuildSummary,
+  type BuiltLayer,
+  buildPlannedImage,
+  foreseeBuild,
+} from "./build/build.js";
 export { type CopyOptions, copyImages } from "./build/copy.js";
 export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
@@ -63,6 +69,7 @@ export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
 export type { DeliveredImage } from "./transport/deliver.js";
+export type { ForeseenLayer } from "./transport/foresee.js";
 export type { ImageSource, ImageTarget, StoredImage, StoredLayer } from "./transport/image.js";
 export {
   formatNix2containerImage,
@@ -73,5 +80,13 @@ export {
   parseNix2containerLayers,
 } from "./transport/nix2container.js";
 export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";
-export { openSource, openTarget, openTargets } from "./transport/open.js";
+export {
+  isStandardOutput,
+  openSource,
+  openTarget,
+  openTargets,
+  type SourceOptions,
+  type TargetOptions,
+} from "./transport/open.js";
+export { formatLock, type ImageLock, lockOf, parseLock } from "./transport/registry/lock.js";
 export { formatTransport, parseTransport, type TransportName } from "./transport/transport.js";

@@ -1,11 +1,13 @@
 import type { BlobCache } from "../cache/blob-cache.js";
 import { noCache } from "../cache/digest-cache.js";
 import type { BlobSource } from "../core/blob.js";
-import type { ByteSink } from "../core/byte-sink.js";
+import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
+import { type ByteSink, nullSink } from "../core/byte-sink.js";
 import type { Compression } from "../core/compression.js";
 import { type Digest, sha256 } from "../core/digest.js";
 import { type Descriptor, formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
 import { deliver, type KnownLayer, type OutgoingImage, type OutgoingLayer } from "../transport/deliver.js";
+import { type ForeseenLayer, foresee } from "../transport/foresee.js";
 import type { Document, ImageTarget } from "../transport/image.js";
 import { type DeliveryOptions, type ImageSummary, LayerReader, type LayerSummary } from "./delivery.js";
 import { type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
@@ -72,6 +74,24 @@ export async function buildPlannedImage(
   }
 }
 
+/**
+ * Says what {@link buildPlannedImage} would do at each target, without reading a layer or changing anything. Afterwards the plan's files
+ * and the targets are closed.
+ */
+export async function foreseeBuild(
+  plan: ImagePlan,
+  targets: readonly ImageTarget[],
+  options: BuildOptions = {},
+): Promise<readonly ForeseenLayer[]> {
+  const reader = new LayerReader(plan, options.cache ?? noCache, options);
+  try {
+    return await foresee(outgoingImage(plan, reader, { ...options, progress: { bytes: 0, entries: 0 } }), targets);
+  } finally {
+    await reader.close();
+    await Promise.all(targets.map((target) => target.close()));
+  }
+}
+
 function outgoingImage(
   plan: ImagePlan,
   reader: LayerReader,
@@ -84,25 +104,23 @@ function outgoingImage(
   const layers = reader.layers.map((layer): OutgoingLayer => {
     if (layer.kind === "ready") return readyLayer(layer);
     const known = layer.recorded && packer.known(layer.recorded);
-    return { compression: packer.name, known, file: known && packer.file(known) };
+    return { compression: packer.name, known, file: async () => known && (await packer.file(known)) };
   });
   return {
     names: plan.repoTags,
     layers,
     open(indexes) {
-      const isKept = (index: number) => reader.layers[index]?.kind === "store" && layers[index]?.file !== undefined;
-      reader.start(indexes.filter((index) => !isKept(index)));
+      reader.start(indexes.filter((index) => packer.foundFile(layers[index]?.known) === undefined));
       return {
         async write(index, sink) {
-          const { known, file } = layers[index] as OutgoingLayer;
+          const { known } = layers[index] as OutgoingLayer;
           const layer = reader.layers[index] as PlannedLayer;
-          if (layer.kind === "store" && file !== undefined && known !== undefined) {
-            return await packer.copy(file, known, sink);
-          }
+          const file = packer.foundFile(known);
+          if (file !== undefined && known !== undefined) return await packer.copy(file, known, sink);
           const blob = await reader.open(index);
           return layer.kind === "ready" ? await writeReady(layer, blob, sink) : await packer.write(blob, sink, known);
         },
-        close: () => reader.stop(),
+        close: () => reader.end(),
       };
     },
     config: (known) => document(MediaType.config, plan.formatConfig(known.map(({ diffId }) => diffId))),
@@ -130,7 +148,14 @@ function outgoingImage(
 function readyLayer({ compression = "none", diffId, descriptor, blob }: ReadyLayer): OutgoingLayer {
   if (descriptor === undefined || diffId === undefined) return { compression, known: undefined };
   const known = { blob: { ...descriptor, mediaType: layerMediaType(compression) }, diffId };
-  return { compression, known, file: typeof blob === "function" ? undefined : blob.file };
+  return { compression, known, file: async () => (typeof blob === "function" ? undefined : await verifiedFile(blob)) };
+}
+
+/** The file that holds just the blob, once its bytes are verified. @throws OciNixError `verification` */
+export async function verifiedFile(blob: BlobSource): Promise<string | undefined> {
+  if (blob.file === undefined) return undefined;
+  await blob.writeTo(new BlockWriter(nullSink, { blockSize: BULK_BLOCK_SIZE }));
+  return blob.file;
 }
 
 /** A document that we wrote. */

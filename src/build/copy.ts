@@ -1,7 +1,7 @@
 import { noCache } from "../cache/digest-cache.js";
 import type { Digest } from "../core/digest.js";
 import { isJsonObject, type Json, parseJson } from "../core/json.js";
-import { formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
+import { COMPRESSION_ANNOTATION, formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
 import {
   type DeliveredImage,
   deliver,
@@ -11,8 +11,8 @@ import {
 } from "../transport/deliver.js";
 import type { ImageTarget, StoredImage, StoredLayer } from "../transport/image.js";
 import { writeUnpacked } from "../transport/stored-layer.js";
-import { type BuildOptions, document } from "./build.js";
-import { COMPRESSION_ANNOTATION, Packer, UNPACKED } from "./packer.js";
+import { type BuildOptions, document, verifiedFile } from "./build.js";
+import { Packer, UNPACKED } from "./packer.js";
 
 /** By default layers stay as they are stored. */
 export type CopyOptions = Omit<BuildOptions, "threads">;
@@ -46,11 +46,11 @@ function outgoingCopy(image: StoredImage, options: CopyOptions): OutgoingImage {
   const layers = image.layers.map((layer): OutgoingLayer => {
     const anew = packerOf(layer);
     if (anew === undefined) {
-      return { compression: layer.compression, known: asStored(layer), file: layer.blob.file };
+      return { compression: layer.compression, known: asStored(layer), file: () => verifiedFile(layer.blob) };
     }
     // How long the unpacked tar is only matters where it is not packed, and is not known.
     const known = anew.name === "none" ? undefined : anew.known({ diffId: layer.diffId, size: 0 });
-    return { compression: anew.name, known, file: known && anew.file(known) };
+    return { compression: anew.name, known, file: async () => known && (await anew.file(known)) };
   });
   const isKept = image.manifest?.descriptor.mediaType === MediaType.manifest && !image.layers.some(packerOf);
   return {
@@ -59,7 +59,8 @@ function outgoingCopy(image: StoredImage, options: CopyOptions): OutgoingImage {
     open: () => ({
       async write(index, sink) {
         const layer = image.layers[index] as StoredLayer;
-        const { known, file } = layers[index] as OutgoingLayer;
+        const { known } = layers[index] as OutgoingLayer;
+        const file = packer?.foundFile(known);
         const { title, size } = layer.blob;
         observer?.onLayer({ title, size, index, count: layers.length });
         const anew = packerOf(layer);

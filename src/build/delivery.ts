@@ -62,7 +62,10 @@ export class LayerReader {
     return this.#plan.layers;
   }
 
-  /** @param needed the layers that will be opened, each once and in order; of others nothing is read */
+  /**
+   * May be called again after {@link end}.
+   * @param needed the layers that will be opened, each once and in order; of others nothing is read
+   */
   start(needed: readonly number[]): void {
     const { signal, threads } = this.#options;
     this.#layers = openLayers(this.#plan, { signal, threads, needed });
@@ -74,7 +77,8 @@ export class LayerReader {
     const { title, size } = blob;
     observer?.onLayer({ title, size, index, count: this.#plan.layers.length });
     const layer = this.#plan.layers[index] as PlannedLayer;
-    if (layer.kind !== "store" || layer.key === undefined || layer.recorded !== undefined) return blob;
+    if (layer.kind !== "store" || layer.key === undefined || layer.recorded !== undefined || !blob.isSettled)
+      return blob;
     const { key } = layer;
     return {
       ...blob,
@@ -87,14 +91,14 @@ export class LayerReader {
   }
 
   /** Ends all threads. Layers may be started again. */
-  async stop(): Promise<void> {
+  async end(): Promise<void> {
     await this.#layers?.close();
     this.#layers = undefined;
   }
 
   /** Ends all threads and closes the plan's files. */
   async close(): Promise<void> {
-    await this.stop();
+    await this.end();
     this.#plan.close();
   }
 }

@@ -68,7 +68,7 @@ export async function planDockertoolsImage(
   const files = { storeRoot, profile: tarProfile("dockertools"), owner };
   const objects = await objectsOf(plans, storeRoot);
   const storeLayers = plans.map((plan): PlannedLayer => {
-    return { kind: "store", plan, key: objects && layerKey(plan, objects, files, mtime.seconds) };
+    return { kind: "store", plan, key: objects && layerKey(plan, objects, files, mtime.seconds), objects };
   });
   const customisation = customisationLayer(text("customisation_layer"), located);
   const fromImage = conf.get("from_image") ?? null;

@@ -138,12 +138,18 @@ async function plainEntries(plan: SettledPlan, part: LayerPart, options: FileTre
   for (const { storePath } of part.contents) {
     await walkStore(prefix + storePath, profile.compareNames, turns, (found) => {
       const { depth, name, type, mode, size, linkTarget, source } = found;
+      if (!isModeOfNix(type, mode)) entries.isSettled = false;
       if (depth > 0) entries.append({ depth, name, type, mode, owner, size, linkTarget });
       // Named in full, so that a part does not depend on what comes before it.
       else entries.append({ depth, name: storePath.slice(1), type, mode, owner, size, linkTarget, source });
     });
   }
   return entries;
+}
+
+/** NAR hashes know of modes only whether a file is executable. Nix makes all others equal; what something else made may change. */
+function isModeOfNix(type: EntryType, mode: number): boolean {
+  return type === "symlink" || mode === 0o555 || (mode === 0o444 && type === "file");
 }
 
 /** The directories that a layer starts with, each named in full. */

@@ -5,6 +5,7 @@ import type { Compression, CompressionName } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
+import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
 import type { Descriptor } from "../oci/manifest.js";
 import { type FileTreeOptions, rootPrefix, type SettledPlan } from "./file-tree.js";
@@ -21,6 +22,8 @@ export type PlannedLayer =
       readonly recorded?: RecordedLayer | undefined;
       /** Digest of everything that decides its bytes, where that is all immutable; see {@link layerKey}. */
       readonly key?: Digest | undefined;
+      /** What is known of its store paths, where that is more than the Nix database may know. */
+      readonly objects?: Closure["objects"] | undefined;
     }
   | {
       readonly kind: "ready";

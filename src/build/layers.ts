@@ -1,17 +1,23 @@
 import { availableParallelism } from "node:os";
 import type { BlobSource } from "../core/blob.js";
 import { type LayerPlan, storePathsOf } from "../layers/plan.js";
-import { tarBlob } from "../tar/writer.js";
+import { type TarBlob, tarBlob } from "../tar/writer.js";
 import { layerEntries } from "./file-tree.js";
 import type { ImagePlan, PlannedLayer } from "./image-plan.js";
 import { LayerPipeline } from "./pipeline/pipeline.js";
 import type { LayerDigest } from "./pipeline/shared.js";
 import { type StoreLayer, verifiedBlob, verifyLayer } from "./verify-layer.js";
 
+/** A layer that is to be written. */
+export interface OpenLayer extends BlobSource {
+  /** Whether it will be the same bytes whenever it is made of these store paths; see {@link TarBlob}. */
+  readonly isSettled: boolean;
+}
+
 /** The layers of an image as blobs: the one way their bytes are come by. */
 export interface OpenLayers {
   /** The layer with this index. Layers are to be opened and written in order, each once. @throws OciNixError as {@link layerEntries} */
-  open(index: number): Promise<BlobSource>;
+  open(index: number): Promise<OpenLayer>;
   /** Whether the layer is not to be opened, as its digest is made apart. */
   isApart(index: number): boolean;
   /** The digests that are made apart, by index; to be asked for after all other layers are written. */
@@ -56,7 +62,9 @@ export function openLayers(
   return {
     async open(index) {
       const layer = plan.layers[index] as PlannedLayer;
-      if (layer.kind === "ready") return typeof layer.blob === "function" ? await layer.blob() : layer.blob;
+      if (layer.kind === "ready") {
+        return { ...(typeof layer.blob === "function" ? await layer.blob() : layer.blob), isSettled: true };
+      }
       const title = titleOf(layer.plan);
       const blob =
         pipeline === undefined

@@ -2,16 +2,13 @@ import { createHash } from "node:crypto";
 import type { BlobCache } from "../cache/blob-cache.js";
 import type { DigestCache } from "../cache/digest-cache.js";
 import { BlockWriter, BULK_BLOCK_SIZE, type WriteProgress } from "../core/block-writer.js";
-import { type ByteSink, teeSink } from "../core/byte-sink.js";
+import { type ByteSink, nullSink, teeSink } from "../core/byte-sink.js";
 import { type Compression, type CompressionName, codecOf, createCompressor } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { copyRange, openForReading } from "../core/file-range.js";
-import { layerMediaType } from "../oci/manifest.js";
+import { COMPRESSION_ANNOTATION, layerMediaType } from "../oci/manifest.js";
 import type { KnownLayer } from "../transport/deliver.js";
-
-/** Says in a layer's descriptor what decided its packed bytes. */
-export const COMPRESSION_ANNOTATION = "dev.oci-nix.compression";
 
 export const UNPACKED: Compression = { name: "none", level: undefined };
 
@@ -34,6 +31,8 @@ export class Packer {
   readonly #compression: Compression;
   readonly #codec: string | undefined;
   readonly #options: PackerOptions;
+  /** Of blobs that were looked for in the blob cache. */
+  readonly #files = new Map<Digest, string | undefined>();
 
   constructor(compression: Compression, options: PackerOptions) {
     this.#compression = compression;
@@ -57,9 +56,29 @@ export class Packer {
     return packed && this.#layer(diffId, packed);
   }
 
-  /** The file in the blob cache that holds a packed layer. */
-  file({ blob }: KnownLayer): string | undefined {
-    return this.#codec === undefined ? undefined : this.#options.blobCache?.find(blob);
+  /** The file in the blob cache that holds a packed layer, its bytes verified; a damaged one is dropped. */
+  async file({ blob }: KnownLayer): Promise<string | undefined> {
+    const file = this.#codec === undefined ? undefined : this.#options.blobCache?.find(blob);
+    if (file === undefined || this.#files.has(blob.digest)) return this.#files.get(blob.digest);
+    const isSound = await this.#isSound(file, blob.digest);
+    if (!isSound) this.#options.blobCache?.drop(blob.digest);
+    this.#files.set(blob.digest, isSound ? file : undefined);
+    return isSound ? file : undefined;
+  }
+
+  /** What {@link file} gave, if it was asked. */
+  foundFile(known: KnownLayer | undefined): string | undefined {
+    return known && this.#files.get(known.blob.digest);
+  }
+
+  async #isSound(file: string, digest: Digest): Promise<boolean> {
+    try {
+      return (await this.#copyFile(file, nullSink)) === digest;
+    } catch (error) {
+      // Somebody else may have removed it.
+      if (error instanceof OciNixError && error.code !== "interrupted") return false;
+      throw error;
+    }
   }
 
   /**
@@ -84,6 +103,15 @@ export class Packer {
    * @throws OciNixError `verification` where the file is damaged; it is then dropped
    */
   async copy(file: string, known: KnownLayer, sink: ByteSink): Promise<KnownLayer> {
+    const digest = await this.#copyFile(file, sink);
+    if (digest === known.blob.digest) return known;
+    this.#options.blobCache?.drop(known.blob.digest);
+    throw new OciNixError("verification", `${file} is ${digest}: it is damaged, and removed now`, {
+      hint: "run it again",
+    });
+  }
+
+  async #copyFile(file: string, sink: ByteSink): Promise<Digest> {
     const { fd, size, close } = openForReading(file);
     const out = this.#writer(sink);
     try {
@@ -91,11 +119,7 @@ export class Packer {
       await copyRange(fd, { offset: 0, size }, out, file);
       const digest = out.endDigest();
       await out.flush();
-      if (digest === known.blob.digest) return known;
-      this.#options.blobCache?.drop(known.blob.digest);
-      throw new OciNixError("verification", `${file} is ${digest}: it is damaged, and removed now`, {
-        hint: "run it again",
-      });
+      return digest;
     } finally {
       close();
     }

@@ -182,7 +182,7 @@ export async function planImage(
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);
-    return { kind: "store", plan, narSize: narSizeOf(plan, closure), key } as const;
+    return { kind: "store", plan, narSize: narSizeOf(plan, closure), key, objects: closure.objects } as const;
   });
   const metadata = { architecture, variant, created, author, config: spec.config ?? new Map() };
   return {

@@ -20,17 +20,16 @@ export type LayerPlace = Pick<FileTreeOptions, "storeRoot" | "signal"> & { reado
  * digest with its last.
  * @throws OciNixError as {@link verifyLayer}
  */
-export async function verifiedBlob(blob: BlobSource, layer: StoreLayer, place: LayerPlace): Promise<BlobSource> {
-  const { title, size } = blob;
+export async function verifiedBlob<T extends BlobSource>(blob: T, layer: StoreLayer, place: LayerPlace): Promise<T> {
+  const { size } = blob;
   if (layer.recorded === undefined) return blob;
   if (size !== layer.recorded.size) {
     const out = new BlockWriter(nullSink, { blockSize: BULK_BLOCK_SIZE, signal: place.signal });
     await verifyLayer({ diffId: await blob.writeTo(out), size }, layer, place);
   }
   return {
-    title,
-    size,
-    async writeTo(out) {
+    ...blob,
+    async writeTo(out: BlockWriter) {
       const diffId = await blob.writeTo(out);
       await verifyLayer({ diffId, size }, layer, place);
       return diffId;
@@ -45,7 +44,6 @@ export async function verifiedBlob(blob: BlobSource, layer: StoreLayer, place: L
 export async function verifyLayer(found: LayerDigest, layer: StoreLayer, place: LayerPlace): Promise<void> {
   const { recorded } = layer;
   if (recorded === undefined || (found.diffId === recorded.diffId && found.size === recorded.size)) return;
-  recorded.forget?.();
   if (found.diffId === recorded.diffId && recorded.forget === undefined) {
     throw new OciNixError(
       "verification",
@@ -54,19 +52,23 @@ export async function verifyLayer(found: LayerDigest, layer: StoreLayer, place: 
     );
   }
   const paths = storePathsOf(layer.plan);
-  const damaged = await damagedPaths(paths, place);
-  const by = recorded.forget === undefined ? "was recorded" : "is in the digest cache, which has dropped it now";
+  const damaged = await damagedPaths(paths, layer, place);
+  const isDamaged = damaged !== undefined && damaged.length > 0;
+  // A record of what the paths were before they were damaged is right.
+  if (!isDamaged) recorded.forget?.();
+  const cached = isDamaged ? "is in the digest cache" : "is in the digest cache, which has dropped it now";
+  const by = recorded.forget === undefined ? "was recorded" : cached;
   const what = `layer ${place.number} is ${found.diffId} (${found.size} bytes), but ${recorded.diffId} (${recorded.size} bytes) ${by}: `;
-  if (damaged !== undefined && damaged.length > 0) {
+  if (isDamaged) {
     throw new OciNixError(
       "verification",
-      `${what}${damaged.join(", ")} changed: the NAR hash is not the Nix database's`,
+      `${what}${damaged.join(", ")} changed: the NAR hash is not ${layer.objects === undefined ? "the Nix database's" : "the closure's"}`,
       {
         hint: "nix-store --repair-path fetches or builds it again",
       },
     );
   }
-  const same = damaged === undefined ? "" : ", though all are what the Nix database says";
+  const same = damaged === undefined ? "" : ", though all have their NAR hashes";
   if (recorded.forget !== undefined) {
     throw new OciNixError("verification", `${what}the content is not what it was then of ${paths.join(", ")}${same}`, {
       hint: "nix-store --verify-path says whether a path is damaged; if none is, the entry was wrong: run it again",
@@ -77,16 +79,19 @@ export async function verifyLayer(found: LayerDigest, layer: StoreLayer, place: 
   });
 }
 
-/** Those that do not have their NAR hash any more; undefined where no Nix database is at hand that knows them all. */
+/** Those that do not have their NAR hash any more; undefined where neither the closure nor a Nix database at hand knows them all. */
 async function damagedPaths(
   paths: readonly StorePath[],
+  layer: StoreLayer,
   { storeRoot, signal }: LayerPlace,
 ): Promise<readonly StorePath[] | undefined> {
   try {
-    const { objects } = await readLocalClosure(paths, { storeRoot });
+    const objects = layer.objects ?? (await readLocalClosure(paths, { storeRoot })).objects;
     const damaged: StorePath[] = [];
     for (const path of paths) {
-      if ((await narHash(rootPrefix(storeRoot) + path, signal)) !== objects.get(path)?.narHash) damaged.push(path);
+      const recorded = objects.get(path)?.narHash;
+      if (recorded === undefined) return undefined;
+      if ((await narHash(rootPrefix(storeRoot) + path, signal)) !== recorded) damaged.push(path);
     }
     return damaged;
   } catch (error) {

@@ -29,6 +29,9 @@ export interface DigestCache {
   blob(diffId: Digest, codec: string): RememberedBlob | undefined;
   rememberBlob(diffId: Digest, codec: string, blob: RememberedBlob): void;
   forgetBlob(diffId: Digest, codec: string): void;
+  /** Repositories of a registry in which a blob was; it may be gone. */
+  repositoriesOf(host: string, digest: Digest): readonly string[];
+  rememberRepository(host: string, digest: Digest, repository: string): void;
   close(): void;
 }
 
@@ -40,6 +43,8 @@ export const noCache: DigestCache = {
   blob: () => undefined,
   rememberBlob: () => undefined,
   forgetBlob: () => undefined,
+  repositoriesOf: () => [],
+  rememberRepository: () => undefined,
   close: () => undefined,
 };
 
@@ -75,6 +80,9 @@ export function openDigestCache(directory: string, options: DigestCacheOptions =
     rememberBlob: (diffId, codec, { digest, size }) =>
       cache.attempt("write", (database) => database.putBlob({ diffId, codec, digest, size })),
     forgetBlob: (diffId, codec) => cache.attempt("write", (database) => database.deleteBlob(diffId, codec)),
+    repositoriesOf: (host, digest) => cache.attempt("read", (database) => database.repositoriesOf(host, digest)) ?? [],
+    rememberRepository: (host, digest, repository) =>
+      cache.attempt("write", (database) => database.putRepository(host, digest, repository)),
     close: () => cache.close(),
   };
 }

@@ -31,6 +31,7 @@ const SCHEMA_VERSION = 1;
 /** In the order of the tables' names, as SQLite keeps them: a database with any other schema is not used. */
 const SCHEMA = [
   "CREATE TABLE blobs (diff_id BLOB, codec TEXT, digest BLOB, size INTEGER, used INTEGER, checksum BLOB, PRIMARY KEY (diff_id, codec)) WITHOUT ROWID",
+  "CREATE TABLE blobs_at (host TEXT, digest BLOB, repository TEXT, used INTEGER, PRIMARY KEY (host, digest, repository)) WITHOUT ROWID",
   "CREATE TABLE layers (key BLOB PRIMARY KEY, diff_id BLOB, size INTEGER, title TEXT, used INTEGER, checksum BLOB) WITHOUT ROWID",
 ];
 
@@ -107,6 +108,22 @@ export class DigestDatabase {
     this.#run("DELETE FROM blobs WHERE diff_id = ? AND codec = ?").run(bytesOf(diffId), codec);
   }
 
+  /** The repositories of a registry that had a blob, the one last used first. */
+  repositoriesOf(host: string, digest: Digest): readonly string[] {
+    return this.#run("SELECT repository FROM blobs_at WHERE host = ? AND digest = ? ORDER BY used DESC, repository")
+      .all(host, bytesOf(digest))
+      .map((row) => String((row as Row).repository));
+  }
+
+  putRepository(host: string, digest: Digest, repository: string): void {
+    this.#run("INSERT OR REPLACE INTO blobs_at VALUES (?, ?, ?, ?)").run(
+      host,
+      bytesOf(digest),
+      repository,
+      this.#today,
+    );
+  }
+
   /** All layers, by key. */
   layers(): readonly LayerEntry[] {
     return this.#run("SELECT * FROM layers ORDER BY key")
@@ -143,11 +160,12 @@ export class DigestDatabase {
     return this.transaction(
       () =>
         this.#run("DELETE FROM layers WHERE used < ?").run(before).changes +
+        this.#run("DELETE FROM blobs_at WHERE used < ?").run(before).changes +
         this.#run("DELETE FROM blobs WHERE used < ?").run(before).changes,
     );
   }
 
-  /** Deletes this part of both tables, rounded up, the least recently used rows. @returns how many rows */
+  /** Deletes this part of each table, rounded up, the least recently used rows. @returns how many rows */
   deletePart(part: number): number {
     const count = (table: string) => this.#run(`SELECT count(*) AS count FROM ${table}`).get() as { count: number };
     const rows = (table: string) => Math.ceil(part * count(table).count);
@@ -156,6 +174,9 @@ export class DigestDatabase {
         this.#run("DELETE FROM layers WHERE key IN (SELECT key FROM layers ORDER BY used, key LIMIT ?)").run(
           rows("layers"),
         ).changes +
+        this.#run(
+          "DELETE FROM blobs_at WHERE (host, digest, repository) IN (SELECT host, digest, repository FROM blobs_at ORDER BY used, host, digest, repository LIMIT ?)",
+        ).run(rows("blobs_at")).changes +
         this.#run(
           "DELETE FROM blobs WHERE (diff_id, codec) IN (SELECT diff_id, codec FROM blobs ORDER BY used, diff_id, codec LIMIT ?)",
         ).run(rows("blobs")).changes,

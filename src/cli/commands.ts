@@ -13,6 +13,7 @@ import {
   N2C_IMAGE_FLAGS,
   N2C_LAYER_FLAGS,
   NIX_DATABASE_FLAGS,
+  PUSH_IMAGE_FLAGS,
   STREAM_FLAGS,
 } from "./flags.js";
 
@@ -31,6 +32,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "INPUT...",
     flags: BUILD_FLAGS,
     load: () => import("./commands/build.js"),
+  },
+  {
+    name: "push",
+    describe: "Build an image into a registry: build --to docker://…, layers packed by gzip",
+    inputs: "INPUT... docker://NAME[:TAG]...",
+    flags: PUSH_IMAGE_FLAGS,
+    load: async () => ({ default: (await import("./commands/build.js")).push }),
   },
   {
     name: "copy",

@@ -1,3 +1,4 @@
+import { isatty } from "node:tty";
 import {
   type BlobCache,
   type Compression,
@@ -6,6 +7,7 @@ import {
   type DigestCache,
   type ImagePlan,
   type ImageSummary,
+  isStandardOutput,
   noCache,
   OciNixError,
   openBlobCache,
@@ -15,12 +17,13 @@ import {
   planDockertoolsImage,
   planImage,
   planNix2containerImage,
+  type TargetOptions,
   type TransportName,
 } from "../index.js";
-import { type FlagValues, type Invocation, text } from "./command.js";
+import { type FlagValues, type Invocation, list, text } from "./command.js";
 import { IMAGE_FLAGS } from "./flags.js";
 import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
-import { formatBytes, type ProgressState, printError, showProgress } from "./ui.js";
+import { formatBytes, type ProgressState, printError, showProgress, visible } from "./ui.js";
 
 /** The caches that the flags ask for. */
 export interface Caches {
@@ -49,15 +52,28 @@ export function openCaches(flags: FlagValues): Caches {
   return { cache, blobCache, close: () => cache.close() };
 }
 
+/** How registries are to be reached. */
+export function registryOptions(flags: FlagValues): Pick<TargetOptions, "tlsVerify" | "mountFrom"> {
+  const tlsVerify = text(flags, "tls-verify");
+  return {
+    tlsVerify: tlsVerify === undefined ? undefined : tlsVerify === "true",
+    mountFrom: list(flags, "mount-from"),
+  };
+}
+
+/** How places for writing are to be opened. */
+export function targetOptions(
+  { flags, signal }: Pick<Invocation, "flags" | "signal">,
+  { cache }: Caches,
+): TargetOptions {
+  const locations = { repositoriesOf: cache.repositoriesOf, remember: cache.rememberRepository };
+  return { signal, locations, ...registryOptions(flags) };
+}
+
 /** What `--compression` asks for; undefined where it is not given. */
 export function compressionOf(flags: FlagValues): Compression | undefined {
   const value = text(flags, "compression");
   return value === undefined ? undefined : parseCompression(value, "--compression");
-}
-
-/** Whether images that are written there come out of standard output. */
-export function isStandardOutput(name: TransportName): boolean {
-  return "file" in name && name.file === "-";
 }
 
 /** Runs something that writes images, showing progress meanwhile. @returns its result and the seconds it took */
@@ -116,8 +132,22 @@ export function printSummary(summary: ImageSummary, seconds: number, flags: Flag
   }
   if (flags.quiet === true) return;
   const { repoTags, layers, entries, bytes, imageId } = summary;
+  const title = visible(repoTags.join(", ")) || "image";
+  const count = `${layers.length} ${layers.length === 1 ? "layer" : "layers"}${note}`;
+  if (bytes === 0) {
+    printError(`${title}: ${count}, ${imageId}`);
+    return;
+  }
   const rate = formatBytes(Math.round(bytes / seconds));
   printError(
-    `${repoTags.join(", ") || "image"}: ${layers.length} layers${note}, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
+    `${title}: ${count}, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
   );
+}
+
+/** @throws OciNixError `usage` where an archive would be written to a terminal */
+export function checkNoTerminal(names: readonly TransportName[]): void {
+  if (!names.some(isStandardOutput) || !isatty(1)) return;
+  throw new OciNixError("usage", "standard output is a terminal: an archive is not written to it", {
+    hint: "pipe it on, or name a file",
+  });
 }

@@ -130,13 +130,44 @@ export const CACHE_PRUNE_FLAGS: Flags = {
   ...CACHE_DIRECTORY_FLAGS,
 };
 
+/** How registries are reached. */
+const REGISTRY_FLAGS: Flags = {
+  "tls-verify": {
+    type: "string",
+    choices: ["true", "false"],
+    describe: "Whether registries must have valid certificates and are never reached over plain HTTP (default true)",
+  },
+};
+
+/** How images get into registries. */
+const PUSH_FLAGS: Flags = {
+  ...REGISTRY_FLAGS,
+  "mount-from": {
+    type: "string",
+    repeated: true,
+    describe: "Repository of the same registry that may have layers already",
+  },
+};
+
 /** How layers are packed. */
 const COMPRESSION_FLAG: Flags = {
-  compression: { type: "string", describe: "Pack layers: none (default), gzip or zstd, with a level: zstd:19" },
+  compression: {
+    type: "string",
+    describe: "Pack layers: none, gzip or zstd, with a level: zstd:19 (default gzip for registries, else none)",
+  },
 };
 
 /** What `stream` has besides what describes the image. */
 export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS };
+
+/** How an image is pushed, and everything that describes it. */
+export const PUSH_IMAGE_FLAGS: Flags = {
+  "dry-run": { type: "boolean", describe: "Say what each layer would need, and change nothing" },
+  ...COMPRESSION_FLAG,
+  ...IMAGE_FLAGS,
+  ...CACHE_FLAGS,
+  ...PUSH_FLAGS,
+};
 
 /** Where an image is built to, and everything that describes it. */
 export const BUILD_FLAGS: Flags = {
@@ -155,12 +186,18 @@ export const BUILD_FLAGS: Flags = {
 export const COPY_FLAGS: Flags = {
   compression: { type: "string", describe: "Pack layers anew: none, gzip or zstd (default: as they are)" },
   platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where the source has several" },
+  lock: {
+    type: "string",
+    describe: "File that says which image the source's name in a registry stands for; made where it is missing",
+  },
   ...CACHE_FLAGS,
+  ...PUSH_FLAGS,
 };
 
 /** Which images are looked at. */
 export const EXAMINE_FLAGS: Flags = {
   platform: { type: "string", describe: "Only images of this platform: OS/ARCHITECTURE[/VARIANT]" },
+  ...REGISTRY_FLAGS,
 };
 
 /** How images are compared. */

@@ -1,15 +1,24 @@
 import { type ImageSource, OciNixError, openSource, parseTransport, type StoredImage } from "../index.js";
 import { type Invocation, text } from "./command.js";
+import { registryOptions } from "./delivery.js";
 
-/** Runs something with the images of a place, and closes it afterwards. */
+/**
+ * Runs something with the images of a place, and closes it afterwards.
+ * @param anyPlatform whether images of all platforms are wanted, where the flags name none
+ */
 export async function withSource<T>(
   place: string,
   { flags, signal }: Pick<Invocation, "flags" | "signal">,
+  anyPlatform: "every" | undefined,
   use: (source: ImageSource) => Promise<T>,
 ): Promise<T> {
   const name =
     place === "-" ? ({ transport: "docker-archive", file: place, ref: undefined } as const) : parseTransport(place);
-  const source = await openSource(name, { signal, platform: text(flags, "platform") });
+  const source = await openSource(name, {
+    signal,
+    platform: text(flags, "platform") ?? anyPlatform,
+    ...registryOptions(flags),
+  });
   try {
     return await use(source);
   } finally {
@@ -40,9 +49,4 @@ export function onlyImage(source: ImageSource, place: string): StoredImage {
   throw new OciNixError("usage", `${place} holds ${source.images.length} images`, {
     hint: `name one of them after a colon${names === "" ? "" : `: ${names}`}`,
   });
-}
-
-/** Control characters, which anybody may put into an image, shown rather than sent to the terminal. */
-export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

@@ -37,7 +37,7 @@ export function reportError(error: unknown, flags: FlagValues): void {
 }
 
 /** Control characters, which file names and inputs may hold, shown rather than sent to the terminal. */
-function visible(message: string): string {
+export function visible(message: string): string {
   return message.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 

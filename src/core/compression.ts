@@ -83,9 +83,14 @@ export function createDecompressor(name: "gzip" | "zstd", sink: ByteSink, title:
   return name === "gzip" ? new GzipDecompressor(sink, title) : new ZstdDecompressor(sink, title);
 }
 
-/** How the bytes are packed that begin with `head`: six bytes tell, fewer tell less. `none` where that is not known. */
+/**
+ * How the bytes are packed that begin with `head`: 512 bytes tell, fewer tell less. `none` where that is not known, and for a tar, whose
+ * first name may look packed.
+ */
 export function sniffCompression(head: Uint8Array): CompressionName | "bzip2" | "xz" {
-  const start = Buffer.from(head.subarray(0, 6)).toString("hex");
+  const bytes = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, 512));
+  if (bytes.toString("latin1", 257, 262) === "ustar") return "none";
+  const start = bytes.toString("hex", 0, 6);
   return MAGIC.find(([magic]) => magic.test(start))?.[1] ?? "none";
 }
 
@@ -93,7 +98,7 @@ export function sniffCompression(head: Uint8Array): CompressionName | "bzip2" | 
 const MAGIC = [
   [/^1f8b/, "gzip"],
   [/^28b52ffd/, "zstd"],
-  [/^5.2a4d18/, "zstd"],
+  [/^5[0-9a-f]2a4d18/, "zstd"],
   [/^425a68/, "bzip2"],
-  [/^fd377a585a00/, "xz"],
+  [/^fd377a58/, "xz"],
 ] as const;

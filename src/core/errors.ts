@@ -54,6 +54,7 @@ const ERRNO_WORDS: Readonly<Record<string, string>> = {
   EBADF: "it is not open for that",
   EIO: "input/output error",
   ENAMETOOLONG: "the path is too long",
+  EXDEV: "it is on another file system",
   ESPIPE: "it is no regular file any more",
 };
 

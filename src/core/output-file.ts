@@ -4,6 +4,8 @@ import {
   constants,
   copyFileSync,
   fdatasync,
+  fdatasyncSync,
+  fsyncSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -17,7 +19,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
 
 /** A file under a temporary name beside its own: it gets that name once it is whole, or none. */
@@ -124,14 +126,13 @@ function isRunning(pid: number): boolean {
 /**
  * Puts the contents of a file that does not change at `path` without copying a byte: as a clone, where the file system has them, or as a
  * hard link.
- * @returns false where neither can be: on another file system, or the file is somebody else's
+ * @returns false where neither can be: on another file system, or the file is somebody else's or has other permissions than a new one
  */
 export function adoptFile(file: string, path: string): boolean {
   const temporary = temporaryName(dirname(path));
   try {
     const { uid, mode } = lstatSync(file);
-    const isOurs = uid === process.geteuid?.() && (mode & constants.S_IFMT) === constants.S_IFREG;
-    if (!isOurs) return false;
+    if (uid !== process.geteuid?.() || mode !== (constants.S_IFREG | (0o666 & ~process.umask()))) return false;
     try {
       copyFileSync(file, temporary, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
     } catch {
@@ -178,29 +179,54 @@ export function makeDirectories(path: string, mode = 0o777): void {
 }
 
 /**
- * Writes a file whole or not at all: readers see what was there before, or all of `text`. What is no regular file (a pipe,
- * /dev/stdout) is written to as it is.
+ * Writes a file whole or not at all: readers see what was there before, or all of `text`. What is no regular file (a pipe, a device), or
+ * is named as a descriptor (/dev/stdout), is written to as it is. A symlink's target is replaced, not the symlink.
+ * @param options.sync whether file and name are on the disk when this returns
  * @throws OciNixError `not-found` where the directory is missing, `output` where it cannot be written
  */
-export function writeOutputFile(path: string, text: string): void {
-  if (isSpecial(path)) {
+export function writeOutputFile(path: string, text: string, { sync = false }: { readonly sync?: boolean } = {}): void {
+  const descriptor = descriptorNamed(path);
+  if (descriptor !== undefined || isSpecial(path)) {
     try {
-      writeFileSync(path, text);
+      writeFileSync(descriptor ?? path, text);
     } catch (error) {
       throw cannotWrite(path, error);
     }
     return;
   }
-  const target = resolved(path);
-  const file = createFile(target.includes("/") ? target.replace(/\/[^/]*$/, "") || "/" : ".");
+  const target = followLinks(path);
+  const directory = dirname(target);
+  const file = createFile(directory);
   try {
     writeFileSync(file.fd, text);
+    if (sync) fdatasyncSync(file.fd);
     file.commit(target);
+    if (sync) syncDirectory(directory);
   } catch (error) {
     throw error instanceof OciNixError ? error : cannotWrite(path, error);
   } finally {
     file.discard();
   }
+}
+
+/** Waits until the names in a directory are on the disk, where the file system can tell. */
+export function syncDirectory(directory: string): void {
+  const fd = openSync(directory, "r");
+  try {
+    fsyncSync(fd);
+  } catch {
+    // Not all file systems do that.
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The number of the descriptor of this process that a path is a name of: 1 for `/dev/stdout`; undefined for all other paths. */
+export function descriptorNamed(path: string): number | undefined {
+  const names = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
+  if (names.includes(path)) return names.indexOf(path);
+  const [, number] = /^\/(?:dev|proc\/self)\/fd\/(\d{1,9})$/.exec(path) ?? [];
+  return number === undefined ? undefined : Number(number);
 }
 
 function isSpecial(path: string): boolean {
@@ -212,12 +238,24 @@ function isSpecial(path: string): boolean {
   }
 }
 
-/** A symlink's target is replaced, not the symlink. */
-function resolved(path: string): string {
+const MAX_LINKS = 40;
+
+/** What a path leads to, also where that is not there yet. */
+export function followLinks(path: string): string {
+  let at = resolve(path);
+  for (let links = 0; links < MAX_LINKS; links++) {
+    let target: string;
+    try {
+      target = readlinkSync(at);
+    } catch {
+      break;
+    }
+    at = resolve(dirname(at), target);
+  }
   try {
-    return realpathSync(path);
+    return realpathSync(at);
   } catch {
-    return path;
+    return at;
   }
 }
 

@@ -1,9 +1,10 @@
 import { sha256 } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
-import { type Json, JsonNumber, type JsonObject } from "../core/json.js";
+import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
+import { containerConfigProblems } from "../oci/container-config.js";
 import { compressionOfMediaType, type Descriptor } from "../oci/manifest.js";
 import type { Document, StoredImage } from "../transport/image.js";
-import { arrayMember, layerHistory, member, parseDocument, textMember } from "./documents.js";
+import { arrayMember, layerHistory, member, parseObject, textMember } from "./documents.js";
 import type { Findings } from "./findings.js";
 
 /** Larger JSON documents are refused by containerd and Docker. */
@@ -28,7 +29,7 @@ function checkDocument(where: string, { descriptor, bytes }: Document, findings:
     findings.add("error", "json-size", where, message, ["docker", "containerd"]);
   }
   try {
-    return parseDocument(bytes, where);
+    return parseObject(bytes, where);
   } catch (error) {
     if (!(error instanceof OciNixError)) throw error;
     findings.add("error", "json", where, error.message);
@@ -50,6 +51,8 @@ function checkManifest(image: StoredImage, manifest: JsonObject, findings: Findi
   const recorded = textMember(manifest, "config", "digest");
   const { digest } = image.config.descriptor;
   if (recorded !== digest) add(`its config is ${recorded ?? "missing"}, not ${digest}`);
+  const annotations = member(manifest, "annotations") ?? null;
+  if (annotations !== null && !isTextMap(annotations)) add("annotations must be an object of strings");
   const layers = arrayMember(manifest, "layers");
   if (layers.length !== image.layers.length) add(`it lists ${layers.length} layers, there are ${image.layers.length}`);
   const mediaType = textMember(manifest, "mediaType") ?? image.manifest?.descriptor.mediaType ?? "";
@@ -63,6 +66,10 @@ function checkManifest(image: StoredImage, manifest: JsonObject, findings: Findi
     const message = `${byZstd} of ${layers.length} layers are packed by zstd, which Docker's schema 2 does not have`;
     findings.add("note", "zstd", "manifest", message, ["crane validate", "copies to Docker's schema 2"]);
   }
+}
+
+function isTextMap(value: Json): boolean {
+  return isJsonObject(value) && [...value.values()].every((item) => typeof item === "string");
 }
 
 function checkLayerType(where: string, mediaType: string, manifestType: string, findings: Findings): void {
@@ -83,6 +90,7 @@ function checkConfig(image: StoredImage, config: JsonObject, findings: Findings)
   const add = (message: string) => findings.add("error", "config", "config", message);
   const type = textMember(config, "rootfs", "type");
   if (type !== "layers") add(`rootfs.type is ${JSON.stringify(type) ?? "missing"}, not "layers"`);
+  for (const problem of shapeProblems(config)) findings.add("error", "config", "config", problem, GO_CLIENTS);
   const diffIds = arrayMember(config, "rootfs", "diff_ids");
   if (diffIds.length !== image.layers.length) {
     const message = `rootfs.diff_ids has ${diffIds.length} entries for ${image.layers.length} layers`;
@@ -98,6 +106,43 @@ function checkConfig(image: StoredImage, config: JsonObject, findings: Findings)
     // Clients load a short history; a long one has no layer to go with.
     if (history < image.layers.length) findings.add("note", "history", "config", message);
     else findings.add("warning", "history", "config", message, ["podman/skopeo"]);
+  }
+}
+
+/** What decodes into types of its own, and refuses other shapes. */
+const GO_CLIENTS = ["docker", "podman/skopeo", "containerd", "umoci"];
+
+function shapeProblems(config: JsonObject): readonly string[] {
+  const problems: string[] = [];
+  const inner = config.get("config") ?? null;
+  if (inner !== null) problems.push(...containerConfigProblems(inner, "config"));
+  for (const key of ["architecture", "os", "variant", "author"]) checkText(config.get(key), key);
+  checkTime(config.get("created"), "created");
+  const history = config.get("history") ?? null;
+  if (history !== null && !Array.isArray(history)) problems.push("history must be an array");
+  for (const [i, entry] of arrayMember(config, "history").entries()) {
+    const where = `history[${i}]`;
+    if (!isJsonObject(entry)) {
+      problems.push(`${where} must be an object`);
+      continue;
+    }
+    for (const key of ["created_by", "author", "comment"]) checkText(entry.get(key), `${where}.${key}`);
+    checkTime(entry.get("created"), `${where}.created`);
+    const isEmpty = entry.get("empty_layer") ?? false;
+    if (typeof isEmpty !== "boolean") problems.push(`${where}.empty_layer must be true or false`);
+  }
+  return problems;
+
+  function checkText(value: Json | undefined, where: string): void {
+    if (value !== undefined && value !== null && typeof value !== "string") problems.push(`${where} must be a string`);
+  }
+
+  function checkTime(value: Json | undefined, where: string): void {
+    if (value === undefined || value === null) return;
+    // Go takes RFC 3339 and nothing else.
+    const isTime =
+      typeof value === "string" && /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/.test(value);
+    if (!isTime) problems.push(`${where} must be a time such as 1970-01-01T00:00:01Z`);
   }
 }
 

@@ -3,7 +3,7 @@ import type { StoredImage } from "../transport/image.js";
 import { diffConfigs, type FieldChange } from "./diff-config.js";
 import { diffFiles, type FilesDiff } from "./diff-files.js";
 import { diffLayers, type LayersDiff } from "./diff-layers.js";
-import { parseDocument } from "./documents.js";
+import { parseObject } from "./documents.js";
 
 /** What is not the same in two images. */
 export interface ImagesDiff {
@@ -23,8 +23,8 @@ export interface ImagesDiff {
  */
 export async function diffImages(a: StoredImage, b: StoredImage, signal?: AbortSignal): Promise<ImagesDiff> {
   const config = diffConfigs(
-    parseDocument(a.config.bytes, "the config of the first image"),
-    parseDocument(b.config.bytes, "the config of the second image"),
+    parseObject(a.config.bytes, "the config of the first image"),
+    parseObject(b.config.bytes, "the config of the second image"),
   );
   const { layers, ownOfA, ownOfB } = diffLayers(a, b);
   const files = await diffFiles(a, b, ownOfA, ownOfB, signal);

@@ -1,12 +1,10 @@
-import { isJsonObject, type Json, type JsonObject, parseJson } from "../core/json.js";
+import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
 import type { StoredImage } from "../transport/image.js";
+import { parseDocument } from "../transport/stored-files.js";
 
-/** What annotation of a layer's descriptor names the codec that packed it. */
-export const COMPRESSION_ANNOTATION = "dev.oci-nix.compression";
-
-/** A document's JSON. @throws OciNixError `invalid-input` where it is none, or no object */
-export function parseDocument(bytes: Uint8Array, where: string): JsonObject {
-  const value = parseJson(new TextDecoder().decode(bytes), where);
+/** A document's JSON object, empty where it is something else. @throws OciNixError `invalid-input` where it is no JSON */
+export function parseObject(bytes: Uint8Array, where: string): JsonObject {
+  const value = parseDocument(bytes, where);
   return isJsonObject(value) ? value : new Map();
 }
 

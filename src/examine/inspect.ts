@@ -1,16 +1,9 @@
 import type { CompressionName } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import type { Json, JsonObject } from "../core/json.js";
-import type { Descriptor } from "../oci/manifest.js";
+import { COMPRESSION_ANNOTATION, type Descriptor } from "../oci/manifest.js";
 import type { ImageSource, StoredImage } from "../transport/image.js";
-import {
-  COMPRESSION_ANNOTATION,
-  imageTitle,
-  layerHistory,
-  parseDocument,
-  storePathsIn,
-  textMember,
-} from "./documents.js";
+import { imageTitle, layerHistory, parseObject, storePathsIn, textMember } from "./documents.js";
 
 /** What a medium says of one layer. */
 export interface InspectedLayer {
@@ -55,7 +48,7 @@ export function inspectImages(source: ImageSource): readonly InspectedImage[] {
 }
 
 function inspectImage(image: StoredImage, index: number): InspectedImage {
-  const config = parseDocument(image.config.bytes, `the config of ${imageTitle(image, index)}`);
+  const config = parseObject(image.config.bytes, `the config of ${imageTitle(image, index)}`);
   const history = layerHistory(config);
   const layers = image.layers.map(
     ({ blob, compression, descriptor, diffId }, i): InspectedLayer => ({

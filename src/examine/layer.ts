@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
 import type { ByteSink } from "../core/byte-sink.js";
-import { type CompressionName, createDecompressor, type Filter } from "../core/compression.js";
+import { type CompressionName, createDecompressor, type Filter, sniffCompression } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { type TarEnd, TarEntries, type TarVisitor } from "../tar/entries.js";
@@ -109,7 +109,8 @@ class PackedSink implements ByteSink {
     if (this.damage !== undefined || bytes.length === 0) return undefined;
     try {
       if (this.sniffed === undefined) {
-        this.sniffed = sniffCompression(bytes);
+        const found = sniffCompression(bytes);
+        this.sniffed = found === "gzip" || found === "zstd" ? found : "none";
         if (this.sniffed !== "none") this.#filter = createDecompressor(this.sniffed, this.#sink, this.#title);
       }
       const waiting = (this.#filter ?? this.#sink).write(bytes);
@@ -139,14 +140,4 @@ class PackedSink implements ByteSink {
     if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;
     this.damage = error;
   }
-}
-
-/** How a blob that begins so is packed: a tar whose first name looks packed is a tar. The first piece is a block, or all there is. */
-function sniffCompression(bytes: Uint8Array): CompressionName {
-  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512));
-  if (start.toString("latin1", 257, 262) === "ustar") return "none";
-  const magic = start.toString("hex", 0, 4);
-  if (magic.startsWith("1f8b")) return "gzip";
-  // A zstd stream may begin with a skippable frame.
-  return magic === "28b52ffd" || /^5[0-9a-f]2a4d18$/.test(magic) ? "zstd" : "none";
 }

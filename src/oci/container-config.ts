@@ -112,6 +112,25 @@ function isEmpty(value: Json): boolean {
   return isJsonObject(value) ? value.size === 0 : value === "" || value === false;
 }
 
+/**
+ * What keeps Go programs from reading an image's `config`: values of known fields of the wrong shape. Unknown fields are none of it.
+ * @param where names the origin in the messages
+ */
+export function containerConfigProblems(config: Json, where: string): readonly string[] {
+  if (!isJsonObject(config)) return [`${where} must be an object`];
+  return Object.entries(FIELDS).flatMap(([key, shape]) => {
+    const field = config.get(key);
+    if (field === undefined || field === null) return [];
+    try {
+      checkShape(field, shape, `${where}.${key}`);
+      return [];
+    } catch (error) {
+      if (error instanceof OciNixError) return [error.message];
+      throw error;
+    }
+  });
+}
+
 const ABSOLUTE = /^\//;
 
 function keysOf(value: Json | undefined): readonly string[] {

@@ -35,6 +35,9 @@ export function compressionOfMediaType(mediaType: string): CompressionName | und
   return LAYER_MEDIA_TYPES.get(mediaType);
 }
 
+/** Annotation of ours on a packed layer: what decided its bytes, as `codecOf` names it. */
+export const COMPRESSION_ANNOTATION = "dev.oci-nix.compression";
+
 /** What names a blob: the image-spec's descriptor. */
 export interface Descriptor {
   readonly mediaType: string;
@@ -184,7 +187,12 @@ export function formatManifest(config: Descriptor, layers: readonly Descriptor[]
   return formatJson(toJson({ schemaVersion: 2, mediaType: MediaType.manifest, config, layers, annotations }));
 }
 
-/** The bytes of an image index whose manifests are given as they stand in it. */
-export function formatIndex(manifests: readonly Json[]): string {
-  return formatJson(toJson({ schemaVersion: 2, mediaType: MediaType.index, manifests }));
+/**
+ * The bytes of an image index whose manifests are given as they stand in it.
+ * @param others what else an index says that is written anew
+ */
+export function formatIndex(manifests: readonly Json[], others: JsonObject = new Map()): string {
+  const kept = [...others].filter(([key]) => !["schemaVersion", "mediaType", "manifests"].includes(key));
+  const index = toJson({ schemaVersion: 2, mediaType: MediaType.index, manifests }) as JsonObject;
+  return formatJson(new Map([...index, ...kept]));
 }

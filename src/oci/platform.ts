@@ -39,8 +39,12 @@ export function parsePlatformObject(json: Json | undefined, where: string): Plat
 /** The variant that an architecture's name alone stands for. */
 const PLAIN_VARIANTS: Readonly<Record<string, string>> = { amd64: "v1", arm: "v7", arm64: "v8" };
 
+/** Which images are wanted where there are several: `every` for all of them, undefined for whichever there is, if it is one. */
+export type PlatformChoice = Platform | "every" | undefined;
+
 /** Whether an image of a platform is what was asked for; any variant is, where none was asked for. */
-export function isPlatform(found: Platform | undefined, wanted: Platform): boolean {
+export function isPlatform(found: Platform | undefined, wanted: PlatformChoice): boolean {
+  if (wanted === undefined || wanted === "every") return true;
   if (found?.os !== wanted.os || found.architecture !== wanted.architecture) return false;
   const variant = (platform: Platform) => platform.variant ?? PLAIN_VARIANTS[platform.architecture];
   return wanted.variant === undefined || variant(found) === variant(wanted);

@@ -44,6 +44,8 @@ export interface NewEntry {
 /** An {@link EntryList} as it crosses to another thread. */
 export interface EntryListParts {
   readonly count: number;
+  /** Whether whoever made the list found nothing in it that may be otherwise at another time. */
+  readonly isSettled: boolean;
   readonly owners: readonly Ownership[];
   readonly chunks: readonly SharedArrayBuffer[];
   readonly chunkLengths: readonly number[];
@@ -79,6 +81,8 @@ const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
 export class EntryList {
   /** Number of entries. */
   count = 0;
+  /** See {@link EntryListParts}; to be cleared by whoever appends such an entry. */
+  isSettled = true;
   readonly chunks: Buffer[] = [];
   readonly chunkLengths: number[] = [];
   readonly owners: Ownership[] = [];
@@ -157,6 +161,7 @@ export class EntryList {
   get parts(): EntryListParts {
     return {
       count: this.count,
+      isSettled: this.isSettled,
       owners: this.owners,
       chunks: this.chunks.map((chunk) => chunk.buffer as SharedArrayBuffer),
       chunkLengths: this.chunkLengths,
@@ -166,10 +171,11 @@ export class EntryList {
   /** One list out of several made with the same owners; each begins at the first level. */
   static join(lists: readonly EntryListParts[]): EntryList {
     const joined = new EntryList();
-    for (const { count, owners, chunks, chunkLengths } of lists) {
+    for (const { count, isSettled, owners, chunks, chunkLengths } of lists) {
       if (joined.owners.length === 0) joined.owners.push(...owners);
       else if (joined.owners.length !== owners.length) throw new Error("lists with other owners cannot be joined");
       joined.count += count;
+      joined.isSettled &&= isSettled;
       joined.chunks.push(...chunks.map((chunk) => Buffer.from(chunk)));
       joined.chunkLengths.push(...chunkLengths);
     }

@@ -207,12 +207,19 @@ export class TarWriter {
 
 const PROBE = Buffer.alloc(1);
 
-/** The archive of these entries as a blob: its size is known at once, its digest only when it is written. */
-export function tarBlob(title: string, entries: EntryList, options: TarOptions): BlobSource {
+/** An archive as a blob: its size is known at once, its digest only when it is written. */
+export interface TarBlob extends BlobSource {
+  /** See {@link EntryList.isSettled}. */
+  readonly isSettled: boolean;
+}
+
+/** The archive of these entries. */
+export function tarBlob(title: string, entries: EntryList, options: TarOptions): TarBlob {
   const size = archiveSize(entriesSize(entries, options), options);
   return {
     title,
     size,
+    isSettled: entries.isSettled,
     async writeTo(out): Promise<Digest> {
       const writer = new TarWriter(entries, options);
       out.beginDigest();

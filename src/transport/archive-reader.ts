@@ -6,7 +6,7 @@ import type { ImageSource, StoredImage } from "./image.js";
 import { matching } from "./layout-index.js";
 import { imagesOfLegacyArchive } from "./legacy-archive-reader.js";
 import { everyImageOfLayout, type ImageChoice, imagesOfLayout } from "./oci-layout-reader.js";
-import { archiveFiles, blobName, DocumentReader, type StoredFiles } from "./stored-files.js";
+import { archiveFiles, blobName, DocumentReader, openArchiveFiles, type StoredFiles } from "./stored-files.js";
 
 /**
  * Opens the images of an archive: an OCI layout (`oci-archive`), a docker-archive of any age, or both in one, which must then agree and
@@ -19,7 +19,26 @@ export async function readArchive(
   file: string,
   { signal, ...choice }: ImageChoice & { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<ImageSource> {
-  const files = await archiveFiles(file, signal);
+  return await readFiles(await archiveFiles(file, signal), { signal, ...choice });
+}
+
+/**
+ * As {@link readArchive}, of a plain archive that is open.
+ * @param file is closed with the source
+ * @param title what messages call it
+ */
+export async function readOpenArchive(
+  file: { readonly fd: number; close(): void },
+  title: string,
+  { signal, ...choice }: ImageChoice & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<ImageSource> {
+  return await readFiles(await openArchiveFiles(file, title, signal), { signal, ...choice });
+}
+
+async function readFiles(
+  files: StoredFiles,
+  { signal, ...choice }: ImageChoice & { readonly signal?: AbortSignal | undefined },
+): Promise<ImageSource> {
   try {
     return { images: await imagesOf(files, choice, signal), close: () => files.close() };
   } catch (error) {
@@ -48,8 +67,7 @@ async function imagesOf(
 }
 
 /**
- * The images by index.json, which must not say otherwise than manifest.json: other programs read that. An image that has no name in
- * index.json is called what manifest.json calls it.
+ * The images by index.json, which must not say otherwise than manifest.json: other programs read that. An image has the names of both.
  */
 function imagesOfBoth(documents: DocumentReader, choice: ImageChoice): readonly StoredImage[] {
   const described = describedImages(documents).map((image) => ({
@@ -63,14 +81,18 @@ function imagesOfBoth(documents: DocumentReader, choice: ImageChoice): readonly 
   const { ref, platform } = choice;
   const isInIndex = ref === undefined || /^@/.test(ref) || matching(images, ({ names }) => names, ref).length > 0;
   if (isInIndex) {
-    return imagesOfLayout(documents, choice).map((image) =>
-      image.names.length > 0 ? image : { ...image, names: namesOf(image) },
-    );
+    return imagesOfLayout(documents, choice).map((image) => ({ ...image, names: union(image.names, namesOf(image)) }));
   }
   const [{ config, names }] = selectImages(described, ref, documents.files.title) as [(typeof described)[number]];
   return imagesOfLayout(documents, { platform })
     .filter((image) => image.config.descriptor.digest === config)
     .map((image) => ({ ...image, names }));
+}
+
+/** Names of either, each once: programs that read manifest.json know the image by those. */
+function union(names: readonly string[], others: readonly string[]): readonly string[] {
+  const known = new Set(names.map(fullName));
+  return [...names, ...others.filter((name) => !known.has(fullName(name)))];
 }
 
 function checkAgreement(

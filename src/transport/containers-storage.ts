@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { describeErrno, OciNixError } from "../core/errors.js";
 import { runProgram } from "../core/process.js";
 import type { ImageTarget } from "./image.js";
@@ -25,9 +25,6 @@ const ENVIRONMENT = [
   "CONTAINER_HOST",
 ] as const;
 
-/** The image's name in the layout that podman reads. */
-const REF = "image";
-
 /**
  * Writes one image into podman's storage: podman reads it from an OCI layout in a temporary directory, which is removed afterwards.
  * @param ref the image's name in full
@@ -37,8 +34,11 @@ export function openContainersStorageTarget(
   ref: string,
   { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): ImageTarget {
-  // Podman names what it reads after the directory, so the name must do as one of an image.
-  const directory = join(tmpdir(), `oci-nix-${randomBytes(8).toString("hex")}`);
+  // Podman names what it reads after the layout's path as it is given, or, in newer versions, after the name in the layout. Either has
+  // to do as an image's name, which a temporary directory's may not: so it is one relative path and name that nobody else has.
+  const passing = `oci-nix-${randomBytes(8).toString("hex")}`;
+  const parent = resolve(tmpdir());
+  const directory = join(parent, passing);
   try {
     mkdirSync(directory, { mode: 0o700 });
   } catch (error) {
@@ -48,21 +48,22 @@ export function openContainersStorageTarget(
     });
   }
   const podman = (...args: readonly string[]) =>
-    runProgram({ program: "podman", args, debianPackage: "podman" }, { environment: ENVIRONMENT, signal });
-  const layout = openOciLayoutTarget(directory, REF, { signal });
+    runProgram(
+      { program: "podman", args, debianPackage: "podman" },
+      { environment: ENVIRONMENT, directory: parent, signal },
+    );
+  const layout = openOciLayoutTarget(directory, passing, { signal });
   return {
     ...layout,
     title: `containers-storage:${ref}`,
+    takesOne: true,
     async finish(images) {
-      if (images.length !== 1) {
-        throw new OciNixError("usage", `containers-storage:${ref} takes one image, not ${images.length}`, {
-          hint: "choose one: docker-archive:FILE:NAME:TAG",
-        });
-      }
       await layout.finish(images);
-      const id = (await podman("pull", "--quiet", `oci:${directory}:${REF}`)).trim();
+      const id = (await podman("pull", "--quiet", `oci:${passing}:${passing}`)).trim();
       await podman("tag", id, ref);
-      await podman("untag", id, `localhost${directory}:latest`);
+      const names = await podman("image", "inspect", "--format", '{{join .RepoTags "\\n"}}', id);
+      const ours = names.split("\n").filter((name) => name.includes(passing));
+      if (ours.length > 0) await podman("untag", id, ...ours);
     },
     async close() {
       await layout.close();

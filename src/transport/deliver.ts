@@ -18,8 +18,11 @@ export interface OutgoingLayer {
   readonly compression: CompressionName;
   /** What it will be, where that can be told without its bytes. */
   readonly known: KnownLayer | undefined;
-  /** A file that holds just the known blob. */
-  readonly file?: string | undefined;
+  /**
+   * The file that holds just the known blob, once its bytes are verified; undefined where there is none. Asked for only where it is needed.
+   * @throws OciNixError `verification` where the file is damaged and nothing else has the bytes
+   */
+  file?(): Promise<string | undefined>;
 }
 
 /** Gives the bytes of layers. */
@@ -35,7 +38,10 @@ export interface OutgoingImage {
   readonly names: readonly string[];
   /** Bottom first. */
   readonly layers: readonly OutgoingLayer[];
-  /** Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. One at a time is open. */
+  /**
+   * Gets the bytes of these layers ready: each is then written once, in order. Of all others nothing is read. It may be called again
+   * after {@link LayerBytes.close}.
+   */
   open(indexes: readonly number[]): LayerBytes;
   /** The documents, once all layers are known. */
   config(layers: readonly KnownLayer[]): Document;
@@ -59,12 +65,18 @@ export async function deliver(
   images: readonly OutgoingImage[],
   targets: readonly ImageTarget[],
 ): Promise<readonly DeliveredImage[]> {
-  for (const target of targets) for (const image of images) checkAccepts(target, image);
+  for (const target of targets) checkTakes(target, images);
   try {
     const delivered: DeliveredImage[] = [];
     for (const image of images) delivered.push(await deliverBlobs(image, targets));
     // One after the other: where one fails, those before it have the image, and those after it are as they were.
-    for (const target of targets) await target.finish(delivered);
+    for (const target of targets) {
+      await target.finish(delivered, async () => {
+        for (const [i, image] of images.entries()) {
+          delivered[i] = writtenTwice(delivered[i] as DeliveredImage, await deliverBlobs(image, [target]));
+        }
+      });
+    }
     return delivered;
   } catch (error) {
     throw withRemains(error, targets);
@@ -82,6 +94,28 @@ function withRemains(error: unknown, targets: readonly ImageTarget[]): unknown {
   });
 }
 
+/** Before anything is made. */
+function checkTakes(target: ImageTarget, images: readonly OutgoingImage[]): void {
+  if (target.takesOne && images.length !== 1) {
+    throw new OciNixError("usage", `${target.title} names one image, and there are ${images.length}`, {
+      hint: "choose one of them by its name in the source, or give no name here to keep their own",
+    });
+  }
+  for (const image of images) checkAccepts(target, image);
+}
+
+/** @throws OciNixError `changed` where the second time made another image */
+function writtenTwice(first: DeliveredImage, second: DeliveredImage): DeliveredImage {
+  if (first.manifest.digest !== second.manifest.digest) {
+    const name = first.names[0] ?? "the image";
+    throw new OciNixError(
+      "changed",
+      `${name} was ${first.manifest.digest}, and ${second.manifest.digest} when read again`,
+    );
+  }
+  return { ...second, written: [...new Set([...first.written, ...second.written])].sort((a, b) => a - b) };
+}
+
 function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
   for (const compression of new Set(layers.map((layer) => layer.compression))) {
     const reason = target.refuses(compression);
@@ -93,14 +127,12 @@ function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
 }
 
 async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<DeliveredImage> {
-  const coming = new Set<Digest>();
+  const diffIds = image.layers.map(({ known }) => known?.diffId);
+  const held = await Promise.all(targets.map(async (target) => (await target.countHeld?.(diffIds)) ?? 0));
   const lacking = await Promise.all(
-    image.layers.map(async (layer) => {
-      const digest = layer.known?.blob.digest;
-      // Of equal layers the first is everybody's.
-      if (digest !== undefined && coming.has(digest)) return [];
-      if (digest !== undefined) coming.add(digest);
-      return await lackers(layer, targets);
+    image.layers.map((layer, index) => {
+      const without = targets.filter((_, i) => index >= (held[i] as number));
+      return lackers(layer, without);
     }),
   );
   const needed = [...lacking.keys()].filter((index) => (lacking[index] as readonly ImageTarget[]).length > 0);
@@ -138,18 +170,16 @@ async function putLayers(
 }
 
 /** The targets that do not have a layer's blob, after what can be linked is. */
-async function lackers(
-  { known, file }: OutgoingLayer,
-  targets: readonly ImageTarget[],
-): Promise<readonly ImageTarget[]> {
+async function lackers(layer: OutgoingLayer, targets: readonly ImageTarget[]): Promise<readonly ImageTarget[]> {
+  const { known } = layer;
   if (known === undefined) return targets;
   const lacking: ImageTarget[] = [];
-  for (const target of targets) {
-    if (await target.has(known.blob)) continue;
-    if (file !== undefined && (await target.link(known.blob, file))) continue;
-    lacking.push(target);
-  }
-  return lacking;
+  for (const target of targets) if (!(await target.has(known.blob))) lacking.push(target);
+  const file = lacking.length === 0 ? undefined : await layer.file?.();
+  if (file === undefined) return lacking;
+  const left: ImageTarget[] = [];
+  for (const target of lacking) if (!(await target.link(known.blob, file))) left.push(target);
+  return left;
 }
 
 async function putLayer(

@@ -41,8 +41,7 @@ export function imagesOfDockerArchive(documents: DocumentReader, choice: ImageCh
   const all = describedImages(documents);
   const named = choice.ref === undefined ? all : selectImages(all, choice.ref, files.title);
   const read = named.map((image) => readImage(documents, image));
-  const { platform } = choice;
-  const chosen = platform === undefined ? read : read.filter((image) => isPlatform(image.platform, platform));
+  const chosen = read.filter((image) => isPlatform(image.platform, choice.platform));
   checkFound(chosen.length, { title: files.title, choice, platforms: read.map((image) => image.platform) });
   return chosen.map(({ image }) => image);
 }

@@ -49,12 +49,23 @@ export interface FinishedImage {
   readonly layers: readonly Descriptor[];
 }
 
+/** The target has a blob, can get it from another repository of its own, or is to be sent it. */
+export type BlobFate = "exists" | "mounts" | "uploads";
+
 /** Where images are written to. First blobs, one at a time, then {@link finish}, which makes images visible. */
 export interface ImageTarget {
   /** What messages call it. */
   readonly title: string;
+  /** Whether it takes one image only, which has its name here. */
+  readonly takesOne: boolean;
   /** Why layers that are packed so cannot be here; undefined where they can. */
   refuses(compression: CompressionName): string | undefined;
+  /**
+   * How many of an image's lowest layers the target has unpacked, so that it does without their blobs. Asked once an image, before
+   * {@link has}.
+   * @param diffIds of all layers, bottom first; undefined for a layer that is not known yet
+   */
+  countHeld?(diffIds: readonly (Digest | undefined)[]): Promise<number>;
   /** Whether the target has this blob, or gets it from elsewhere, so that it need not be written. May be asked for several blobs at once. */
   has(blob: Descriptor): Promise<boolean>;
   /**
@@ -69,10 +80,16 @@ export interface ImageTarget {
    * written again. Each is told once.
    */
   lost?(): Promise<readonly Descriptor[]>;
+  /** What would become of a blob, without changing anything. */
+  foresee?(blob: Descriptor): Promise<BlobFate>;
   /** What stays at the target where the work ends early, for messages. */
   remains?(): string | undefined;
-  /** Makes images visible whose blobs, config and manifest among them, are there. Once, last. @throws OciNixError `output` */
-  finish(images: readonly FinishedImage[]): Promise<void>;
+  /**
+   * Makes images visible whose blobs, config and manifest among them, are there. Once, last.
+   * @param writeAgain writes the blobs of all images once more, asking as the first time: for a target that has lost what it had
+   * @throws OciNixError `output`
+   */
+  finish(images: readonly FinishedImage[], writeAgain?: () => Promise<void>): Promise<void>;
   /** Gives back everything; without {@link finish} nothing of what was visible has changed. */
   close(): Promise<void>;
 }

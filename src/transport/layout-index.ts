@@ -2,7 +2,7 @@ import type { Digest } from "../core/digest.js";
 import { nearest, OciNixError } from "../core/errors.js";
 import { CONTAINERD_NAME, REF_NAME } from "../oci/layout.js";
 import { type Descriptor, type IndexEntry, isImageConfig, kindOfMediaType, parseManifest } from "../oci/manifest.js";
-import { formatPlatform, type Platform } from "../oci/platform.js";
+import { formatPlatform, type Platform, type PlatformChoice } from "../oci/platform.js";
 import { familiarName, fullName } from "../oci/reference.js";
 import { blobName, type DocumentReader, parseDocument } from "./stored-files.js";
 
@@ -202,13 +202,13 @@ export function checkFound(
     platforms,
   }: {
     readonly title: string;
-    readonly choice: { readonly ref?: string | undefined; readonly platform?: Platform | undefined };
+    readonly choice: { readonly ref?: string | undefined; readonly platform?: PlatformChoice };
     readonly platforms: readonly (Platform | undefined)[];
   },
 ): void {
   if (count > 0) return;
   const name = choice.ref === undefined ? title : `${title}: ${choice.ref}`;
-  if (choice.platform !== undefined && platforms.length > 0) {
+  if (choice.platform !== undefined && choice.platform !== "every" && platforms.length > 0) {
     throw new OciNixError("not-found", `${name} is not there for ${formatPlatform(choice.platform)}`, {
       hint: `it is for ${listPlatforms(platforms)}`,
     });

@@ -33,7 +33,7 @@ export async function imagesOfLegacyArchive(
     const top = (chain.at(-1) as V1Image).json;
     const platform = parsePlatformObject(new Map([...DEFAULTS, ...definedOf(top)]), where);
     platforms.push(platform);
-    if (choice.platform !== undefined && !isPlatform(platform, choice.platform)) continue;
+    if (!isPlatform(platform, choice.platform)) continue;
     const layers = [];
     for (const image of chain) {
       const name = `${image.id}/layer.tar`;

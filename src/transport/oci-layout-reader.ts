@@ -3,7 +3,7 @@ import type { Digest } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { isJsonObject } from "../core/json.js";
 import { type IndexEntry, parseManifest } from "../oci/manifest.js";
-import { isPlatform, type Platform } from "../oci/platform.js";
+import { isPlatform, type Platform, type PlatformChoice } from "../oci/platform.js";
 import type { ImageSource, StoredImage } from "./image.js";
 import { type LoadedImage, loadedImage, parseImageManifest } from "./image-documents.js";
 import {
@@ -21,8 +21,8 @@ import { describedLayer } from "./stored-layer.js";
 export interface ImageChoice {
   /** A name in full, its tag alone, or `@` and the image's number from 0; without it all images. */
   readonly ref?: string | undefined;
-  /** Needed where a name stands for images of several platforms. */
-  readonly platform?: Platform | undefined;
+  /** Needed where a name stands for images of several platforms; `every` for all of them. */
+  readonly platform?: PlatformChoice;
 }
 
 /**
@@ -32,7 +32,7 @@ export interface ImageChoice {
  */
 export async function readOciLayout(
   directory: string,
-  { tag, platform }: { readonly tag?: string | undefined; readonly platform?: Platform | undefined } = {},
+  { tag, platform }: { readonly tag?: string | undefined; readonly platform?: PlatformChoice } = {},
 ): Promise<ImageSource> {
   checkDirectory(directory);
   const files = directoryFiles(directory);
@@ -64,9 +64,9 @@ export function imagesOfLayout(documents: DocumentReader, choice: ImageChoice): 
   for (const group of selectEntries(readIndex(documents), choice.ref, title)) {
     const all = loadImages(documents, group.entries);
     const { platform } = choice;
-    const chosen = platform === undefined ? all : all.filter((image) => isPlatform(image.platform, platform));
+    const chosen = all.filter((image) => isPlatform(image.platform, platform));
     platforms.push(...all.map((image) => image.platform));
-    if (chosen.length > 1)
+    if (chosen.length > 1 && platform !== "every")
       throw severalPlatforms(
         title,
         group.title,

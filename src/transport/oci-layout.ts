@@ -1,9 +1,9 @@
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileSink } from "../core/byte-sink.js";
-import { hexOf } from "../core/digest.js";
-import { describeErrno, OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json, toJson } from "../core/json.js";
+import { hexOf, sha256 } from "../core/digest.js";
+import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { isJsonObject, type Json, type JsonObject, toJson } from "../core/json.js";
 import { readJsonFile } from "../core/json-file.js";
 import { withLockFile } from "../core/lock-file.js";
 import {
@@ -11,6 +11,7 @@ import {
   createFile,
   makeDirectories,
   removeLeftovers,
+  syncDirectory,
   syncFile,
   writeOutputFile,
 } from "../core/output-file.js";
@@ -33,23 +34,31 @@ export function openOciLayoutTarget(
   ref: string | undefined,
   { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): ImageTarget {
-  makeDirectories(directory);
+  // A broken index is found before anything is written, and nothing is made before there is something to write.
   checkIsLayout(directory);
-  // A broken index is found before anything is written.
   readIndex(directory);
-  removeLeftovers(directory);
   const blobs = join(directory, "blobs", "sha256");
-  makeDirectories(blobs);
-  writeOutputFile(join(directory, "oci-layout"), OCI_LAYOUT);
   const fileOf = (blob: Descriptor) => join(blobs, hexOf(blob.digest));
+  let isReady = false;
+  const makeReady = () => {
+    if (isReady) return;
+    makeDirectories(blobs);
+    removeLeftovers(directory);
+    isReady = true;
+  };
   /** Blobs that are written, but perhaps not on the disk yet. */
   const settling = new Map<string, Promise<void>>();
   return {
     title: `oci:${directory}${ref === undefined ? "" : `:${ref}`}`,
+    takesOne: ref !== undefined,
     refuses: () => undefined,
-    has: async (blob) => settling.has(blob.digest) || holds(fileOf(blob), blob.size),
-    link: async (blob, file) => adoptFile(file, fileOf(blob)),
+    has: async (blob) => settling.has(blob.digest) || holds(fileOf(blob), blob),
+    async link(blob, file) {
+      makeReady();
+      return adoptFile(file, fileOf(blob));
+    },
     async begin(): Promise<BlobSink> {
+      makeReady();
       // On the layout's own file system, so that it can be renamed into place.
       const file = createFile(directory);
       const { write } = fileSink(file.fd, directory);
@@ -72,7 +81,12 @@ export function openOciLayoutTarget(
     },
     async finish(images) {
       await Promise.all(settling.values());
-      await withLockFile(join(directory, ".oci-nix-index.lock"), () => setImages(directory, images, ref), signal);
+      makeReady();
+      syncDirectory(blobs);
+      const version = join(directory, "oci-layout");
+      if (!existsSync(version)) writeOutputFile(version, OCI_LAYOUT);
+      const lock = join(directory, ".oci-nix-index.lock");
+      await withLockFile(lock, (isHeld) => setImages(directory, images, ref, isHeld), signal);
     },
     async close() {
       await Promise.allSettled(settling.values());
@@ -80,17 +94,33 @@ export function openOciLayoutTarget(
   };
 }
 
-function holds(file: string, size: number): boolean {
+/** A layer is taken by its size; a document is small, so that its bytes are looked at. */
+function holds(file: string, { digest, size, mediaType }: Descriptor): boolean {
   const stat = statSync(file, { throwIfNoEntry: false });
-  return stat?.isFile() === true && stat.size === size;
+  if (stat?.isFile() !== true || stat.size !== size) return false;
+  if (!mediaType.endsWith("+json")) return true;
+  try {
+    return sha256(readFileSync(file)) === digest;
+  } catch {
+    return false;
+  }
 }
 
-/** Makes images visible, each in place of others of its name. */
-function setImages(directory: string, images: readonly FinishedImage[], ref: string | undefined): void {
+/** Makes images visible, each in place of others of its name. @returns false where the index may have changed meanwhile */
+function setImages(
+  directory: string,
+  images: readonly FinishedImage[],
+  ref: string | undefined,
+  isHeld: () => boolean,
+): boolean {
   const entries = images.flatMap((image) => layoutEntries(image.manifest, ref === undefined ? image.names : [ref]));
   // Read as late as can be: what others added meanwhile stays.
-  const others = readIndex(directory).filter((other) => !entries.some((entry) => replaces(entry, other)));
-  writeOutputFile(join(directory, "index.json"), formatIndex([...others, ...entries.map(toJson)]));
+  const index = readIndex(directory);
+  const others = index.manifests.filter((other) => !entries.some((entry) => replaces(entry, other)));
+  const text = formatIndex([...others, ...entries.map(toJson)], index.others);
+  if (!isHeld()) return false;
+  writeOutputFile(join(directory, "index.json"), text, { sync: true });
+  return true;
 }
 
 function replaces({ annotations, digest }: IndexEntry, other: Json): boolean {
@@ -113,17 +143,21 @@ function readdirOf(directory: string): readonly string[] {
   try {
     return readdirSync(directory).sort();
   } catch (error) {
+    if (errnoOf(error) === "ENOENT") return [];
+    if (errnoOf(error) === "ENOTDIR") {
+      throw new OciNixError("conflict", `${directory} is no directory: there is something else of that name`);
+    }
     throw new OciNixError("output", `cannot read ${directory}: ${describeErrno(error)}`, { cause: error });
   }
 }
 
-/** The manifests of the index; none where there is no index yet. */
-function readIndex(directory: string): readonly Json[] {
+/** The manifests of the index, and what else it says; none where there is no index yet. */
+function readIndex(directory: string): { readonly manifests: readonly Json[]; readonly others: JsonObject } {
   const file = join(directory, "index.json");
-  if (!existsSync(file)) return [];
+  if (!existsSync(file)) return { manifests: [], others: new Map() };
   const index = readJsonFile(file);
   const manifests = isJsonObject(index) ? index.get("manifests") : undefined;
-  if (Array.isArray(manifests)) return manifests as readonly Json[];
+  if (isJsonObject(index) && Array.isArray(manifests)) return { manifests, others: index };
   throw new OciNixError("invalid-input", `${file} is not an OCI image index: it has no array of manifests`, {
     hint: "name another directory, or mend the layout",
   });

@@ -1,8 +1,10 @@
 import { OciNixError } from "../core/errors.js";
+import { descriptorNamed, followLinks } from "../core/output-file.js";
 import { parsePlatform } from "../oci/platform.js";
 import { openArchiveTarget } from "./archive.js";
 import { readArchive } from "./archive-reader.js";
 import { openContainersStorageTarget } from "./containers-storage.js";
+import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon.js";
 import type { ImageSource, ImageTarget } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
@@ -10,10 +12,10 @@ import type { ImageLock } from "./registry/lock.js";
 import type { KnownLocations } from "./registry/mounts.js";
 import { openRegistrySource } from "./registry/source.js";
 import { openRegistryTarget } from "./registry/target.js";
-import type { TransportName } from "./transport.js";
+import { formatTransport, type TransportName } from "./transport.js";
 
 export interface SourceOptions {
-  /** `os/architecture[/variant]`, for a name that stands for images of several platforms. */
+  /** `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them. */
   readonly platform?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Of registries: whether certificates are verified and connections encrypted; by default they are. */
@@ -34,10 +36,12 @@ export interface TargetOptions {
 
 /**
  * Opens a place for reading: the image it names, or all its images.
- * @throws OciNixError `not-found` for what is not there; `denied` or `unavailable` from a registry; `invalid-input`, `verification`, `unsupported` or `limit` for what is no image
+ * @throws OciNixError `not-found` for what is not there; `denied` or `unavailable` from a registry; `invalid-input`, `verification`,
+ *   `unsupported` or `limit` for what is no image
  */
 export async function openSource(name: TransportName, options: SourceOptions = {}): Promise<ImageSource> {
-  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform, "--platform");
+  const { platform: wanted } = options;
+  const platform = wanted === undefined || wanted === "every" ? wanted : parsePlatform(wanted, "--platform");
   switch (name.transport) {
     case "oci":
       return await readOciLayout(name.directory, { tag: name.ref, platform });
@@ -45,7 +49,7 @@ export async function openSource(name: TransportName, options: SourceOptions = {
     case "docker-archive":
       return await readArchive(name.file, { ref: name.ref, platform, signal: options.signal });
     case "docker":
-      return await openRegistrySource(name, { ...options, platform });
+      return await openRegistrySource(name, { ...options, platform: platform === "every" ? undefined : platform });
     case "containers-storage":
       throw new OciNixError(
         "unsupported",
@@ -54,6 +58,8 @@ export async function openSource(name: TransportName, options: SourceOptions = {
           hint: `podman save --format oci-archive -o image.tar ${name.ref}, then oci-archive:image.tar`,
         },
       );
+    case "docker-daemon":
+      return await readDockerDaemon(name.ref, { platform, signal: options.signal });
   }
 }
 
@@ -67,31 +73,65 @@ export async function openTarget(name: TransportName, options: TargetOptions = {
       return await openArchiveTarget(name.file, { kind: name.transport, ref: name.ref, ...options });
     case "containers-storage":
       return openContainersStorageTarget(name.ref, options);
+    case "docker-daemon":
+      return await openDockerDaemonTarget([name.ref], options);
     case "docker":
       return openRegistryTarget(name, options);
   }
 }
 
 /**
- * Opens places for writing, side by side. Tags of one repository are one target.
- * @throws OciNixError as {@link openTarget}; those opened before are closed
+ * Opens places for writing, side by side. Tags of one repository are one target, as are all names for the Docker daemon.
+ * @throws OciNixError `usage` where two of them are one; as {@link openTarget}; those opened before are closed
  */
 export async function openTargets(
   names: readonly TransportName[],
   options: TargetOptions = {},
 ): Promise<readonly ImageTarget[]> {
+  checkDistinct(names);
   const targets: ImageTarget[] = [];
+  // An image goes to the daemon once, whatever it is called there.
+  const [first, ...more] = names.flatMap((name) => (name.transport === "docker-daemon" ? [name.ref] : []));
   try {
-    for (const [i, name] of names.entries()) {
+    if (first !== undefined) targets.push(await openDockerDaemonTarget([first, ...more], options));
+    for (const name of names) {
+      if (name.transport === "docker-daemon") continue;
       const same = names.filter((other) => areTagsOfOneRepository(name, other));
       if (same.length === 0) targets.push(await openTarget(name, options));
-      else if (same[0] === names[i]) targets.push(openTagged(same as readonly RegistryPlace[], options));
+      else if (same[0] === name) targets.push(openTagged(same as readonly RegistryPlace[], options));
     }
     return targets;
   } catch (error) {
     await Promise.all(targets.map((target) => target.close()));
     throw error;
   }
+}
+
+/** Whether what is written there comes out of standard output. */
+export function isStandardOutput(name: TransportName): boolean {
+  return "file" in name && (name.file === "-" || descriptorNamed(name.file) === 1);
+}
+
+function checkDistinct(names: readonly TransportName[]): void {
+  const places = new Map<string, TransportName>();
+  for (const name of names) {
+    const place = placeOf(name);
+    const other = places.get(place);
+    if (other !== undefined) {
+      const what = isStandardOutput(name) ? "standard output" : formatTransport(name);
+      throw new OciNixError("usage", `${what} is named twice: one image would take the other's place`, {
+        hint: `${formatTransport(other)} is there already`,
+      });
+    }
+    places.set(place, name);
+  }
+}
+
+/** Equal for names of one place. */
+function placeOf(name: TransportName): string {
+  if (isStandardOutput(name)) return "-";
+  if (name.transport === "oci") return `oci:${followLinks(name.directory)}:${name.ref ?? ""}`;
+  return "file" in name ? followLinks(name.file) : formatTransport(name);
 }
 
 type RegistryPlace = Extract<TransportName, { readonly transport: "docker" }>;

@@ -61,8 +61,15 @@ export function directoryFiles(directory: string): StoredFiles {
  * @throws OciNixError as `openUnpacked` and `indexArchive`
  */
 export async function archiveFiles(path: string, signal?: AbortSignal): Promise<StoredFiles> {
-  const title = path === "-" ? STANDARD_INPUT : path;
-  const { fd, close } = await openUnpacked(path, signal);
+  return await openArchiveFiles(await openUnpacked(path, signal), path === "-" ? STANDARD_INPUT : path, signal);
+}
+
+/** As {@link archiveFiles}, of a plain archive that is open. @param file closed with what is returned, and where that fails */
+export async function openArchiveFiles(
+  { fd, close }: { readonly fd: number; close(): void },
+  title: string,
+  signal?: AbortSignal,
+): Promise<StoredFiles> {
   let members: ReadonlyMap<string, ArchiveMember>;
   try {
     members = await indexArchive(fd, title, signal);
@@ -179,8 +186,11 @@ export function blobName(digest: Digest): string {
   return `blobs/${digest.replace(":", "/")}`;
 }
 
-/** @throws OciNixError `invalid-input` where the bytes are no JSON in UTF-8 */
+/** @throws OciNixError `invalid-input` where the bytes are no JSON in UTF-8; a byte order mark is none, as for Go */
 export function parseDocument(bytes: Uint8Array, where: string): Json {
+  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+    throw new OciNixError("invalid-input", `${where} is not valid JSON: it begins with a byte order mark`);
+  }
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { BlobSource } from "../core/blob.js";
 import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
 import { type ByteSink, nullSink } from "../core/byte-sink.js";
-import { type CompressionName, createDecompressor } from "../core/compression.js";
+import { type CompressionName, createDecompressor, sniffCompression } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { copyRange, readRange } from "../core/file-range.js";
@@ -240,14 +240,11 @@ function withFile<T>(files: StoredFiles, name: string, look: (file: OpenedFile) 
   }
 }
 
-const HEADER = 512;
+/** How many first bytes of a file tell how it is packed. */
+const HEAD = 512;
 
-/** How a file is packed, by its first bytes. A tar whose first name looks packed is a tar. */
+/** How a layer is packed. Other packers' layers count as plain, and are then no tar. */
 function compressionOf(file: OpenedFile, title: string): CompressionName {
-  const start = readRange(file.fd, { offset: file.offset, size: Math.min(HEADER, file.size) }, title);
-  if (start.toString("latin1", 257, 262) === "ustar") return "none";
-  const magic = start.toString("hex", 0, 4);
-  if (magic.startsWith("1f8b")) return "gzip";
-  // A skippable frame, as zstd:chunked and pzstd write them, or a plain one.
-  return magic === "28b52ffd" || /^5[0-9a-f]2a4d18$/.test(magic) ? "zstd" : "none";
+  const found = sniffCompression(readRange(file.fd, { offset: file.offset, size: Math.min(HEAD, file.size) }, title));
+  return found === "gzip" || found === "zstd" ? found : "none";
 }

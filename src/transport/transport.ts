@@ -1,5 +1,5 @@
 import { nearest, OciNixError } from "../core/errors.js";
-import { checkRefName, fullName, parseImageName } from "../oci/reference.js";
+import { checkRefName, familiarName, fullName, parseImageName } from "../oci/reference.js";
 import { formatRegistryName, parseRegistryName, type RegistryName } from "./registry/reference.js";
 
 /** A place of images, as skopeo names it. */
@@ -12,6 +12,11 @@ export type TransportName =
       readonly ref: string | undefined;
     }
   | { readonly transport: "containers-storage"; readonly ref: string }
+  | {
+      readonly transport: "docker-daemon";
+      /** `name:tag`, as Docker shows it. */
+      readonly ref: string;
+    }
   | ({ readonly transport: "docker" } & RegistryName);
 
 type Kind = TransportName["transport"];
@@ -22,24 +27,35 @@ const FORMS: Readonly<Record<Kind, string>> = {
   "oci-archive": "oci-archive:FILE[:TAG]",
   "docker-archive": "docker-archive:FILE[:NAME:TAG]",
   "containers-storage": "containers-storage:NAME[:TAG]",
+  "docker-daemon": "docker-daemon:NAME[:TAG]",
   docker: "docker://[HOST[:PORT]/]NAME[:TAG][@DIGEST]",
 };
 
 /** Transports that skopeo knows, or that we will: a wrong name should not be taken for a directory. */
-const PLANNED = ["docker-daemon", "nix", "dir", "sif"];
+const PLANNED = ["nix", "dir", "sif"];
 
 /**
  * Parses the name of a place. As in skopeo what follows the first colon of a file or directory names the image in it.
- * @throws OciNixError `usage` for an unknown transport or a missing part; `unsupported` for one that is not there yet; `invalid-input` for
- *   a name that no image can have
+ * @throws OciNixError `usage` for an unknown transport, a missing part or a name that no image can have; `unsupported` for one that is not
+ *   there yet
  */
 export function parseTransport(text: string): TransportName {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof OciNixError) || error.code !== "invalid-input") throw error;
+    throw new OciNixError("usage", error.message, error.hint === undefined ? {} : { hint: error.hint });
+  }
+}
+
+function parse(text: string): TransportName {
   const [, kind, rest = ""] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
   if (kind === undefined || !isKind(kind)) throw unknownTransport(text, kind);
-  if (kind === "containers-storage") {
+  if (kind === "containers-storage" || kind === "docker-daemon") {
     if (rest === "") throw new OciNixError("usage", `${text}: the name is missing`, { hint: FORMS[kind] });
     const { name, tag } = parseImageName(rest, text);
-    return { transport: kind, ref: fullName(`${name}:${tag}`) };
+    const ref = fullName(`${name}:${tag}`);
+    return kind === "docker-daemon" ? { transport: kind, ref: familiarName(ref) } : { transport: kind, ref };
   }
   if (kind === "docker") {
     if (!/^\/\/./s.test(rest)) {
@@ -62,7 +78,8 @@ export function parseTransport(text: string): TransportName {
 
 /** The place in the words it was given in. */
 export function formatTransport(name: TransportName): string {
-  if (name.transport === "containers-storage") return `${name.transport}:${name.ref}`;
+  if (name.transport === "containers-storage" || name.transport === "docker-daemon")
+    return `${name.transport}:${name.ref}`;
   if (name.transport === "docker") return `docker://${formatRegistryName(name)}`;
   const path = name.transport === "oci" ? name.directory : name.file;
   return `${name.transport}:${path}${name.ref === undefined ? "" : `:${name.ref}`}`;

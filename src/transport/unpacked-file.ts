@@ -3,11 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { isatty } from "node:tty";
-import { createDecompressor } from "../core/compression.js";
+import { createDecompressor, sniffCompression } from "../core/compression.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { abortReason, EventLoopTurns } from "../core/event-loop-turns.js";
 import { openForReading, readPieces, readRange } from "../core/file-range.js";
-import { runFilter } from "../core/process.js";
+import { runFilter, type Tool } from "../core/process.js";
+import { hasChecksum } from "../tar/decode.js";
+import { BLOCK } from "../tar/header.js";
 
 /** An open file. */
 export interface UnpackedFile {
@@ -27,12 +29,13 @@ export async function openUnpacked(path: string, signal?: AbortSignal): Promise<
   const title = path === "-" ? STANDARD_INPUT : path;
   let fd: number | undefined;
   try {
-    const magic = readRange(packed.fd, { offset: 0, size: Math.min(4, packed.size) }, title).toString("hex");
-    const tool = DECOMPRESSORS.find(({ magic: start }) => magic.startsWith(start));
-    if (magic.startsWith("1f8b")) fd = await unpackToTemporary("gzip", packed.fd, title, signal);
-    else if (magic === "28b52ffd") fd = await unpackToTemporary("zstd", packed.fd, title, signal);
-    else if (tool !== undefined) fd = await filterToTemporary(tool, packed.fd, title, signal);
-    else return packed;
+    const head = readRange(packed.fd, { offset: 0, size: Math.min(BLOCK, packed.size) }, title);
+    const compression = sniffCompression(head);
+    if (compression === "none") return packed;
+    fd =
+      compression === "gzip" || compression === "zstd"
+        ? await unpackToTemporary(compression, packed, title, signal)
+        : await filterToTemporary(PROGRAMS[compression], packed.fd, title, signal);
   } catch (error) {
     packed.close();
     throw error;
@@ -69,6 +72,7 @@ async function openStandardInput(signal: AbortSignal | undefined): Promise<Unpac
         // At a position, which leaves the file offset at the start for a program that reads the file.
         let position = 0;
         for await (const piece of pieces) {
+          if (position < BLOCK && position + piece.length >= BLOCK) checkStart(fd, piece, position);
           writeAll(fd, piece, position);
           position += piece.length;
         }
@@ -79,9 +83,17 @@ async function openStandardInput(signal: AbortSignal | undefined): Promise<Unpac
   } catch (error) {
     closeSync(fd);
     if (signal?.aborted) throw abortReason(signal);
+    if (error instanceof OciNixError) throw error;
     if (isFull(error)) throw noRoom(`${STANDARD_INPUT} cannot be kept in`, error);
     throw new OciNixError("unreadable", `cannot read ${STANDARD_INPUT}: ${describeErrno(error)}`, { cause: error });
   }
+}
+
+/** What has no end may come in: what cannot be an archive is not kept until the disk is full. */
+function checkStart(fd: number, piece: Buffer, position: number): void {
+  const block = Buffer.concat([readRange(fd, { offset: 0, size: position }, STANDARD_INPUT), piece]).subarray(0, BLOCK);
+  if (sniffCompression(block) !== "none" || hasChecksum(block)) return;
+  throw new OciNixError("invalid-input", `${STANDARD_INPUT} is not a tar archive, nor one that is packed`);
 }
 
 function writeAll(fd: number, bytes: Uint8Array, position?: number): void {
@@ -101,14 +113,14 @@ function noRoom(what: string, error: unknown): OciNixError {
   });
 }
 
-/** First bytes of an archive in hexadecimal, and who unpacks it. */
-const DECOMPRESSORS = [
-  { magic: "425a68", program: "bzip2", args: ["-dc"], debianPackage: "bzip2" },
-  { magic: "fd377a58", program: "xz", args: ["-dc"], debianPackage: "xz-utils" },
-] as const;
+/** Who unpacks what we do not. */
+const PROGRAMS = {
+  bzip2: { program: "bzip2", args: ["-dc"], debianPackage: "bzip2" },
+  xz: { program: "xz", args: ["-dc"], debianPackage: "xz-utils" },
+} as const;
 
 async function filterToTemporary(
-  tool: (typeof DECOMPRESSORS)[number],
+  tool: Tool,
   from: number,
   path: string,
   signal: AbortSignal | undefined,
@@ -128,17 +140,32 @@ async function filterToTemporary(
   }
 }
 
+/** Of what is packed: more than this many bytes, and this many times its size, is no archive but an attack on the disk. */
+const MIN_LIMIT = 2 ** 30;
+const MAX_RATIO = 200;
+
 async function unpackToTemporary(
   name: "gzip" | "zstd",
-  from: number,
+  packed: UnpackedFile,
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<number> {
   const fd = openNameless();
-  const filter = createDecompressor(name, { write: (bytes) => writeAll(fd, bytes) }, path);
+  const limit = Math.max(MIN_LIMIT, MAX_RATIO * packed.size);
+  let size = 0;
+  const write = (bytes: Uint8Array) => {
+    size += bytes.length;
+    if (size > limit) {
+      throw new OciNixError("limit", `${path} has ${packed.size} bytes and is more than ${limit} unpacked`, {
+        hint: "no archive of images is; unpack it first if you trust it",
+      });
+    }
+    writeAll(fd, bytes);
+  };
+  const filter = createDecompressor(name, { write }, path);
   const turns = new EventLoopTurns(signal);
   try {
-    for await (const piece of readPieces(from)) {
+    for await (const piece of readPieces(packed.fd)) {
       await filter.write(piece);
       await turns.next();
     }

@@ -27,6 +27,11 @@ export interface StoringEngine extends Engine {
   readonly storageDriver: string;
 }
 
+export interface Podman extends StoringEngine {
+  /** With it in its environment, any program's `podman` is this one. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
 export interface Containerd extends Engine {
   /** The path of the socket. */
   readonly address: string;
@@ -100,11 +105,30 @@ export async function startDocker(options: { readonly daemonArgs?: readonly stri
 }
 
 /** Podman with storage of its own (no daemon); overlay where that works here, else vfs. */
-export async function createPodman(): Promise<StoringEngine> {
+export async function createPodman(): Promise<Podman> {
+  return await createPodmanWith(async (podman) => podman);
+}
+
+/** Podman, and its service with Docker's API; `run` is `podman` over the same storage, without the service. */
+export async function startPodmanService(): Promise<Docker> {
+  return await createPodmanWith(async (podman, directory, args) => {
+    const host = `unix://${join(directory, "p.sock")}`;
+    const service = startDaemon(
+      "podman",
+      [...args, "system", "service", "--time", "0", host],
+      directory,
+      podman.environment,
+    );
+    const curl = ["--silent", "--fail", "--unix-socket", join(directory, "p.sock"), "http://podman/_ping"];
+    await untilReady(service, () => runCommand(tool("curl"), curl, { timeoutMs: 5000 }));
+    return { ...podman, host, stop: () => stopDaemon(service) };
+  });
+}
+
+async function createPodmanWith<T>(
+  use: (podman: Podman, directory: string, args: readonly string[]) => Promise<T>,
+): Promise<T> {
   const directory = shortTemporaryDirectory();
-  const config = join(directory, "containers.conf");
-  // Podman would raise the limits above what root may set inside a container.
-  writeFileSync(config, '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n');
   for (const storageDriver of ["overlay", "vfs"]) {
     const root = join(directory, storageDriver);
     const args = [
@@ -113,11 +137,37 @@ export async function createPodman(): Promise<StoringEngine> {
       // crun, Podman's own choice, refuses machines that mix cgroup versions.
       ...["--runtime", tool("runc")],
     ];
-    const engine = engineOf("podman", args, { TMPDIR: directory, CONTAINERS_CONF: config }, { directory });
-    if ((await engine.run(["info"], { timeoutMs: READY_MS })).status === 0) return { ...engine, storageDriver };
+    const environment = { TMPDIR: directory, ...podmanConfigs(directory, storageDriver, root) };
+    const engine = engineOf("podman", args, environment, { directory });
+    const probe = await engine.run(["info"], { timeoutMs: READY_MS });
+    if (probe.status === 0) return await use({ ...engine, storageDriver, environment }, directory, args);
   }
   await removeWithMounts(directory);
   throw new Error("podman can use neither overlay nor vfs here");
+}
+
+/** The same places as the options say, for a Podman that is called without them. */
+function podmanConfigs(directory: string, storageDriver: string, root: string): Readonly<Record<string, string>> {
+  const containers = join(directory, "containers.conf");
+  const storage = join(directory, "storage.conf");
+  const graphRoot = join(root, "root");
+  writeFileSync(
+    storage,
+    `[storage]\ndriver = "${storageDriver}"\ngraphroot = "${graphRoot}"\nrunroot = "${join(root, "run")}"\n`,
+  );
+  // Podman would raise the limits above what root may set inside a container.
+  writeFileSync(
+    containers,
+    `[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+tmp_dir = "${join(root, "tmp")}"
+runtime = "${tool("runc")}"
+`,
+  );
+  return { CONTAINERS_CONF: containers, CONTAINERS_STORAGE_CONF: storage };
 }
 
 interface Daemon {
@@ -128,10 +178,15 @@ interface Daemon {
   readonly log?: string;
 }
 
-function startDaemon(name: string, args: readonly string[], directory: string): Daemon {
+function startDaemon(
+  name: string,
+  args: readonly string[],
+  directory: string,
+  more: Readonly<Record<string, string>> = {},
+): Daemon {
   const log = join(directory, "log");
   const output = openSync(log, "w");
-  const env = { ...process.env, PATH: daemonPath(), TMPDIR: directory };
+  const env = { ...process.env, PATH: daemonPath(), TMPDIR: directory, ...more };
   // A process group of its own, so that a Ctrl-C in the terminal ends the tests first, which then end the daemons in order.
   const child = spawn(tool(name), args, { stdio: ["ignore", output, output], env, detached: true });
   closeSync(output);
@@ -226,9 +281,10 @@ function daemonPath(): string {
   return `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
 }
 
-/** The names of the tools that {@link startDocker}, {@link startContainerd} and {@link createPodman} need. */
+/** The names of the tools that {@link startDocker}, {@link startContainerd}, {@link createPodman} and {@link startPodmanService} need. */
 export const ENGINE_TOOLS = {
   docker: ["dockerd", "docker", "containerd", "ctr", "runc", "root"],
   containerd: ["containerd", "ctr", "root"],
   podman: ["podman", "runc", "conmon", "root"],
+  podmanService: ["podman", "runc", "conmon", "curl", "root"],
 } as const;

@@ -44,7 +44,7 @@ export function pushedImage(
     layers: layers.map((layer, i) => ({
       compression: "none",
       known: layer.known === true || layer.file !== undefined ? known[i] : undefined,
-      file: layer.file,
+      file: async () => layer.file,
     })),
     open: () => ({
       async write(index, sink) {

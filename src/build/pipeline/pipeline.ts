@@ -1,10 +1,9 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import type { BlobSource } from "../../core/blob.js";
 import type { BlockWriter } from "../../core/block-writer.js";
 import type { Digest } from "../../core/digest.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import type { EntryListParts } from "../../tar/entry-list.js";
-import { archiveSize, type TarOptions } from "../../tar/writer.js";
+import { archiveSize, type TarBlob, type TarOptions } from "../../tar/writer.js";
 import type { FileTreeOptions } from "../file-tree.js";
 import {
   Cell,
@@ -87,11 +86,12 @@ export class LayerPipeline {
   }
 
   /** The layer in turn with this index, once its files are listed. Layers are to be written in order, each once. */
-  async layer(index: number, title: string): Promise<BlobSource> {
+  async layer(index: number, title: string): Promise<TarBlob> {
     const { listed } = this.#layers[index] as LayerState;
     while (!listed.isSettled && (await this.#tasks.step())) await eventLoop();
     const layer = await listed.promise;
-    return { title, size: layer.size, writeTo: (out) => this.#writeLayer(layer, out) };
+    const { size, isSettled } = layer;
+    return { title, size, isSettled, writeTo: (out) => this.#writeLayer(layer, out) };
   }
 
   /** The digests of the layers apart, in their order. To be asked for last, as it uses the caller's thread, too. */
@@ -128,8 +128,9 @@ export class LayerPipeline {
     Atomics.store(control, Cell.publishedLayers, this.#published);
     this.#tick();
     const kib = layer.lists.reduce((sum, list) => sum + listKiB(list), 0);
+    const isSettled = layer.lists.every((list) => list.isSettled);
     layer.lists = [];
-    layer.listed.resolve({ size, firstSegment: listed.firstSegment, listsKiB: kib });
+    layer.listed.resolve({ size, isSettled, firstSegment: listed.firstSegment, listsKiB: kib });
   }
 
   /** Wakes whoever waits for something to do. */
@@ -188,6 +189,7 @@ function eventLoop(): Promise<void> {
 
 interface Listed {
   readonly size: number;
+  readonly isSettled: boolean;
   readonly firstSegment: number;
   readonly listsKiB: number;
 }

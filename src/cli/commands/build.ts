@@ -1,22 +1,65 @@
-import { buildPlannedImage, OciNixError, openTargets, parseTransport, type TransportName } from "../../index.js";
-import { type FlagValues, type Invocation, list } from "../command.js";
-import { compressionOf, isStandardOutput, openCaches, planOf, printSummary, withProgress } from "../delivery.js";
-import { printOutput } from "../ui.js";
+import {
+  type BuildOptions,
+  buildPlannedImage,
+  type ForeseenLayer,
+  foreseeBuild,
+  type ImagePlan,
+  isStandardOutput,
+  OciNixError,
+  openTargets,
+  parseCompression,
+  parseTransport,
+  type TransportName,
+} from "../../index.js";
+import { type Invocation, list } from "../command.js";
+import {
+  type Caches,
+  checkNoTerminal,
+  compressionOf,
+  openCaches,
+  planOf,
+  printSummary,
+  targetOptions,
+  withProgress,
+} from "../delivery.js";
+import { formatBytes, printOutput } from "../ui.js";
 
 /** Builds an image into one or several places and prints the digest of its manifest. */
 export default async function build(invocation: Invocation): Promise<void> {
+  const to = list(invocation.flags, "to");
+  if (to === undefined) throw new OciNixError("usage", "--to is missing", { hint: "--to oci:DIR:TAG" });
+  await buildTo(to, invocation);
+}
+
+/** Builds an image into repositories of registries, which are named after the input. */
+export async function push({ inputs, ...invocation }: Invocation): Promise<void> {
+  const to = inputs.filter((input) => input.startsWith("docker://"));
+  if (to.length === 0) {
+    throw new OciNixError("usage", "push is not told where to", { hint: "oci-nix push INPUT docker://NAME:TAG" });
+  }
+  await buildTo(to, { ...invocation, inputs: inputs.filter((input) => !to.includes(input)) });
+}
+
+async function buildTo(to: readonly string[], invocation: Invocation): Promise<void> {
   const { flags, signal } = invocation;
-  const names = targetsOf(flags);
-  const compression = compressionOf(flags);
+  const names = to.map(parseTransport);
+  checkNoTerminal(names);
   const plan = await planOf(invocation);
+  const asked = compressionOf(flags) ?? plan.compression;
+  // What goes over the network is packed, unless somebody says otherwise.
+  const isPushed = names.some(({ transport }) => transport === "docker");
+  const compression = asked ?? (isPushed ? parseCompression("gzip", "--compression") : undefined);
   const caches = openCaches(flags);
+  const options = { signal, compression, cache: caches.cache, blobCache: caches.blobCache };
   try {
+    if (flags["dry-run"] === true) return await foretell(plan, names, invocation, caches, options);
     const { result, seconds } = await withProgress(invocation, async (observer) => {
-      const targets = await openTargets(names, { signal });
-      return await buildPlannedImage(plan, targets, { signal, observer, compression, ...caches });
+      const targets = await openTargets(names, targetOptions(invocation, caches));
+      return await buildPlannedImage(plan, targets, { ...options, observer });
     });
     const made = result.layers.filter(({ written }) => written).length;
-    printSummary(result, seconds, flags, made === result.layers.length ? "" : ` (${made} made, the others were there)`);
+    const note = made === 0 ? ", all there already" : ` (${made} made, the others were there already)`;
+    printSummary(result, seconds, flags, made === result.layers.length ? "" : note);
     // Standard output is the image's, where it goes there.
     if (!names.some(isStandardOutput)) await printOutput(`${result.manifest}\n`, signal);
   } finally {
@@ -24,14 +67,31 @@ export default async function build(invocation: Invocation): Promise<void> {
   }
 }
 
-function targetsOf(flags: FlagValues): readonly TransportName[] {
-  const to = list(flags, "to");
-  if (to === undefined) throw new OciNixError("usage", "--to is missing", { hint: "--to oci:DIR:TAG" });
-  const names = to.map(parseTransport);
-  const twice = to.find((text, i) => to.indexOf(text) !== i);
-  if (twice !== undefined) throw new OciNixError("usage", `--to ${twice} is given twice`, { hint: "give it once" });
-  if (names.filter(isStandardOutput).length > 1) {
-    throw new OciNixError("usage", "only one image can go to standard output", { hint: "write the others to files" });
+/** Prints what each layer would need. */
+async function foretell(
+  plan: ImagePlan,
+  names: readonly TransportName[],
+  { flags, signal }: Invocation,
+  caches: Caches,
+  options: BuildOptions,
+): Promise<void> {
+  const targets = await openTargets(names, targetOptions({ flags, signal }, caches));
+  const titles = targets.map(({ title }) => title);
+  const layers = await foreseeBuild(plan, targets, options);
+  if (flags.json === true) {
+    const json = layers.map(({ size = null, fates }) => ({ size, fates }));
+    await printOutput(`${JSON.stringify({ targets: titles, layers: json }, undefined, 2)}\n`, signal);
+    return;
   }
-  return names;
+  const lines = titles.flatMap((title, i) => [
+    `${title}\n`,
+    ...layers.map((layer, index) => `  layer ${index + 1}: ${fateOf(layer, i)}\n`),
+  ]);
+  await printOutput(lines.join(""), signal);
+}
+
+function fateOf({ size, fates }: ForeseenLayer, target: number): string {
+  const fate = fates[target];
+  if (fate !== "uploads") return `${fate}${size === undefined ? "" : ` (${formatBytes(size)})`}`;
+  return size === undefined ? "uploads, of a size that is known when it is made" : `uploads ${size} bytes`;
 }

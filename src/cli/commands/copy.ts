@@ -1,7 +1,31 @@
-import { copyImages, OciNixError, openSource, openTargets, parseTransport } from "../../index.js";
+import { existsSync } from "node:fs";
+import {
+  copyImages,
+  formatLock,
+  formatTransport,
+  type ImageLock,
+  type ImageSource,
+  isStandardOutput,
+  lockOf,
+  OciNixError,
+  openSource,
+  openTargets,
+  parseLock,
+  parseTransport,
+  readTextFile,
+  type TransportName,
+  writeOutputFile,
+} from "../../index.js";
 import { type Invocation, text } from "../command.js";
-import { compressionOf, isStandardOutput, openCaches, withProgress } from "../delivery.js";
-import { formatBytes, printError, printOutput } from "../ui.js";
+import {
+  checkNoTerminal,
+  compressionOf,
+  openCaches,
+  registryOptions,
+  targetOptions,
+  withProgress,
+} from "../delivery.js";
+import { formatBytes, printError, printOutput, visible } from "../ui.js";
 
 /** Copies images from one place to others and prints the digests of their manifests. */
 export default async function copy({ inputs, flags, signal }: Invocation): Promise<void> {
@@ -12,21 +36,33 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
     });
   }
   const names = to.map(parseTransport);
+  checkNoTerminal(names);
   const compression = compressionOf(flags);
-  const source = await openSource(parseTransport(from), { signal, platform: text(flags, "platform") });
+  const place = parseTransport(from);
+  const lockFile = text(flags, "lock");
+  const lock = lockFile === undefined ? undefined : readLock(lockFile, place);
+  const reading = { signal, platform: text(flags, "platform"), lock, ...registryOptions(flags) };
+  const source = await openSource(place, reading);
   const caches = openCaches(flags);
   try {
     const { result, seconds } = await withProgress({ flags }, async (observer) => {
-      const targets = await openTargets(names, { signal });
+      const targets = await openTargets(names, targetOptions({ flags, signal }, caches));
       return await copyImages(source.images, targets, { signal, observer, compression, ...caches });
     });
+    if (lockFile !== undefined && lock === undefined) writeLock(lockFile, source, place);
     for (const image of result) {
-      const { manifest, names: repoTags, layers, written } = image;
-      const bytes = layers.reduce((sum, { size }) => sum + size, 0);
-      if (flags.json === true) printError(JSON.stringify({ ...image, seconds: Number(seconds.toFixed(3)) }));
-      else if (flags.quiet !== true) {
-        const title = repoTags.join(", ") || "image";
-        printError(`${title}: ${layers.length} layers, ${formatBytes(bytes)}, ${written.length} layers written`);
+      const { manifest, names: repoTags, layers, written, diffIds, config } = image;
+      if (flags.json === true) {
+        const copied = layers.map((layer, i) => ({ ...layer, diffId: diffIds[i], written: written.includes(i) }));
+        const summary = { repoTags, manifest: manifest.digest, imageId: config.digest, layers: copied };
+        printError(JSON.stringify({ ...summary, seconds: Number(seconds.toFixed(3)) }));
+      } else if (flags.quiet !== true) {
+        const bytes = layers.reduce((sum, { size }) => sum + size, 0);
+        const how =
+          written.length === layers.length ? "" : `, ${layers.length - written.length} linked or there already`;
+        const title = visible(repoTags.join(", ")) || "image";
+        const count = `${layers.length} ${layers.length === 1 ? "layer" : "layers"}`;
+        printError(`${title}: ${count}, ${formatBytes(bytes)}${how}, ${config.digest}`);
       }
       if (!names.some(isStandardOutput)) await printOutput(`${manifest.digest}\n`, signal);
     }
@@ -34,4 +70,17 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
     source.close();
     caches.close();
   }
+}
+
+/** @throws OciNixError `usage` where the place is none in a registry */
+function readLock(file: string, place: TransportName): ImageLock | undefined {
+  if (place.transport !== "docker") {
+    throw new OciNixError("usage", `--lock is for images of registries, not for ${formatTransport(place)}`);
+  }
+  return existsSync(file) ? parseLock(readTextFile(file), file) : undefined;
+}
+
+function writeLock(file: string, { images }: ImageSource, place: TransportName): void {
+  const [image] = images;
+  if (image !== undefined && place.transport === "docker") writeOutputFile(file, formatLock(lockOf(image, place)));
 }

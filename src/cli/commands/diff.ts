@@ -10,8 +10,8 @@ import {
   toJson,
 } from "../../index.js";
 import type { Invocation } from "../command.js";
-import { onlyImage, placesOf, printable, withSource } from "../sources.js";
-import { formatBytes, printOutput } from "../ui.js";
+import { onlyImage, placesOf, withSource } from "../sources.js";
+import { formatBytes, printOutput, visible } from "../ui.js";
 
 /** Exit code for images that differ; equal ones end with 0. */
 const DIFFERENT = 3;
@@ -21,8 +21,10 @@ const MAX_LISTED = 50;
 /** Compares two images and prints what differs. */
 export default async function diff({ inputs, flags, signal }: Invocation): Promise<number> {
   const [placeA, placeB] = placesOf(inputs, 2) as [string, string];
-  const found = await withSource(placeA, { flags, signal }, (a) =>
-    withSource(placeB, { flags, signal }, (b) => diffImages(onlyImage(a, placeA), onlyImage(b, placeB), signal)),
+  const found = await withSource(placeA, { flags, signal }, undefined, (a) =>
+    withSource(placeB, { flags, signal }, undefined, (b) =>
+      diffImages(onlyImage(a, placeA), onlyImage(b, placeB), signal),
+    ),
   );
   const limit = flags.all === true ? Number.POSITIVE_INFINITY : MAX_LISTED;
   await printOutput(flags.json === true ? `${formatJson(toJson(found))}\n` : describe(found, limit), signal);
@@ -36,7 +38,7 @@ function describe(found: ImagesDiff, limit: number): string {
     ...describeFiles(found.files, limit),
     verdict(found),
   ];
-  return lines.map((line) => `${printable(line)}\n`).join("");
+  return lines.map((line) => `${visible(line)}\n`).join("");
 }
 
 function verdict({ equal, sameBlobs, files }: ImagesDiff): string {

@@ -1,12 +1,12 @@
 import { formatJson, type InspectedImage, inspectImages, isJsonObject, type Json, toJson } from "../../index.js";
 import type { Invocation } from "../command.js";
-import { placesOf, printable, withSource } from "../sources.js";
-import { formatBytes, printOutput } from "../ui.js";
+import { placesOf, withSource } from "../sources.js";
+import { formatBytes, printOutput, visible } from "../ui.js";
 
 /** Prints what the images of a place are made of. */
 export default async function inspect({ inputs, flags, signal }: Invocation): Promise<void> {
   const [place] = placesOf(inputs, 1) as [string];
-  const images = await withSource(place, { flags, signal }, async (source) => inspectImages(source));
+  const images = await withSource(place, { flags, signal }, "every", async (source) => inspectImages(source));
   const result = flags.json === true ? `${formatJson(toJson({ images }))}\n` : images.map(describe).join("\n");
   await printOutput(result, signal);
 }
@@ -24,7 +24,7 @@ function describe(image: InspectedImage): string {
     ["layers", `${layers.length}, ${formatBytes(size)} as stored`],
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
-  const head = rows.map(([label, value]) => `${label.padEnd(width)}  ${printable(value)}\n`).join("");
+  const head = rows.map(([label, value]) => `${label.padEnd(width)}  ${visible(value)}\n`).join("");
   return head + layers.map(describeLayer).join("");
 }
 
@@ -54,5 +54,5 @@ function describeLayer(layer: InspectedImage["layers"][number], index: number): 
       if (typeof value === "string" && value !== "") lines.push(`     ${value}`);
     }
   }
-  return lines.map((line) => `${printable(line)}\n`).join("");
+  return lines.map((line) => `${visible(line)}\n`).join("");
 }

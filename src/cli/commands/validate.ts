@@ -1,7 +1,7 @@
 import { type Finding, OciNixError, type ValidatedImage, validateImages } from "../../index.js";
 import type { Invocation } from "../command.js";
-import { placesOf, printable, withSource } from "../sources.js";
-import { formatBytes, printOutput } from "../ui.js";
+import { placesOf, withSource } from "../sources.js";
+import { formatBytes, printOutput, visible } from "../ui.js";
 
 /** What keeps an image from being opened, but speaks of the image and not of the machine. */
 const OF_THE_IMAGE: readonly string[] = ["verification", "invalid-input", "unsupported", "limit"];
@@ -12,7 +12,7 @@ export default async function validate({ inputs, flags, signal }: Invocation): P
   let images: readonly ValidatedImage[] = [];
   let findings: readonly Finding[] = [];
   try {
-    images = await withSource(place, { flags, signal }, (source) => validateImages(source, signal));
+    images = await withSource(place, { flags, signal }, "every", (source) => validateImages(source, signal));
   } catch (error) {
     if (!(error instanceof OciNixError) || !OF_THE_IMAGE.includes(error.code)) throw error;
     findings = [{ severity: "error", code: "unreadable", where: "source", message: error.message }];
@@ -37,7 +37,7 @@ function describe(image: ValidatedImage, index: number): string {
   const digests = findings.some(isMismatch) ? "not all digests agree" : "all digests agree";
   const counts = `${layers} ${layers === 1 ? "layer" : "layers"}, ${entries} entries, ${formatBytes(unpackedSize)} unpacked`;
   const summary = `${title}: ${valid ? "valid" : "not valid"}: ${counts}, ${digests}`;
-  return `${findings.map(describeFinding).join("")}${printable(summary)}\n`;
+  return `${findings.map(describeFinding).join("")}${visible(summary)}\n`;
 }
 
 /** Findings after which it cannot be said that all digests agree. */
@@ -45,5 +45,5 @@ const MISMATCHES: readonly string[] = ["digest", "diff-id", "blob", "size", "dam
 
 function describeFinding({ severity, where, message, clients, code }: Finding): string {
   const who = clients === undefined ? "" : ` (${clients.join(", ")})`;
-  return `${printable(`${severity.padEnd(7)}  ${where}: ${message} [${code}]${who}`)}\n`;
+  return `${visible(`${severity.padEnd(7)}  ${where}: ${message} [${code}]${who}`)}\n`;
 }

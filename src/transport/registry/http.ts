@@ -1,33 +1,18 @@
-import { createRequire } from "node:module";
-import type * as Undici from "undici";
 import { OciNixError } from "../../core/errors.js";
+import { abortReason } from "../../core/event-loop-turns.js";
+import { Authenticator } from "./authenticator.js";
+import { type Clock, SYSTEM_CLOCK } from "./clock.js";
+import { type Connections, openConnections } from "./connections.js";
+import { findCredential } from "./credentials.js";
+import { endpointOf, isLoopback, namesOf } from "./hosts.js";
+import type { RegistryRequest, RegistryResponse } from "./messages.js";
+import { explainFailure } from "./network-failure.js";
+import { DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry.js";
+import { type Answer, Sender } from "./sender.js";
+import { hasCertificates } from "./tls.js";
+import { Tokens } from "./tokens.js";
 
-const require = createRequire(import.meta.url);
-
-export interface RegistryRequest {
-  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
-  /** An absolute URL, as registries give in `Location`, or a path: `/v2/…`. */
-  readonly url: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Bytes, which may be sent again, or a stream, which is sent once. Without a length a stream is sent chunked. */
-  readonly body?: Uint8Array | { readonly stream: AsyncIterable<Uint8Array>; readonly length?: number | undefined };
-  /** What it needs rights for, as token servers name it: `repository:app:pull,push`. */
-  readonly scopes: readonly string[];
-  /** Whether the request may be sent twice where nobody knows whether the first one arrived. Streams are never sent again. */
-  readonly isRepeatable: boolean;
-}
-
-export interface RegistryResponse {
-  readonly status: number;
-  /** By lower-case name. */
-  header(name: string): string | undefined;
-  /** The body, piece by piece. To be read to its end, or {@link discard}ed. */
-  readonly body: AsyncIterable<Uint8Array>;
-  /** The whole body. @throws OciNixError `limit` where it is longer than `limit` bytes */
-  bytes(limit: number): Promise<Buffer>;
-  /** Gives the connection back without reading the body. */
-  discard(): Promise<void>;
-}
+export type { RegistryRequest, RegistryResponse } from "./messages.js";
 
 /** Requests to one registry: connections, TLS, proxies, credentials, retries. */
 export interface RegistryHttp {
@@ -46,42 +31,171 @@ export interface RegistryOptions {
   readonly signal?: AbortSignal | undefined;
   /** Whether certificates are verified, and plain HTTP is refused (loopback apart); by default true. */
   readonly tlsVerify?: boolean | undefined;
+  /** How long all requests together may take, in milliseconds from now; without end by default. */
+  readonly deadlineMs?: number | undefined;
+  readonly retry?: Partial<RetryPolicy> | undefined;
+  readonly clock?: Clock | undefined;
 }
 
-/** @param host `registry.example:5000` */
+/**
+ * Opens a registry; nothing is sent before the first request. That one is preceded by `GET /v2/`, which tells how the registry is reached and
+ * how it wants its clients to show who they are, as a stream could not be sent again after 401.
+ *
+ * A registry is reached over https; one on this machine, and with `tlsVerify: false` any, over plain http where it does not speak TLS.
+ * @param host `registry.example:5000`
+ * @throws OciNixError `invalid-input` for what is no host
+ */
 export function openRegistryHttp(host: string, options: RegistryOptions = {}): RegistryHttp {
-  const { request, Agent } = require("undici") as typeof Undici;
-  const agent = new Agent();
-  const base = /^(localhost|127\.|\[::1\])/.test(host) ? `http://${host}` : `https://${host}`;
-  return {
-    host,
-    async request({ method, url, headers, body }) {
-      const {
-        statusCode,
-        headers: received,
-        body: stream,
-      } = await request(new URL(url, base), {
-        dispatcher: agent,
-        method,
-        ...(headers === undefined ? {} : { headers }),
-        ...(body === undefined ? {} : { body: body instanceof Uint8Array ? body : (body.stream as never) }),
-        ...(options.signal === undefined ? {} : { signal: options.signal }),
+  return new Registry(host, options);
+}
+
+class Registry implements RegistryHttp {
+  readonly host: string;
+  readonly #https: URL;
+  readonly #tlsVerify: boolean;
+  readonly #controller: AbortController;
+  readonly #connections: Connections;
+  readonly #sender: Sender;
+  readonly #authenticator: Authenticator;
+  readonly #release: () => void;
+  #base: Promise<URL> | undefined;
+
+  constructor(host: string, options: RegistryOptions) {
+    const { tlsVerify = true, clock = SYSTEM_CLOCK, deadlineMs } = options;
+    this.host = host;
+    this.#tlsVerify = tlsVerify;
+    this.#https = new URL(`https://${endpointOf(host)}`);
+    this.#controller = new AbortController();
+    const { signal } = this.#controller;
+    this.#connections = openConnections(host, tlsVerify);
+    this.#sender = new Sender({
+      connections: this.#connections,
+      tlsVerify,
+      signal,
+      clock,
+      policy: { ...DEFAULT_RETRY_POLICY, ...options.retry },
+      deadline: deadlineMs === undefined ? undefined : clock.now() + deadlineMs,
+    });
+    const tokens = new Tokens(host, clock, async (url, request, authorization) => {
+      const { response } = await this.#sender.ask(url, { ...request, isRepeatable: true }, authorization);
+      return response;
+    });
+    this.#authenticator = new Authenticator(host, tlsVerify, tokens, (repository) =>
+      findCredential(host, repository, { clock, signal }),
+    );
+    this.#release = this.#stopWith(options.signal, clock, deadlineMs);
+  }
+
+  async request(request: RegistryRequest): Promise<RegistryResponse> {
+    const { signal } = this.#controller;
+    if (signal.aborted) throw abortReason(signal);
+    const base = await this.#reached();
+    const url = this.#resolve(request.url, base);
+    const isOwn = url.origin === base.origin;
+    const used = isOwn ? await this.#authenticator.before(request.scopes) : undefined;
+    const prepared = this.#sender.prepare(request);
+    const { response, isOwn: isAnswerOwn } = await prepared.send(url, used);
+    if (response.status !== 401 || !isOwn || !isAnswerOwn) return response;
+    const next = await this.#authenticator
+      .after(response.header("www-authenticate"), request.scopes, used)
+      .catch(async (error: unknown) => {
+        await response.discard();
+        throw error;
       });
-      return {
-        status: statusCode,
-        header: (name) => {
-          const value = received[name];
-          return Array.isArray(value) ? value.join(", ") : value;
-        },
-        body: stream,
-        async bytes(limit) {
-          const all = Buffer.from(await stream.arrayBuffer());
-          if (all.length > limit) throw new OciNixError("limit", `the answer is longer than ${limit} bytes`);
-          return all;
-        },
-        discard: () => stream.dump(),
-      };
-    },
-    close: () => agent.close(),
-  };
+    if (next === undefined || !prepared.isWhole()) return response;
+    await response.discard();
+    return (await prepared.send(url, next)).response;
+  }
+
+  async close(): Promise<void> {
+    this.#release();
+    if (!this.#controller.signal.aborted) {
+      this.#controller.abort(new OciNixError("interrupted", `the connection to ${this.host} was closed`));
+    }
+    await this.#connections.close();
+  }
+
+  /** Ends everything on the caller's signal or at the deadline. Gives what undoes that. */
+  #stopWith(signal: AbortSignal | undefined, clock: Clock, deadlineMs: number | undefined): () => void {
+    const abort = () => this.#controller.abort(signal === undefined ? undefined : abortReason(signal));
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort);
+    const cancel =
+      deadlineMs === undefined
+        ? () => {}
+        : clock.after(deadlineMs, () => {
+            const words = `${this.host}: not done within ${deadlineMs / 1000} s`;
+            this.#controller.abort(new OciNixError("unavailable", words));
+          });
+    return () => {
+      signal?.removeEventListener("abort", abort);
+      cancel();
+    };
+  }
+
+  /** Where the registry answers; found out once, unless that failed. */
+  #reached(): Promise<URL> {
+    this.#base ??= this.#reach().catch((error: unknown) => {
+      this.#base = undefined;
+      throw error;
+    });
+    return this.#base;
+  }
+
+  async #reach(): Promise<URL> {
+    const names = [this.#https.host, this.host, ...namesOf(this.host)];
+    const mayBePlain = !this.#tlsVerify || (isLoopback(this.#https) && !hasCertificates(names));
+    if (!mayBePlain) return await this.#greet(this.#https);
+    const request = { method: "GET", isRepeatable: true } as const;
+    const greeting = new URL("/v2/", this.#https);
+    let overTls: unknown;
+    try {
+      return await this.#greeted(this.#https, await this.#sender.ask(greeting, request, undefined, { attempts: 1 }));
+    } catch (error) {
+      if (this.#controller.signal.aborted) throw abortReason(this.#controller.signal);
+      if (!(error instanceof OciNixError) || error.code !== "unavailable") throw error;
+      if (explainFailure(error.cause).kind === "certificate") throw error;
+      overTls = error;
+    }
+    const plain = new URL(this.#https.href.replace(/^https/, "http"));
+    let answer: Answer;
+    try {
+      answer = await this.#sender.ask(new URL("/v2/", plain), request, undefined);
+    } catch (error) {
+      if (this.#controller.signal.aborted || !(error instanceof OciNixError) || error.code !== "unavailable")
+        throw error;
+      const { hint } = error;
+      throw new OciNixError(error.code, `${error.message}; before that: ${(overTls as OciNixError).message}`, {
+        cause: error.cause,
+        ...(hint === undefined ? {} : { hint }),
+      });
+    }
+    if (answer.response.status !== 400) return await this.#greeted(plain, answer);
+    // What a server says that speaks TLS: the first attempt failed for another reason.
+    await answer.response.discard();
+    return await this.#greet(this.#https);
+  }
+
+  async #greet(base: URL): Promise<URL> {
+    const request = { method: "GET", isRepeatable: true } as const;
+    return await this.#greeted(base, await this.#sender.ask(new URL("/v2/", base), request, undefined));
+  }
+
+  async #greeted(base: URL, { response, isOwn }: Answer): Promise<URL> {
+    await response.discard();
+    // Where a redirect leads to is nobody to answer to.
+    if (response.status === 401 && isOwn) this.#authenticator.learn(response.header("www-authenticate"));
+    return base;
+  }
+
+  /** @throws OciNixError `invalid-input` for what is no URL of http or https */
+  #resolve(text: string, base: URL): URL {
+    const url = URL.canParse(text, base.href) ? new URL(text, base) : undefined;
+    if (url === undefined || !/^https?:$/.test(url.protocol)) {
+      throw new OciNixError("invalid-input", `${this.host} gives a place that is no URL of http or https`);
+    }
+    // A registry behind a proxy that speaks TLS for it may not know that it is reached over TLS.
+    if (url.protocol === "http:" && base.protocol === "https:" && url.host === base.host) url.protocol = "https:";
+    return url;
+  }
 }

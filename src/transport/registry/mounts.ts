@@ -38,11 +38,17 @@ export class Mounts {
     this.#onLeft = options.onLeft;
   }
 
-  /** Whether the repository has the blob now. */
-  async mount({ digest }: Descriptor): Promise<boolean> {
+  /** Repositories that may have the blob. */
+  sourcesOf({ digest }: Descriptor): readonly string[] {
     const { host, name } = this.#repository;
     const known = [...(this.#locations?.repositoriesOf(host, digest) ?? []), ...this.#sources];
-    const sources = [...new Set(known)].filter((source) => source !== name).slice(0, MAX_SOURCES);
+    return [...new Set(known)].filter((source) => source !== name).slice(0, MAX_SOURCES);
+  }
+
+  /** Whether the repository has the blob now. */
+  async mount(blob: Descriptor): Promise<boolean> {
+    const { digest } = blob;
+    const sources = this.sourcesOf(blob);
     for (const source of sources) if (await this.#mountFrom(digest, source)) return true;
     if (sources.length > 0 || !this.#mayBeAnonymous) return false;
     this.#mayBeAnonymous = false;

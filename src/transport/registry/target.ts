@@ -3,7 +3,7 @@ import type { Digest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import { type Descriptor, kindOfMediaType } from "../../oci/manifest.js";
-import type { BlobSink, Document, FinishedImage, ImageTarget } from "../image.js";
+import type { BlobFate, BlobSink, Document, FinishedImage, ImageTarget } from "../image.js";
 import { fileBody, type UploadBody, WindowBody } from "./body.js";
 import { deferred } from "./deferred.js";
 import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "./http.js";
@@ -40,6 +40,8 @@ export function openRegistryTarget(name: RegistryName, options: RegistryTargetOp
 
 class RegistryTarget implements ImageTarget {
   readonly title: string;
+  /** Tags are one image's. */
+  readonly takesOne = true;
   readonly #name: RegistryName;
   readonly #options: RegistryTargetOptions;
   readonly #abort = new AbortController();
@@ -84,6 +86,23 @@ class RegistryTarget implements ImageTarget {
     );
     if (isThere) this.#there.add(blob.digest);
     return isThere;
+  }
+
+  async foresee(blob: Descriptor): Promise<BlobFate> {
+    return await this.#questions.run(async () => {
+      if (await this.#repository.hasBlob(blob)) return "exists";
+      for (const name of this.#mounts.sourcesOf(blob)) {
+        const { host } = this.#repository;
+        const source = new Repository(this.#http, { host, name, access: "pull", signal: this.#signal });
+        try {
+          if (await source.hasBlob(blob)) return "mounts";
+        } catch (error) {
+          // What may not be asked for may not be mounted.
+          if (!(error instanceof OciNixError) || error.code !== "denied") throw error;
+        }
+      }
+      return "uploads";
+    });
   }
 
   async link(blob: Descriptor, file: string): Promise<boolean> {

@@ -1,4 +1,13 @@
-import { lstatSync, lutimesSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  lutimesSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -106,6 +115,37 @@ describe("what was made before", () => {
     expect((await build(["oci:$/layout:1"])).opened).toHaveLength(1);
   });
 
+  it("is not remembered where a file in a store object is not as Nix leaves it, whoever lists it", async () => {
+    const [path = ""] = readdirSync(join(store.storeRoot, "nix/store"), { recursive: true, encoding: "utf8" }).filter(
+      (name) => name.endsWith("message"),
+    );
+    const file = join(store.storeRoot, "nix/store", path);
+    chmodSync(file, 0o644);
+    lutimesSync(file, 1, 1);
+    for (const threads of [0, 2]) {
+      await build(["oci:$/layout:1"], { threads });
+      expect((await build(["oci:$/layout:1"], { threads })).opened).toHaveLength(1);
+    }
+  });
+
+  it("is not forgotten where it is the store that changed", async () => {
+    await build(["oci:$/layout:1"]);
+    const [path = ""] = readdirSync(join(store.storeRoot, "nix/store"), { recursive: true, encoding: "utf8" }).filter(
+      (name) => name.endsWith("message"),
+    );
+    const file = join(store.storeRoot, "nix/store", path);
+    const before = readFileSync(file);
+    chmodSync(file, 0o644);
+    writeFileSync(file, Buffer.alloc(before.length, "x"));
+    chmodSync(file, 0o444);
+    for (let i = 0; i < 2; i++) {
+      await expect(build(["oci:$/other:1"])).rejects.toMatchObject({
+        code: "verification",
+        message: expect.stringContaining("changed: the NAR hash is not the closure's"),
+      });
+    }
+  });
+
   it("is another layer under another owner, time or tar profile", async () => {
     await build(["oci:$/layout:1"]);
     const closure = { graph: store.closureFile, storeRoot: store.storeRoot };
@@ -148,17 +188,40 @@ describe("what was made before", () => {
     expect(cache.blob(diffId, codec)).toEqual(known);
   });
 
-  it("is found out where the blob cache is damaged", async () => {
-    const blobCache = openBlobCache(join(directory, "cache"), 1e9);
-    const { layers: built } = await build(["oci:$/layout:1"], { compression: GZIP, blobCache });
-    const file = blobCache.find(built[0] as { digest: `sha256:${string}`; size: number }) as string;
-    const bytes = readFileSync(file);
-    bytes[20] = (bytes[20] as number) ^ 1;
-    rmSync(file);
-    writeFileSync(file, bytes);
-    const options = { compression: GZIP, blobCache };
-    // An archive takes no links, so the bytes are seen.
-    await expect(build(["oci-archive:$/x.tar:1"], options)).rejects.toMatchObject({ code: "verification" });
-    await build(["oci-archive:$/x.tar:1"], options);
+  it.each(["oci:$/other:1", "oci-archive:$/x.tar:1"])(
+    "is made again where the blob cache is damaged: %s",
+    async (to) => {
+      const blobCache = openBlobCache(join(directory, "cache"), 1e9);
+      const options = { compression: GZIP, blobCache };
+      const { layers: built, manifest } = await build(["oci:$/layout:1"], options);
+      const file = blobCache.find(built[0] as { digest: `sha256:${string}`; size: number }) as string;
+      const bytes = readFileSync(file);
+      bytes[20] = (bytes[20] as number) ^ 1;
+      rmSync(file);
+      writeFileSync(file, bytes);
+      const again = await build([to], options);
+      expect(again.opened).toHaveLength(1);
+      expect(again.manifest).toBe(manifest);
+      expect((await build([to.replace("other", "third")], options)).opened).toEqual([]);
+    },
+  );
+
+  it("never makes a wrong image of an entry that names another layer of it", async () => {
+    const { manifest } = await build(["oci:$/layout:1"]);
+    const right = cache;
+    const known: { diffId: `sha256:${string}`; size: number }[] = [];
+    cache = {
+      ...right,
+      layer(key) {
+        const layer = right.layer(key);
+        if (layer !== undefined) known.push(layer);
+        return known[0];
+      },
+    };
+    for (const to of ["oci:$/fresh:1", "oci-archive:$/fresh.tar", "docker-archive:$/fresh2.tar"]) {
+      await expect(build([to])).rejects.toMatchObject({ code: "verification" });
+    }
+    cache = right;
+    expect((await build(["oci:$/fresh:1"])).manifest).toBe(manifest);
   });
 });

@@ -237,6 +237,16 @@ describe("bytes", () => {
   });
 });
 
+describe("fields that are none of ours", () => {
+  it("are no findings: what Docker writes besides the image-spec", async () => {
+    const config = { Hostname: "", AttachStdin: false, Image: "", Env: null, Labels: null, OnBuild: null, Cmd: ["sh"] };
+    const image = imageOf([layerOf(tarOf(["a"]))], {
+      config: { config, container_config: {}, docker_version: "20.10", created: "2020-01-01T00:00:00.123456789Z" },
+    });
+    expect(await findingsOf(image)).toEqual([]);
+  });
+});
+
 describe("documents", () => {
   const layer = layerOf(tarOf(["a"]));
   const many = (count: number) => Array.from({ length: count }, () => layer);
@@ -287,6 +297,35 @@ describe("documents", () => {
       "a long history",
       imageOf([layer], { config: { history: [{}, {}] } }),
       "warning history config: history speaks of 2",
+    ],
+    ...[
+      [{ config: [] }, "config must be an object"],
+      [{ config: { Env: [1, 2] } }, "config.Env must be"],
+      [{ config: { Cmd: "sh" } }, "config.Cmd must be"],
+      [{ config: { Labels: { a: 1 } } }, "config.Labels must be"],
+      [{ history: [1] }, "history[0] must be an object"],
+      [{ history: {} }, "history must be an array"],
+      [{ history: [{ created: "yesterday" }] }, "history[0].created must be a time"],
+      [{ history: [{ empty_layer: "no" }] }, "history[0].empty_layer must be true or false"],
+      [{ created: "garbage" }, "created must be a time"],
+      [{ author: 1 }, "author must be a string"],
+    ].map(
+      ([config, message]) =>
+        [
+          `what Go programs refuse: ${JSON.stringify(config)}`,
+          imageOf([layer], { config: config as object }),
+          `error config config: ${message}`,
+        ] as const,
+    ),
+    [
+      "annotations that are no texts",
+      imageOf([layer], { manifest: { annotations: { a: 1 } } }),
+      "error manifest manifest: annotations must be",
+    ],
+    [
+      "a byte order mark",
+      { ...imageOf([layer]), manifest: undefined, config: documentOf("x", "\ufeff{}") },
+      "error json config: config is not valid JSON",
     ],
     ["126 layers", imageOf(many(126)), "error layer-count config: there are 126 layers, more than 125"],
     ["101 layers", imageOf(many(101)), "note layer-count config: there are 101 layers; Docker takes 125"],

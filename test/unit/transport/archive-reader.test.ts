@@ -75,6 +75,11 @@ describe("readArchive, of a docker-archive", () => {
     }
   });
 
+  it("does not fill the disk: what unpacks to more than 200 times its size is refused", async () => {
+    const bomb = execFileSync("sh", ["-c", "head -c 1500000000 /dev/zero | zstd -q -c"]);
+    await expect(read(bomb)).rejects.toMatchObject({ code: "limit", message: expect.stringContaining("unpacked") });
+  });
+
   it("leaves no temporary file behind for a gzipped archive", async () => {
     const before = readdirSync(tmpdir()).filter((name) => /^oci-nix-.{6}$/.test(name));
     await read(gzipSync(await packImage([{ name: "a", tar: a }])));
@@ -325,6 +330,11 @@ describe("readArchive, of several images", () => {
       const images = await open(await both());
       expect(images.map(({ names }) => names)).toEqual([["app:1"], []]);
       expect(images.every(({ manifest }) => manifest !== undefined)).toBe(true);
+    });
+
+    it("knows an image by the names of either", async () => {
+      const [image] = await open(await both({ names: ["docker.io/library/app:1", "other:1"] }));
+      expect(image?.names).toEqual(["app:1", "other:1"]);
     });
 
     it("finds an image that only manifest.json names", async () => {

@@ -1,5 +1,16 @@
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -7,6 +18,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ArchiveOptions, openArchiveTarget } from "../../../src/transport/archive.js";
 import { readArchive } from "../../../src/transport/archive-reader.js";
 import { openOciLayoutTarget } from "../../../src/transport/oci-layout.js";
+import { openTargets } from "../../../src/transport/open.js";
+import { parseTransport } from "../../../src/transport/transport.js";
 import { deliverAll, imageOf, layerOf, type SmallImage } from "../../support/outgoing.js";
 
 let directory: string;
@@ -112,6 +125,34 @@ describe("an archive of an image", () => {
     expect(readdirSync(directory)).toEqual(["image.tar"]);
   });
 
+  it("takes the place of what a link leads to, and leaves the link", async () => {
+    mkdirSync(join(directory, "real"));
+    const links = { "to-file.tar": "real/a.tar", "to-nothing.tar": "real/b.tar" };
+    writeFileSync(join(directory, "real/a.tar"), "before");
+    for (const [link, target] of Object.entries(links)) {
+      symlinkSync(target, join(directory, link));
+      await write([imageOf(["a"])], DOCKER, join(directory, link));
+      expect(readlinkSync(join(directory, link))).toBe(target);
+      file = join(directory, target);
+      expect(members()).toContain("index.json");
+    }
+    expect(readdirSync(directory).sort()).toEqual(["real", ...Object.keys(links)]);
+  });
+
+  it("goes through a descriptor that is named, never in place of its name", async () => {
+    const fd = openSync(file, "w");
+    await write([imageOf(["a"])], DOCKER, `/dev/fd/${fd}`);
+    closeSync(fd);
+    expect(members()).toContain("index.json");
+  });
+
+  it("takes one image where it names it", async () => {
+    const two = [imageOf(["a"]), imageOf(["b"])];
+    await expect(write(two)).rejects.toThrow("names one image, and there are 2");
+    await expect(deliverAll(two, [openOciLayoutTarget(join(directory, "layout"), "1")])).rejects.toThrow("there are 2");
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
   it("refuses zstd layers for Docker, with the reason, before anything is made", async () => {
     const image = imageOf(["a"]);
     const packed = { ...image, layers: [{ compression: "zstd", known: undefined }] } as const;
@@ -124,6 +165,20 @@ describe("an archive of an image", () => {
   it("is refused where it cannot be", async () => {
     await expect(openArchiveTarget(directory, DOCKER)).rejects.toThrow("it is a directory");
     await expect(openArchiveTarget(join(directory, "no", "x.tar"), DOCKER)).rejects.toThrow("there is no directory");
+  });
+});
+
+describe("several places", () => {
+  it.each([
+    ["docker-archive:s.tar", "oci-archive:./s.tar:1"],
+    ["docker-archive:-", "oci-archive:-"],
+    ["docker-archive:-", "oci-archive:/dev/stdout"],
+    ["oci:x:1", "oci:./x:1"],
+  ])("that are one are refused: %s and %s", async (one, other) => {
+    await expect(openTargets([one, other].map(parseTransport))).rejects.toMatchObject({
+      code: "usage",
+      message: expect.stringContaining("named twice"),
+    });
   });
 });
 
@@ -156,7 +211,7 @@ describe("an image that goes to several places", () => {
     await deliverAll([imageOf(["a"])], [openOciLayoutTarget(one, "1")]);
     const source = join(one, blobName(layerOf("a").diffId));
     const linked = { ...imageOf(["a"], { known: true }) };
-    const layers = linked.layers.map((layer) => ({ ...layer, file: source }));
+    const layers = linked.layers.map((layer) => ({ ...layer, file: async () => source }));
     await deliverAll([{ ...linked, layers }], [openOciLayoutTarget(two, "1")]);
     expect(linked.made).toEqual([]);
     expect(readFileSync(join(two, blobName(layerOf("a").diffId)), "utf8")).toBe("a");
@@ -174,7 +229,9 @@ describe("an image that goes to several places", () => {
     await new Promise((resolve) => killed.on("exit", resolve));
     const left = ours.replace(`-${process.pid}-`, `-${killed.pid}-`);
     writeFileSync(join(layout, left), "left");
-    await openOciLayoutTarget(layout, "3").close();
+    const next = openOciLayoutTarget(layout, "3");
+    await (await next.begin()).discard();
+    await next.close();
     expect(readdirSync(layout).filter((name) => name.startsWith(".oci-nix-"))).toEqual([ours]);
     await sink.discard();
     await running.close();

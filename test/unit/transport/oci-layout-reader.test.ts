@@ -28,7 +28,7 @@ async function read(choice: { readonly tag?: string; readonly platform?: string 
   const { tag, platform } = choice;
   const source = await readOciLayout(fixture.write(layout), {
     tag,
-    platform: platform === undefined ? undefined : parsePlatform(platform, "--platform"),
+    platform: platform === undefined || platform === "every" ? platform : parsePlatform(platform, "--platform"),
   });
   source.close();
   return source.images;
@@ -131,6 +131,7 @@ describe("readOciLayout", () => {
       await expect(read({ tag })).rejects.toMatchObject({
         message: `${layout}: ${tag} is for several platforms: linux/amd64, linux/arm/v6, linux/arm/v7, linux/arm64/v8`,
       });
+      expect(await listed({ tag, platform: "every" })).toEqual(images.map(({ digest }) => [tag, digest]));
       const digestOf = async (platform: string) => (await listed({ tag, platform }))[0]?.[1];
       expect(await digestOf("linux/amd64")).toBe(images[0]?.digest);
       expect(await digestOf("linux/arm64")).toBe(images[1]?.digest);

@@ -76,6 +76,24 @@ describe("an OCI layout", () => {
     expect(index().manifests).toHaveLength(3);
   });
 
+  it("keeps what else its index says", async () => {
+    await write("1", "a");
+    const annotations = { "org.example.note": "kept" };
+    writeFileSync(join(directory, "index.json"), JSON.stringify({ ...index(), annotations }));
+    await write("2", "b");
+    expect(index()).toMatchObject({ annotations });
+    expect(index().manifests).toHaveLength(2);
+  });
+
+  it("is mended where a document of it was damaged, its size being right", async () => {
+    const { manifest } = await write("1", "a");
+    const file = join(directory, "blobs", manifest.digest.replace(":", "/"));
+    const bytes = readFileSync(file);
+    writeFileSync(file, Buffer.alloc(bytes.length, "x"));
+    await write("1", "a");
+    expect(readFileSync(file).equals(bytes)).toBe(true);
+  });
+
   it("is as it was where a layer cannot be made", async () => {
     await write("1", "a");
     const before = index();
@@ -94,7 +112,8 @@ describe("an OCI layout", () => {
   });
 
   it("is refused at once where no directory can be made (mkdir of Node never came back)", async () => {
-    expect(() => openOciLayoutTarget("/proc/oci-nix/layout", "1")).toThrow("cannot make the directory /proc/oci-nix");
+    const target = openOciLayoutTarget("/proc/oci-nix/layout", "1");
+    await expect(deliverAll([imageOf(["a"])], [target])).rejects.toThrow("cannot make the directory /proc/oci-nix");
   });
 
   it.each(["", "[]", '{"manifests": {}}', "{"])("is left alone where its index is broken: %s", async (text) => {
@@ -173,7 +192,7 @@ describe("a transport", () => {
     ["docker-archive:x.tar:", /the name after the colon is missing/],
     ["docker-archive:x.tar:App", /is not an image name/],
     ["containers-storage:", /the name is missing/],
-    ["docker-daemon:app:1", /to docker-daemon: yet/],
+    ["dir:image", /to dir: yet/],
     ["docker:app", /what follows docker: is \/\/NAME/],
     ["docker://", /what follows docker: is \/\/NAME/],
     ["docker://App", /image names are lower case|is not an image name/],

@@ -1,0 +1,104 @@
+import { OciNixError } from "../../core/errors.js";
+import { type Challenge, parseChallenges } from "./challenge.js";
+import type { Credential } from "./credentials.js";
+import { isLoopback, speakableUrl } from "./hosts.js";
+import { repositoryOf, unionOfScopes } from "./scopes.js";
+import { basicAuthorization, type TokenServer, type Tokens } from "./tokens.js";
+
+type Scheme = { readonly kind: "basic" } | { readonly kind: "bearer"; readonly server: TokenServer };
+
+/** How requests to one registry show who sends them: nothing until the registry asks, then what it asks for. */
+export class Authenticator {
+  readonly #host: string;
+  readonly #tlsVerify: boolean;
+  readonly #tokens: Tokens;
+  readonly #find: (repository: string | undefined) => Promise<Credential | undefined>;
+  readonly #found = new Map<string | undefined, Promise<Credential | undefined>>();
+  #scheme: Scheme | undefined;
+
+  /** @param find looks up the credentials for a repository; asked once for each */
+  constructor(
+    host: string,
+    tlsVerify: boolean,
+    tokens: Tokens,
+    find: (repository: string | undefined) => Promise<Credential | undefined>,
+  ) {
+    this.#host = host;
+    this.#tlsVerify = tlsVerify;
+    this.#tokens = tokens;
+    this.#find = find;
+  }
+
+  /** Takes note of a challenge without answering it. @throws OciNixError `denied` for a token server that must not be asked */
+  learn(header: string | undefined): void {
+    this.#scheme = this.#choose(parseChallenges(header)) ?? this.#scheme;
+  }
+
+  /** The `Authorization` header for a request, by what the registry asked for so far. @throws OciNixError as {@link Tokens.get} */
+  async before(scopes: readonly string[]): Promise<string | undefined> {
+    const scheme = this.#scheme;
+    return scheme === undefined ? undefined : await this.#authorization(scheme, scopes, scopes);
+  }
+
+  /**
+   * What to answer to 401 with: a token that is new, for what the registry demands first. undefined where there is nothing that was not tried.
+   * @param used the header that was refused
+   * @throws OciNixError as {@link Tokens.get}
+   */
+  async after(
+    header: string | undefined,
+    scopes: readonly string[],
+    used: string | undefined,
+  ): Promise<string | undefined> {
+    const challenges = parseChallenges(header);
+    const scheme = this.#choose(challenges);
+    if (scheme === undefined) return undefined;
+    this.#scheme = scheme;
+    if (used?.startsWith("Bearer ")) this.#tokens.forget(used.slice("Bearer ".length));
+    const demanded = challenges.find(isBearer)?.parameters.get("scope")?.split(" ") ?? [];
+    const wanted = unionOfScopes(
+      demanded.filter((scope) => scope !== ""),
+      scopes,
+    );
+    const next = await this.#authorization(scheme, wanted, scopes);
+    return next === used ? undefined : next;
+  }
+
+  async #authorization(
+    scheme: Scheme,
+    wanted: readonly string[],
+    scopes: readonly string[],
+  ): Promise<string | undefined> {
+    const credential = await this.#credential(repositoryOf(scopes));
+    if (credential?.kind === "registry") return `Bearer ${credential.token}`;
+    if (scheme.kind === "bearer") return `Bearer ${await this.#tokens.get(scheme.server, credential, wanted)}`;
+    return credential?.kind === "password" ? basicAuthorization(credential) : undefined;
+  }
+
+  #credential(repository: string | undefined): Promise<Credential | undefined> {
+    const found = this.#found.get(repository) ?? this.#find(repository);
+    this.#found.set(repository, found);
+    return found;
+  }
+
+  #choose(challenges: readonly Challenge[]): Scheme | undefined {
+    const bearer = challenges.find(isBearer);
+    if (bearer === undefined)
+      return challenges.some(({ scheme }) => scheme === "basic") ? { kind: "basic" } : undefined;
+    const realm = new URL(bearer.parameters.get("realm") as string);
+    if (realm.protocol !== "https:" && !(realm.protocol === "http:" && (isLoopback(realm) || !this.#tlsVerify))) {
+      throw new OciNixError(
+        "denied",
+        `${this.#host} names a token server that is not reached over TLS: ${speakableUrl(realm)}`,
+        {
+          hint: "credentials do not go there; --tls-verify=false allows it",
+        },
+      );
+    }
+    return { kind: "bearer", server: { realm, service: bearer.parameters.get("service") } };
+  }
+}
+
+function isBearer({ scheme, parameters }: Challenge): boolean {
+  return scheme === "bearer" && URL.canParse(parameters.get("realm") ?? "");
+}

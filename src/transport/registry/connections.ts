@@ -1,0 +1,135 @@
+import { createRequire } from "node:module";
+import type { Readable } from "node:stream";
+import type { SecureContext } from "node:tls";
+import type * as Undici from "undici";
+import { OciNixError } from "../../core/errors.js";
+import { namesOf } from "./hosts.js";
+import type { RegistryRequest, RegistryResponse } from "./messages.js";
+import { proxyFor } from "./proxy.js";
+import { secureContextFor } from "./tls.js";
+
+/** Enough for a registry's client; what is more waits. */
+const CONNECTIONS_PER_ORIGIN = 16;
+const CONNECT_TIMEOUT_MS = 30_000;
+/** Registries put a large blob together before they answer. */
+const HEADERS_TIMEOUT_MS = 600_000;
+const BODY_TIMEOUT_MS = 120_000;
+
+export interface Exchange {
+  readonly method: RegistryRequest["method"];
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array | AsyncIterable<Uint8Array> | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Connections to any hosts: TLS, proxies, limits. */
+export interface Connections {
+  /**
+   * Sends one request once; redirects are answers.
+   * @param explain the error for a body that breaks off
+   * @throws what the connection fails with; the signal's reason; OciNixError for certificates or proxies that cannot be used
+   */
+  send(url: URL, exchange: Exchange, explain: (error: unknown) => Error): Promise<RegistryResponse>;
+  /** Ends all connections, those in use too. */
+  close(): Promise<void>;
+}
+
+const require = createRequire(import.meta.url);
+
+/** @param host the registry as it was named, which its certificates may be kept under */
+export function openConnections(host: string, tlsVerify: boolean): Connections {
+  const undici = require("undici") as typeof Undici;
+  const dispatchers = new Map<string, Undici.Dispatcher>();
+  const contexts = new Map<string, SecureContext>();
+  const contextFor = (url: URL): SecureContext => {
+    const names = [...new Set([url.host, ...namesOf(url.host), ...(host.startsWith(`${url.host}:`) ? [host] : [])])];
+    const context = contexts.get(url.host) ?? secureContextFor(names);
+    contexts.set(url.host, context);
+    return context;
+  };
+  const dispatcherFor = (url: URL, isForStream: boolean): Undici.Dispatcher => {
+    const key = `${isForStream} ${url.origin}`;
+    const known = dispatchers.get(key);
+    if (known !== undefined) return known;
+    const tls = (to: URL) =>
+      to.protocol === "https:" ? { secureContext: contextFor(to), rejectUnauthorized: tlsVerify } : {};
+    const limits = {
+      connections: CONNECTIONS_PER_ORIGIN,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      bodyTimeout: BODY_TIMEOUT_MS,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      // A connection that idles may be closed by the other side at the very moment it is used; a stream would be lost with it.
+      pipelining: isForStream ? 0 : 1,
+    };
+    const proxy = proxyFor(url);
+    const made =
+      proxy === undefined
+        ? new undici.Pool(url.origin, { ...limits, connect: tls(url) })
+        : new undici.ProxyAgent({
+            ...limits,
+            uri: proxy.url.href,
+            ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }),
+            // Most proxies let CONNECT through to TLS alone.
+            proxyTunnel: url.protocol === "https:",
+            requestTls: { ...tls(url), timeout: CONNECT_TIMEOUT_MS },
+            proxyTls: { ...tls(proxy.url), timeout: CONNECT_TIMEOUT_MS },
+          });
+    dispatchers.set(key, made);
+    return made;
+  };
+  return {
+    async send(url, { method, headers, body, signal }, explain) {
+      const received = await dispatcherFor(url, body !== undefined && !(body instanceof Uint8Array)).request({
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method,
+        headers,
+        signal,
+        ...(body === undefined ? {} : { body: body as Uint8Array }),
+      });
+      return responseOf(received.statusCode, received.headers, received.body, explain);
+    },
+    async close() {
+      await Promise.all([...dispatchers.values()].map((dispatcher) => dispatcher.destroy()));
+    },
+  };
+}
+
+function responseOf(
+  status: number,
+  headers: Readonly<Record<string, string | readonly string[] | undefined>>,
+  stream: Readable & { dump(): Promise<void> },
+  explain: (error: unknown) => Error,
+): RegistryResponse {
+  // Whoever does not read the body is not told that it broke off.
+  stream.on("error", () => {});
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const piece of stream) yield piece as Uint8Array;
+    } catch (error) {
+      throw explain(error);
+    }
+  }
+  const body = { [Symbol.asyncIterator]: pieces };
+  return {
+    status,
+    header(name) {
+      const value = headers[name];
+      return typeof value === "object" ? value.join(", ") : value;
+    },
+    body,
+    async bytes(limit) {
+      const all: Uint8Array[] = [];
+      let length = 0;
+      for await (const piece of body) {
+        length += piece.length;
+        if (length > limit) throw new OciNixError("limit", `an answer is longer than ${limit} bytes`);
+        all.push(piece);
+      }
+      return Buffer.concat(all, length);
+    },
+    async discard() {
+      await stream.dump().catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,24 @@
+export interface RegistryRequest {
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** An absolute URL, as registries give in `Location`, or a path: `/v2/…`. */
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Bytes, which may be sent again, or a stream, which is sent once. Without a length a stream is sent chunked. */
+  readonly body?: Uint8Array | { readonly stream: AsyncIterable<Uint8Array>; readonly length?: number | undefined };
+  /** What it needs rights for, as token servers name it: `repository:app:pull,push`. */
+  readonly scopes: readonly string[];
+  /** Whether the request may be sent twice where nobody knows whether the first one arrived. Streams are never sent again. */
+  readonly isRepeatable: boolean;
+}
+
+export interface RegistryResponse {
+  readonly status: number;
+  /** By lower-case name. */
+  header(name: string): string | undefined;
+  /** The body, piece by piece. To be read to its end, or {@link discard}ed. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** The whole body. @throws OciNixError `limit` where it is longer than `limit` bytes */
+  bytes(limit: number): Promise<Buffer>;
+  /** Gives the connection back without reading the body. */
+  discard(): Promise<void>;
+}

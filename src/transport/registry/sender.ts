@@ -1,0 +1,236 @@
+import { setMaxListeners } from "node:events";
+import { OciNixError } from "../../core/errors.js";
+import { abortReason } from "../../core/event-loop-turns.js";
+import type { Clock } from "./clock.js";
+import type { Connections } from "./connections.js";
+import { isLoopback, speakableUrl } from "./hosts.js";
+import type { RegistryRequest, RegistryResponse } from "./messages.js";
+import { explainFailure, type Failure } from "./network-failure.js";
+import { type OutgoingBody, outgoingBody } from "./outgoing-body.js";
+import { asksToComeBack, backoffMs, HostPauses, isRetryable, parseRetryAfter, type RetryPolicy } from "./retry.js";
+
+const MOST_REDIRECTS = 10;
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+/** What shows who asks is decided here alone: it would go along to other origins. */
+const CONFIDENTIAL: ReadonlySet<string> = new Set(["authorization", "proxy-authorization", "cookie"]);
+
+type Sent = Pick<RegistryRequest, "method" | "headers" | "body" | "isRepeatable">;
+
+export interface Answer {
+  readonly response: RegistryResponse;
+  /** Whether it is the origin's that was asked, all the way. */
+  readonly isOwn: boolean;
+}
+
+/** A request whose body can be sent once or more often. */
+export interface Prepared {
+  /** As {@link Sender.ask}. */
+  send(url: URL, authorization: string | undefined): Promise<Answer>;
+  /** Whether it can be sent from its beginning (again). */
+  isWhole(): boolean;
+}
+
+interface SenderOptions {
+  readonly connections: Connections;
+  readonly tlsVerify: boolean;
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly policy: RetryPolicy;
+  /** By the clock, in milliseconds. */
+  readonly deadline: number | undefined;
+}
+
+/** Sends requests to any origin: attempts, pauses, redirects. */
+export class Sender {
+  readonly #options: SenderOptions;
+  readonly #pauses: HostPauses;
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+    this.#pauses = new HostPauses(options.clock);
+    // One listener a request.
+    setMaxListeners(0, options.signal);
+  }
+
+  /**
+   * Sends a request, as often as the policy has it, and follows redirects of GET and HEAD.
+   * @param authorization goes to the URL's own origin alone, and no more once another one was in between
+   * @throws OciNixError `unavailable` where there is no answer; `invalid-input` for redirects that lead nowhere or out of TLS; the signal's reason
+   */
+  async ask(
+    url: URL,
+    request: Sent,
+    authorization: string | undefined,
+    policy: Partial<RetryPolicy> = {},
+  ): Promise<Answer> {
+    return await this.#follow(url, request, outgoingBody(request.body), authorization, policy);
+  }
+
+  prepare(request: Sent): Prepared {
+    const body = outgoingBody(request.body);
+    return {
+      send: (url, authorization) => this.#follow(url, request, body, authorization, {}),
+      isWhole: () => body.isWhole(),
+    };
+  }
+
+  async #follow(
+    start: URL,
+    request: Sent,
+    body: OutgoingBody,
+    authorization: string | undefined,
+    policy: Partial<RetryPolicy>,
+  ): Promise<Answer> {
+    let url = start;
+    let isOwn = true;
+    for (let hops = 0; ; hops++) {
+      this.#assertAllowed(url, start);
+      const headers = headersFor(request.headers ?? {}, body, isOwn ? authorization : undefined);
+      const response = await this.#attempt(url, request, headers, body, { ...this.#options.policy, ...policy });
+      const location = response.header("location");
+      const isRedirect = REDIRECTS.has(response.status) && (request.method === "GET" || request.method === "HEAD");
+      if (!isRedirect || location === undefined) return { response, isOwn };
+      await response.discard();
+      if (hops === MOST_REDIRECTS) {
+        throw new OciNixError("invalid-input", `${speakableUrl(start)}: more than ${MOST_REDIRECTS} redirects`);
+      }
+      url = redirected(url, location);
+      isOwn &&= url.origin === start.origin;
+    }
+  }
+
+  /** Plain http is for this machine, or by request. */
+  #assertAllowed(url: URL, start: URL): void {
+    if (url.protocol === "https:") return;
+    if (isLoopback(url) || !this.#options.tlsVerify) return;
+    const plain = speakableUrl(url);
+    const words =
+      url === start ? `${plain} is plain http` : `${speakableUrl(start)} leads to ${plain}, which is plain http`;
+    throw new OciNixError("invalid-input", words, {
+      hint: "plain http is for this machine alone; --tls-verify=false allows it everywhere",
+    });
+  }
+
+  async #attempt(
+    url: URL,
+    { method, isRepeatable }: Sent,
+    headers: Readonly<Record<string, string>>,
+    body: OutgoingBody,
+    policy: RetryPolicy,
+  ): Promise<RegistryResponse> {
+    const { connections, signal, clock } = this.#options;
+    const place = `${method} ${speakableUrl(url)}`;
+    for (let attempt = 1; ; attempt++) {
+      await this.#pauseFor(url);
+      try {
+        const response = await connections.send(url, { method, headers, body: body.content, signal }, (error) =>
+          signal.aborted ? abortReason(signal) : brokenOff(place, url, error),
+        );
+        const pause = this.#noted(url, response, policy);
+        const isLast = attempt >= policy.attempts || !isRetryable(response.status, isRepeatable) || !body.isWhole();
+        const wait = pause || backoffMs(attempt, policy, clock);
+        if (isLast || wait > policy.maxRetryAfterMs || !this.#hasTimeFor(wait)) return response;
+        await response.discard();
+        // A pause that was asked for is kept before each attempt.
+        if (wait !== pause) await clock.sleep(wait, signal);
+      } catch (error) {
+        body.release();
+        if (signal.aborted) throw abortReason(signal);
+        const own = body.failure();
+        if (own !== undefined) throw own.error;
+        if (error instanceof OciNixError) throw error;
+        const failure = explainFailure(error);
+        const isWorthIt = failure.kind === "not-sent" || (failure.kind === "broken" && isRepeatable);
+        const wait = backoffMs(attempt, policy, clock);
+        if (!isWorthIt || !body.isWhole() || attempt >= policy.attempts || !this.#hasTimeFor(wait)) {
+          throw unavailable(place, url, failure, attempt, error);
+        }
+        await clock.sleep(wait, signal);
+      }
+    }
+  }
+
+  /** Takes note of a pause that the host asks for, and gives it, in milliseconds. */
+  #noted(url: URL, response: RegistryResponse, policy: RetryPolicy): number | undefined {
+    if (!asksToComeBack(response.status)) return undefined;
+    const pause = parseRetryAfter(response.header("retry-after"), this.#options.clock.now());
+    if (pause !== undefined && pause <= policy.maxRetryAfterMs) this.#pauses.pause(url.host, pause);
+    return pause;
+  }
+
+  async #pauseFor(url: URL): Promise<void> {
+    const { clock, policy, signal } = this.#options;
+    // Others may have been asked for a longer pause in the meantime.
+    for (let ms = this.#pauses.remaining(url.host); ms > 0; ms = this.#pauses.remaining(url.host)) {
+      if (!this.#hasTimeFor(ms)) {
+        throw new OciNixError(
+          "unavailable",
+          `${url.host} asks to come back in ${Math.ceil(ms / 1000)} s, after the deadline`,
+        );
+      }
+      // Not all at the same moment.
+      await clock.sleep(ms + Math.floor(clock.random() * Math.min(policy.baseMs, ms)), signal);
+    }
+    if (signal.aborted) throw abortReason(signal);
+  }
+
+  #hasTimeFor(ms: number): boolean {
+    const { clock, deadline } = this.#options;
+    return deadline === undefined || clock.now() + ms < deadline;
+  }
+}
+
+function headersFor(
+  given: Readonly<Record<string, string>>,
+  body: OutgoingBody,
+  authorization: string | undefined,
+): Readonly<Record<string, string>> {
+  const kept = Object.entries(given).filter(([name]) => !CONFIDENTIAL.has(name.toLowerCase()));
+  return {
+    "user-agent": "oci-nix",
+    ...Object.fromEntries(kept),
+    ...body.headers,
+    ...(authorization === undefined ? {} : { authorization }),
+  };
+}
+
+function redirected(from: URL, location: string): URL {
+  const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+  if (to === undefined || !/^https?:$/.test(to.protocol)) {
+    throw new OciNixError("invalid-input", `${speakableUrl(from)} redirects to what is no URL of http or https`);
+  }
+  if (from.protocol === "https:" && to.protocol === "http:") {
+    throw new OciNixError("invalid-input", `${speakableUrl(from)} redirects out of TLS, to ${speakableUrl(to)}`);
+  }
+  return to;
+}
+
+function unavailable(place: string, url: URL, failure: Failure, attempts: number, cause: unknown): OciNixError {
+  const tried = attempts === 1 ? "" : `, after ${attempts} attempts`;
+  const hint = hintFor(failure, url);
+  return new OciNixError("unavailable", `${url.host} cannot be reached: ${failure.words} (${place}${tried})`, {
+    cause,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** The error for a body that ends before its end. */
+function brokenOff(place: string, url: URL, cause: unknown): OciNixError {
+  return new OciNixError(
+    "unavailable",
+    `${url.host}: the answer broke off: ${explainFailure(cause).words} (${place})`,
+    {
+      cause,
+    },
+  );
+}
+
+function hintFor({ kind, words }: Failure, url: URL): string | undefined {
+  if (kind === "certificate") {
+    return `its authority's certificate belongs into /etc/containers/certs.d/${url.host}/ca.crt, a client's own beside it as NAME.cert and NAME.key; --tls-verify=false does without`;
+  }
+  if (words.includes("does not speak TLS"))
+    return "a registry that speaks plain http is reached with --tls-verify=false";
+  if (words.includes("proxy")) return "the proxy is named by HTTPS_PROXY or HTTP_PROXY; NO_PROXY takes hosts out";
+  return undefined;
+}

@@ -1,0 +1,315 @@
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { OciNixError } from "../../../src/core/errors.js";
+import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "../../../src/transport/registry/http.js";
+import { backoffMs, DEFAULT_RETRY_POLICY, parseRetryAfter } from "../../../src/transport/registry/retry.js";
+import { type VirtualClock, virtualClock } from "../../support/clock.js";
+import { type Answer, type HttpServer, startHttpServer } from "../../support/http-server.js";
+
+let clock: VirtualClock;
+const running: { stop(): Promise<void> }[] = [];
+
+beforeEach(() => {
+  clock = virtualClock();
+});
+
+afterEach(async () => {
+  for (const one of running.splice(0).reverse()) await one.stop();
+});
+
+/** A server that gives these answers in turn, the last one for ever; the greeting is answered at once. `drop` ends the connection. */
+async function serve(...answers: readonly (Answer | "drop" | "stall")[]): Promise<HttpServer> {
+  let turn = 0;
+  const server = await startHttpServer(({ url }, { request }) => {
+    if (url === "/v2/") return {};
+    const answer = answers[Math.min(turn++, answers.length - 1)] ?? {};
+    if (answer === "drop") request.socket.destroy();
+    return answer === "drop" || answer === "stall" ? undefined : answer;
+  });
+  running.push(server);
+  return server;
+}
+
+function open(host: string, options: RegistryOptions = {}): RegistryHttp {
+  const http = openRegistryHttp(host, { clock, ...options });
+  running.push({ stop: () => http.close() });
+  return http;
+}
+
+const GET = { method: "GET", url: "/v2/x", scopes: [], isRepeatable: true } as const;
+const POST = { method: "POST", url: "/v2/x", scopes: [], isRepeatable: false } as const;
+const statusOf = async (http: RegistryHttp, request: Parameters<RegistryHttp["request"]>[0]) => {
+  const response = await http.request(request);
+  await response.discard();
+  return response.status;
+};
+
+async function* stream(): AsyncGenerator<Uint8Array> {
+  yield Buffer.from("abc");
+}
+
+async function failure(attempt: Promise<unknown>): Promise<OciNixError> {
+  const error = await attempt.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(OciNixError);
+  return error as OciNixError;
+}
+
+describe("pauses", () => {
+  it("double up to their limit, with full jitter", () => {
+    const longest = [1, 2, 3, 4, 5, 6, 7, 100].map((attempt) => {
+      clock.chance = 0.999999;
+      return Math.ceil(backoffMs(attempt, DEFAULT_RETRY_POLICY, clock) / 500) / 2;
+    });
+    expect(longest).toEqual([0.5, 1, 2, 4, 8, 16, 30, 30]);
+    clock.chance = 0;
+    expect(backoffMs(7, DEFAULT_RETRY_POLICY, clock)).toBe(0);
+  });
+
+  it("are read from Retry-After as seconds or as a date", () => {
+    const now = Date.UTC(2026, 0, 2, 3, 4, 5);
+    expect(parseRetryAfter("7", now)).toBe(7000);
+    expect(parseRetryAfter(" 0 ", now)).toBe(0);
+    expect(parseRetryAfter("Fri, 02 Jan 2026 03:04:35 GMT", now)).toBe(30_000);
+    expect(parseRetryAfter("Fri, 02 Jan 2026 03:04:00 GMT", now)).toBe(0);
+    expect(parseRetryAfter("Friday, 02-Jan-26 03:05:05 GMT", now)).toBe(60_000);
+    expect(parseRetryAfter("Fri Jan  2 04:04:05 2026", now)).toBe(3_600_000);
+    for (const bad of [undefined, "", "-1", "1.5", "soon", "Fri, 99 Jan", "2026-01-02"])
+      expect(parseRetryAfter(bad, now)).toBeUndefined();
+  });
+});
+
+describe("answers that are worth another attempt", () => {
+  it.each([408, 429, 500, 502, 503, 504])("are asked for again: %i", async (status) => {
+    const server = await serve({ status, body: "wait" }, { status }, { status: 200 });
+    expect(await statusOf(open(server.host), GET)).toBe(200);
+    expect(clock.slept).toEqual([250, 500]);
+    expect(server.asked()).toHaveLength(3);
+  });
+
+  it("are the result after the last attempt", async () => {
+    const server = await serve({ status: 503, body: "still" });
+    const response = await open(server.host, { retry: { attempts: 3 } }).request(GET);
+    expect([response.status, (await response.bytes(10)).toString()]).toEqual([503, "still"]);
+    expect(server.asked()).toHaveLength(3);
+  });
+
+  it("are others than 400, 401, 403, 404 and 501", async () => {
+    for (const status of [400, 401, 403, 404, 501]) {
+      const server = await serve({ status }, {});
+      expect(await statusOf(open(server.host), GET)).toBe(status);
+      expect(server.asked()).toHaveLength(1);
+    }
+  });
+
+  it("of a request that may not be repeated are those that say that nothing was done", async () => {
+    for (const [status, isAgain] of [
+      [429, true],
+      [503, true],
+      [408, true],
+      [500, false],
+      [502, false],
+      [504, false],
+    ] as const) {
+      const server = await serve({ status }, { status: 201 });
+      expect(await statusOf(open(server.host), { ...POST, body: Buffer.from("abc") })).toBe(isAgain ? 201 : status);
+      expect(server.asked().map(({ body }) => body.toString())).toEqual(Array(isAgain ? 2 : 1).fill("abc"));
+    }
+  });
+
+  it("of a stream are results: it is never sent again", async () => {
+    const server = await serve({ status: 503 }, { status: 201 });
+    const http = open(server.host);
+    expect(await statusOf(http, { ...POST, body: { stream: stream() }, isRepeatable: true })).toBe(503);
+    expect(server.asked()).toHaveLength(1);
+  });
+});
+
+describe("Retry-After", () => {
+  it("is waited for, and by others that ask the same host", async () => {
+    clock.chance = 0;
+    const server = await serve({ status: 429, headers: { "retry-after": "17" } }, {});
+    const http = open(server.host);
+    expect(await statusOf(http, GET)).toBe(200);
+    expect(clock.slept).toEqual([17_000]);
+    const other = await serve({ status: 503, headers: { "retry-after": "9" } }, {});
+    const second = open(other.host);
+    expect(await statusOf(second, { ...POST, body: { stream: stream() } })).toBe(503);
+    expect(clock.slept).toEqual([17_000]);
+    expect(await statusOf(second, GET)).toBe(200);
+    expect(clock.slept).toEqual([17_000, 9000]);
+  });
+
+  it("is jittered a little, so that not all come back at once", async () => {
+    const server = await serve({ status: 429, headers: { "retry-after": "17" } }, {});
+    expect(await statusOf(open(server.host), GET)).toBe(200);
+    expect(clock.slept).toEqual([17_250]);
+  });
+
+  it("of nothing is no reason to hurry", async () => {
+    const server = await serve({ status: 503, headers: { "retry-after": "0" } }, { status: 503 }, {});
+    expect(await statusOf(open(server.host), GET)).toBe(200);
+    expect(clock.slept).toEqual([250, 500]);
+  });
+
+  it("that is too long makes the answer the result", async () => {
+    const server = await serve({ status: 429, headers: { "retry-after": "3600" } });
+    const http = open(server.host);
+    expect(await statusOf(http, GET)).toBe(429);
+    expect(await statusOf(http, GET)).toBe(429);
+    expect(clock.slept).toEqual([]);
+    expect(server.asked()).toHaveLength(2);
+  });
+});
+
+describe("connections that fail", () => {
+  it("are made again for requests that may be repeated", async () => {
+    const server = await serve("drop", "drop", {});
+    expect(await statusOf(open(server.host), GET)).toBe(200);
+    expect(clock.slept).toEqual([250, 500]);
+  });
+
+  it("are an error for others, and for streams", async () => {
+    for (const request of [POST, { ...POST, isRepeatable: true, body: { stream: stream() } }]) {
+      const server = await serve("drop", {});
+      const error = await failure(open(server.host).request(request));
+      expect(error.code).toBe("unavailable");
+      expect(error.message).toMatch(
+        /^127.0.0.1:\d+ cannot be reached: the (other side closed the connection|connection broke off) \(\w+\) \(POST http:\/\/127.0.0.1:\d+\/v2\/x\)$/,
+      );
+      expect(server.asked().length).toBeLessThanOrEqual(1);
+    }
+  });
+
+  it("are an error after the last attempt, with all that was tried", async () => {
+    const server = await serve();
+    await server.stop();
+    const error = await failure(open(server.host).request(POST));
+    expect(error.message).toBe(
+      `${server.host} cannot be reached: connection refused (ECONNREFUSED) (GET http://${server.host}/v2/, after 5 attempts); ` +
+        `before that: ${server.host} cannot be reached: connection refused (ECONNREFUSED) (GET https://${server.host}/v2/)`,
+    );
+    expect(clock.slept).toEqual([250, 500, 1000, 2000]);
+  });
+
+  it("are made again for a stream that was not begun", async () => {
+    const server = await serve({ status: 201 });
+    const http = open(server.host);
+    await statusOf(http, GET);
+    await server.stop();
+    const again = await startHttpServer(() => ({ status: 201 }));
+    running.push(again);
+    // A port where nobody listens first: it is taken over while the client waits.
+    const sleep = clock.sleep.bind(clock);
+    const back = vi.spyOn(clock, "sleep").mockImplementationOnce(async (ms, signal) => {
+      await forward(server.port, again.port);
+      await sleep(ms, signal);
+    });
+    expect(await statusOf(http, { ...POST, body: { stream: stream() } })).toBe(201);
+    expect(back).toHaveBeenCalledTimes(1);
+    expect(again.asked().map(({ body }) => body.toString())).toEqual(["abc"]);
+  });
+
+  it("to a host that does not exist are not made again", async () => {
+    const error = await failure(open("no-such-host.invalid").request(GET));
+    expect(error.message).toMatch(
+      /cannot be reached: (there is no host of this name|its name cannot be looked up at present) \(/,
+    );
+    if (error.message.includes("ENOTFOUND")) expect(clock.slept).toEqual([]);
+  });
+});
+
+describe("a deadline", () => {
+  it("ends what is in flight", async () => {
+    const server = await serve("stall");
+    const attempt = failure(open(server.host, { deadlineMs: 5000 }).request(GET));
+    await vi.waitFor(() => expect(server.asked()).toHaveLength(1));
+    clock.advance(5000);
+    const error = await attempt;
+    expect([error.code, error.message]).toEqual(["unavailable", `${server.host}: not done within 5 s`]);
+  });
+
+  it("is not slept past: the last answer or failure is the result", async () => {
+    const server = await serve({ status: 503, headers: { "retry-after": "10" } });
+    const http = open(server.host, { deadlineMs: 5000 });
+    expect(await statusOf(http, GET)).toBe(503);
+    expect((await failure(http.request(GET))).message).toMatch(/asks to come back in 10 s, after the deadline/);
+    clock.chance = 0.999999;
+    const dropping = await serve("drop");
+    expect((await failure(open(dropping.host, { deadlineMs: 2500 }).request(GET))).message).toMatch(/after 3 attempts/);
+    expect(clock.slept).toEqual([499, 999]);
+  });
+});
+
+describe("the signal", () => {
+  it("ends requests, bodies, pauses and uploads at once, with its reason", async () => {
+    const reason = new OciNixError("interrupted", "by the test");
+    const stalled = await serve("stall");
+    const half = await startHttpServer(({ url }, { response }) => {
+      if (url === "/v2/") return {};
+      response.writeHead(200, { "content-length": "10" });
+      response.write("half");
+      return undefined;
+    });
+    running.push(half);
+    const controller = new AbortController();
+    const [one, two, three] = [stalled, half, stalled].map(({ host }) => open(host, { signal: controller.signal }));
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      for (;;) {
+        yield Buffer.alloc(65_536);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+    const body = (await two?.request(GET))?.bytes(100);
+    const upload = three?.request({ ...POST, body: { stream: endless() } });
+    const attempts = [one?.request(GET), body, upload].map((attempt) => failure(attempt as Promise<unknown>));
+    await vi.waitFor(() => expect(stalled.asked()).toHaveLength(1));
+    controller.abort(reason);
+    for (const attempt of attempts) expect(await attempt).toBe(reason);
+    expect(await failure((one as RegistryHttp).request(GET))).toBe(reason);
+    expect(await failure(open(stalled.host, { signal: controller.signal }).request(GET))).toBe(reason);
+  });
+
+  it("ends a pause", async () => {
+    const server = await serve({ status: 503, headers: { "retry-after": "60" } });
+    const controller = new AbortController();
+    const http = openRegistryHttp(server.host, { signal: controller.signal });
+    running.push({ stop: () => http.close() });
+    const attempt = failure(http.request(GET));
+    await vi.waitFor(() => expect(server.asked()).toHaveLength(1));
+    controller.abort();
+    expect((await attempt).code).toBe("interrupted");
+  });
+
+  it("is let go when the registry is closed", async () => {
+    const server = await serve("stall");
+    const http = openRegistryHttp(server.host, { deadlineMs: 60_000 });
+    const attempt = failure(http.request(GET));
+    await vi.waitFor(() => expect(server.asked()).toHaveLength(1));
+    await http.close();
+    expect((await attempt).message).toContain("was closed");
+    await http.close();
+  });
+});
+
+/** Listens on a port and hands connections on to another one. */
+async function forward(from: number, to: number): Promise<void> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    const onward = connect(to, "127.0.0.1");
+    for (const one of [socket, onward]) {
+      sockets.add(one);
+      one.on("error", () => {});
+    }
+    socket.pipe(onward).pipe(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(from, "127.0.0.1", resolve));
+  running.push({
+    stop: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  });
+}

@@ -6,6 +6,7 @@ import { type Descriptor, kindOfMediaType } from "../../oci/manifest.js";
 import type { BlobFate, BlobSink, Document, FinishedImage, ImageTarget } from "../image.js";
 import { fileBody, type UploadBody, WindowBody } from "./body.js";
 import { deferred } from "./deferred.js";
+import { ofFile } from "./failure.js";
 import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "./http.js";
 import { LeftSessions } from "./left-sessions.js";
 import { type KnownLocations, Mounts } from "./mounts.js";
@@ -112,11 +113,10 @@ class RegistryTarget implements ImageTarget {
       const giveBack = await this.#uploads.take();
       try {
         if (this.#signal.aborted) return;
-        await this.#send(fileBody(file, blob.size), { known: blob, blob: Promise.resolve(blob) }).catch(
-          (error: unknown) => {
-            throw isVerification(error) ? damagedFile(error, file) : error;
-          },
-        );
+        const known = { known: blob, blob: Promise.resolve(blob) };
+        await this.#send(fileBody(file, blob.size), known).catch((error: unknown) => {
+          throw ofFile(error, file);
+        });
       } finally {
         giveBack();
       }
@@ -291,17 +291,6 @@ class RegistryTarget implements ImageTarget {
       hint: "something between here and the registry changes manifests",
     });
   }
-}
-
-function isVerification(error: unknown): error is OciNixError {
-  return error instanceof OciNixError && error.code === "verification";
-}
-
-function damagedFile(error: OciNixError, file: string): OciNixError {
-  return new OciNixError("verification", error.message, {
-    hint: `run it again; where that does not help, ${file} is damaged: remove it`,
-    cause: error,
-  });
 }
 
 function isManifest({ mediaType }: Descriptor): boolean {

@@ -375,6 +375,15 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       expect(failure).toMatchObject({ code, message: expect.stringMatching(message) });
     });
 
+    it("refuses a file that is not what it should be, which is named", async () => {
+      const layer = fileOf(noise(5 * MB, "damaged"));
+      writeFileSync(layer.file as string, noise(5 * MB, "other"));
+      await expect(push(pushedImage([layer]), plain)).rejects.toMatchObject({
+        code: "verification",
+        hint: `run it again; where that does not help, ${layer.file} is damaged: remove it`,
+      });
+    });
+
     it("is left alone at once when the push is interrupted, which says what is there already", async () => {
       const controller = new AbortController();
       plain.inject({ method: "PATCH", fault: { kind: "slow", ms: 20_000 } });

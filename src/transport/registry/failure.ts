@@ -98,3 +98,12 @@ function retryAfterOf(response: RegistryResponse): number | undefined {
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), MAX_WAIT_MS);
 }
+
+/** The failure of an upload from a file, which may be what is wrong. */
+export function ofFile(error: unknown, file: string): unknown {
+  if (!(error instanceof OciNixError) || error.code !== "verification") return error;
+  return new OciNixError("verification", error.message, {
+    hint: `run it again; where that does not help, ${file} is damaged: remove it`,
+    cause: error,
+  });
+}

@@ -5,7 +5,10 @@ import { abortReason } from "../../core/event-loop-turns.js";
 import { type Descriptor, kindOfMediaType } from "../../oci/manifest.js";
 import type { BlobFate, BlobSink, Document, FinishedImage, ImageTarget } from "../image.js";
 import { fileBody, type UploadBody, WindowBody } from "./body.js";
+import { deferred } from "./deferred.js";
+import { ofFile } from "./failure.js";
 import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "./http.js";
+import { LeftSessions } from "./left-sessions.js";
 import { type KnownLocations, Mounts } from "./mounts.js";
 import { formatRegistryName, type RegistryName } from "./reference.js";
 import { Repository, type UploadSession } from "./repository.js";
@@ -26,8 +29,6 @@ const UPLOADS = 4;
 const QUESTIONS = 8;
 /** A blob that ends before is known when it is sent: then it may turn out to be there. */
 const SMALL = 1 << 20;
-/** How long an interrupted push may take to tidy up. */
-const CANCEL_MS = 1000;
 
 /**
  * Writes to a registry's repository: blobs that it lacks, several at once and in the background, then manifests, then tags. Without a
@@ -56,20 +57,20 @@ class RegistryTarget implements ImageTarget {
   readonly #there = new Set<Digest>();
   readonly #coming = new Set<Digest>();
   readonly #lost: Descriptor[] = [];
-  readonly #left: UploadSession[] = [];
+  readonly #left = new LeftSessions();
+  readonly #onLeft = (session: UploadSession) => this.#left.add(session);
   readonly #manifests = new Map<Digest, Document>();
   #failure: unknown;
 
   constructor(name: RegistryName, options: RegistryTargetOptions) {
-    const { signal, tlsVerify, open = openRegistryHttp } = options;
+    const { signal } = options;
     this.title = `docker://${formatRegistryName(name)}`;
     this.#name = name;
     this.#options = options;
     this.#signal = signal === undefined ? this.#abort.signal : AbortSignal.any([signal, this.#abort.signal]);
-    this.#http = open(name.host, { tlsVerify, signal: this.#signal });
-    this.#repository = this.#repositoryOver(this.#http, this.#signal);
-    const onLeft = (session: UploadSession) => void this.#left.push(session);
-    this.#mounts = new Mounts(this.#repository, { from: options.mountFrom, locations: options.locations, onLeft });
+    ({ http: this.#http, repository: this.#repository } = this.#open(this.#signal));
+    const { mountFrom: from, locations } = options;
+    this.#mounts = new Mounts(this.#repository, { from, locations, onLeft: this.#onLeft });
   }
 
   refuses(): undefined {
@@ -112,11 +113,10 @@ class RegistryTarget implements ImageTarget {
       const giveBack = await this.#uploads.take();
       try {
         if (this.#signal.aborted) return;
-        await this.#send(fileBody(file, blob.size), { known: blob, blob: Promise.resolve(blob) }).catch(
-          (error: unknown) => {
-            throw isVerification(error) ? damagedFile(error, file) : error;
-          },
-        );
+        const known = { known: blob, blob: Promise.resolve(blob) };
+        await this.#send(fileBody(file, blob.size), known).catch((error: unknown) => {
+          throw ofFile(error, file);
+        });
       } finally {
         giveBack();
       }
@@ -206,13 +206,15 @@ class RegistryTarget implements ImageTarget {
     this.#abort.abort(new OciNixError("interrupted", `${this.title} is closed`));
     await Promise.all(this.#running);
     this.#mounts.close();
-    await this.#cancelLeft();
+    await this.#left.cancel((signal) => this.#open(signal));
     await this.#http.close().catch(() => undefined);
   }
 
-  #repositoryOver(http: RegistryHttp, signal: AbortSignal): Repository {
-    const { host, repository } = this.#name;
-    return new Repository(http, { host, name: repository, access: "pull,push", signal });
+  #open(signal: AbortSignal): { readonly http: RegistryHttp; readonly repository: Repository } {
+    const { host, repository: name } = this.#name;
+    const { tlsVerify, open = openRegistryHttp } = this.#options;
+    const http = open(host, { tlsVerify, signal });
+    return { http, repository: new Repository(http, { host, name, access: "pull,push", signal }) };
   }
 
   /** @throws what went wrong in the background */
@@ -247,7 +249,7 @@ class RegistryTarget implements ImageTarget {
         blob,
         session: known && this.#mounts.takeSession(known.digest),
         signal: this.#signal,
-        onLeft: (session) => void this.#left.push(session),
+        onLeft: this.#onLeft,
       });
       if (result === "lost") body.drop?.();
       const sent = await blob;
@@ -289,46 +291,6 @@ class RegistryTarget implements ImageTarget {
       hint: "something between here and the registry changes manifests",
     });
   }
-
-  /** Best effort: registries forget sessions in time. */
-  async #cancelLeft(): Promise<void> {
-    const sessions = this.#left.splice(0);
-    if (sessions.length === 0) return;
-    // What is aborted sends nothing any more, so this has connections of its own.
-    const signal = AbortSignal.timeout(CANCEL_MS);
-    const { open = openRegistryHttp, tlsVerify } = this.#options;
-    const http = open(this.#name.host, { tlsVerify, signal });
-    const repository = this.#repositoryOver(http, signal);
-    await Promise.allSettled(sessions.map((session) => repository.cancelUpload(session)));
-    await http.close().catch(() => undefined);
-  }
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (reason: unknown) => void;
-}
-
-/** A promise that may be rejected before anybody waits for it. */
-function deferred<T>(): Deferred<T> {
-  let settle: Pick<Deferred<T>, "resolve" | "reject"> | undefined;
-  const promise = new Promise<T>((resolve, reject) => {
-    settle = { resolve, reject };
-  });
-  promise.catch(() => undefined);
-  return { promise, ...(settle as Pick<Deferred<T>, "resolve" | "reject">) };
-}
-
-function isVerification(error: unknown): error is OciNixError {
-  return error instanceof OciNixError && error.code === "verification";
-}
-
-function damagedFile(error: OciNixError, file: string): OciNixError {
-  return new OciNixError("verification", error.message, {
-    hint: `run it again; where that does not help, ${file} is damaged: remove it`,
-    cause: error,
-  });
 }
 
 function isManifest({ mediaType }: Descriptor): boolean {

@@ -83,6 +83,33 @@ describe.skipIf(requireTools("skopeo", "strace", ...REGISTRY_TOOLS, ...REAL_STOR
     expect(readFileSync(trace, "utf8")).not.toContain(`"${store.storeRoot}/nix/store/`);
   });
 
+  it("copies within a registry by mounting, and between registries by sending", { timeout: LIMIT_MS }, async () => {
+    const digest = (await push("cache", "here:1")).trim();
+    const copied = await runCli([
+      "copy",
+      `docker://${registry.host}/here:1`,
+      `docker://${registry.host}/there:1`,
+      "--json",
+      "--no-cache",
+    ]);
+    expect(String(expectOk(copied, "copy").stdout).trim()).toBe(digest);
+    const { layers } = JSON.parse(copied.stderr) as { readonly layers: readonly { readonly written: boolean }[] };
+    expect(layers.every(({ written }) => !written)).toBe(true);
+    const other = await startRegistry();
+    try {
+      const away = await runCli([
+        "copy",
+        `docker://${registry.host}/here:1`,
+        `docker://${other.host}/there:1`,
+        "--no-cache",
+      ]);
+      expect(String(expectOk(away, "copy").stdout).trim()).toBe(digest);
+      expectOk(await runCli(["validate", `docker://${other.host}/there:1`]), "validate");
+    } finally {
+      await other.stop();
+    }
+  });
+
   it("locks which image a name stands for", { timeout: LIMIT_MS }, async () => {
     await push("cache", "base:1");
     const lock = join(directory, "base.lock");

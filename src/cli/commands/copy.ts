@@ -13,6 +13,7 @@ import {
   parseLock,
   parseTransport,
   readTextFile,
+  type TargetOptions,
   type TransportName,
   writeOutputFile,
 } from "../../index.js";
@@ -46,7 +47,8 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
   const caches = openCaches(flags);
   try {
     const { result, seconds } = await withProgress({ flags }, async (observer) => {
-      const targets = await openTargets(names, targetOptions({ flags, signal }, caches));
+      const options = targetOptions({ flags, signal }, caches);
+      const targets = await openTargets(names, { ...options, mountFrom: mountSources(place, names, options) });
       return await copyImages(source.images, targets, { signal, observer, compression, ...caches });
     });
     if (lockFile !== undefined && lock === undefined) writeLock(lockFile, source, place);
@@ -70,6 +72,17 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
     source.close();
     caches.close();
   }
+}
+
+/** Within one registry blobs are mounted from where they are copied from. */
+function mountSources(
+  place: TransportName,
+  names: readonly TransportName[],
+  { mountFrom = [] }: TargetOptions,
+): readonly string[] {
+  const isNear =
+    place.transport === "docker" && names.some((name) => name.transport === "docker" && name.host === place.host);
+  return isNear ? [...mountFrom, place.repository] : mountFrom;
 }
 
 /** @throws OciNixError `usage` where the place is none in a registry */

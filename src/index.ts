@@ -67,6 +67,7 @@ export type { Closure, StoreObject } from "./nix/closure.js";
 export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
+export { parsePlatform } from "./oci/platform.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
 export type { DeliveredImage } from "./transport/deliver.js";
 export type { ForeseenLayer } from "./transport/foresee.js";

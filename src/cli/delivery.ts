@@ -20,7 +20,7 @@ import {
   type TargetOptions,
   type TransportName,
 } from "../index.js";
-import { type FlagValues, type Invocation, list, text } from "./command.js";
+import { type FlagValues, type Invocation, list, number, text } from "./command.js";
 import { IMAGE_FLAGS } from "./flags.js";
 import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
 import { formatBytes, type ProgressState, printError, showProgress, visible } from "./ui.js";
@@ -53,10 +53,12 @@ export function openCaches(flags: FlagValues): Caches {
 }
 
 /** How registries are to be reached. */
-export function registryOptions(flags: FlagValues): Pick<TargetOptions, "tlsVerify" | "mountFrom"> {
+export function registryOptions(flags: FlagValues): Pick<TargetOptions, "tlsVerify" | "deadlineMs" | "mountFrom"> {
   const tlsVerify = text(flags, "tls-verify");
+  const deadline = number(flags, "deadline");
   return {
     tlsVerify: tlsVerify === undefined ? undefined : tlsVerify === "true",
+    deadlineMs: deadline === undefined ? undefined : deadline * 1000,
     mountFrom: list(flags, "mount-from"),
   };
 }

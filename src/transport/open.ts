@@ -20,6 +20,8 @@ export interface SourceOptions {
   readonly signal?: AbortSignal | undefined;
   /** Of registries: whether certificates are verified and connections encrypted; by default they are. */
   readonly tlsVerify?: boolean | undefined;
+  /** Of registries: how long all requests together may take. */
+  readonly deadlineMs?: number | undefined;
   /** Of registries: the one image that it may be. */
   readonly lock?: ImageLock | undefined;
 }
@@ -28,6 +30,7 @@ export interface TargetOptions {
   readonly signal?: AbortSignal | undefined;
   /** As in {@link SourceOptions}. */
   readonly tlsVerify?: boolean | undefined;
+  readonly deadlineMs?: number | undefined;
   /** Of registries: repositories that may have blobs of the image. */
   readonly mountFrom?: readonly string[] | undefined;
   /** Of registries: where blobs are known to be. */

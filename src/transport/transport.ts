@@ -61,6 +61,7 @@ function parse(text: string): TransportName {
     if (!/^\/\/./s.test(rest)) {
       throw new OciNixError("usage", `${text}: what follows docker: is //NAME`, { hint: FORMS[kind] });
     }
+    checkNoSecret(rest.slice(2));
     return { transport: kind, ...parseRegistryName(rest.slice(2), text) };
   }
   const colon = rest.indexOf(":");
@@ -74,6 +75,19 @@ function parse(text: string): TransportName {
   if (kind === "oci-archive") return { transport: kind, file: path, ref: ref && checkRefName(ref, text) };
   const name = ref === undefined ? undefined : parseImageName(ref, text);
   return { transport: kind, file: path, ref: name && `${name.name}:${name.tag}` };
+}
+
+/** What may hold a password is not repeated. @throws OciNixError `usage` */
+function checkNoSecret(name: string): void {
+  if (/^https?:\/\//.test(name) || (name.includes("@") && !/^[^@]*@sha256:/.test(name))) {
+    throw new OciNixError(
+      "usage",
+      "what follows docker:// is no image name: neither a scheme nor a user belongs to it",
+      {
+        hint: `${FORMS.docker}; credentials are those of docker login or podman login`,
+      },
+    );
+  }
 }
 
 /** The place in the words it was given in. */

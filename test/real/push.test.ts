@@ -1,4 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -124,6 +126,66 @@ describe.skipIf(requireTools("skopeo", "strace", ...REGISTRY_TOOLS, ...REAL_STOR
     const other = await pull(`docker://${registry.host}/base:2`);
     expect([other.status, other.stderr]).toEqual([1, expect.stringContaining("the lock file is for the tag 1, not 2")]);
     expect((await runCli(["copy", `oci:${join(directory, "base")}:1`, "oci:x", "--lock", lock])).status).toBe(2);
+    // Another digest than the locked one is another image.
+    const pinned = join(directory, "pinned.lock");
+    const pullPinned = (wanted: string, ...flags: readonly string[]) =>
+      runCli([
+        "copy",
+        `docker://${registry.host}/base@${wanted}`,
+        `oci:${directory}/base:2`,
+        "--lock",
+        pinned,
+        ...flags,
+      ]);
+    expectOk(await pullPinned(digest, "--platform", "linux/amd64"), "copy");
+    expectOk(await pullPinned(digest, "--platform", "linux/amd64"), "copy");
+    for (const [wanted, flags] of [
+      [`sha256:${"0".repeat(64)}`, []],
+      [digest, ["--platform", "linux/arm64"]],
+    ] as const) {
+      const refused = await pullPinned(wanted, ...flags);
+      expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("the lock file is for the")]);
+    }
+    // What cannot be locked is not copied.
+    const unwritable = await runCli([
+      "copy",
+      `docker://${registry.host}/base:1`,
+      `oci:${directory}/none:1`,
+      "--lock",
+      "/proc/x.lock",
+    ]);
+    expect(unwritable.status).toBe(1);
+    expect(existsSync(join(directory, "none"))).toBe(false);
+  });
+
+  it("refuses what is no repository to mount from, and repeats no password", async () => {
+    const args = ["push", ...roots, "--store-root", store.storeRoot, "--no-cache", "--quiet", "--dry-run"];
+    for (const source of ["BAD NAME", "two:1", "../../v2/_catalog?n=1#", "registry.example/app"]) {
+      const refused = await runCli([...args, `docker://${registry.host}/app:9`, "--mount-from", source]);
+      expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining("--mount-from")]);
+    }
+    const named = `${registry.host}/app`;
+    expectOk(await runCli([...args, `docker://${registry.host}/app:9`, "--mount-from", named]), "push");
+    for (const place of [
+      `docker://tester:SECRET@${registry.host}/x:1`,
+      `docker://https://tester:SECRET@example.com/x`,
+    ]) {
+      const refused = await runCli([...args, place]);
+      expect(refused.status).toBe(2);
+      expect(refused.stderr).not.toContain("SECRET");
+    }
+  });
+
+  it("ends at its deadline where the registry never answers", async () => {
+    const silent = createServer(() => undefined).listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    try {
+      const place = `docker://127.0.0.1:${(silent.address() as AddressInfo).port}/app:1`;
+      const args = ["push", ...roots, place, "--store-root", store.storeRoot, "--no-cache", "--quiet"];
+      expect((await runCli([...args, "--deadline", "1"])).status).toBe(75);
+    } finally {
+      silent.close();
+    }
   });
 
   it("ends with 75 where the registry is away, and without a place with 2", async () => {

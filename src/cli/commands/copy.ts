@@ -11,6 +11,7 @@ import {
   openSource,
   openTargets,
   parseLock,
+  parsePlatform,
   parseTransport,
   readTextFile,
   type TargetOptions,
@@ -46,12 +47,13 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
   const source = await openSource(place, reading);
   const caches = openCaches(flags);
   try {
+    // Before anything is copied: a lock that cannot be kept is no lock.
+    if (lockFile !== undefined && lock === undefined) writeLock(lockFile, source, place, reading.platform);
     const { result, seconds } = await withProgress({ flags }, async (observer) => {
       const options = targetOptions({ flags, signal }, caches);
       const targets = await openTargets(names, { ...options, mountFrom: mountSources(place, names, options) });
       return await copyImages(source.images, targets, { signal, observer, compression, ...caches });
     });
-    if (lockFile !== undefined && lock === undefined) writeLock(lockFile, source, place);
     for (const image of result) {
       const { manifest, names: repoTags, layers, written, diffIds, config } = image;
       if (flags.json === true) {
@@ -93,7 +95,9 @@ function readLock(file: string, place: TransportName): ImageLock | undefined {
   return existsSync(file) ? parseLock(readTextFile(file), file) : undefined;
 }
 
-function writeLock(file: string, { images }: ImageSource, place: TransportName): void {
+function writeLock(file: string, { images }: ImageSource, place: TransportName, platform: string | undefined): void {
   const [image] = images;
-  if (image !== undefined && place.transport === "docker") writeOutputFile(file, formatLock(lockOf(image, place)));
+  if (image === undefined || place.transport !== "docker") return;
+  const asked = platform === undefined ? undefined : parsePlatform(platform, "--platform");
+  writeOutputFile(file, formatLock(lockOf(image, place, asked)));
 }

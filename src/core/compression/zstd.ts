@@ -61,8 +61,10 @@ export class ZstdCompressor implements Filter {
     context.setParameter(CParameter.compressionLevel, level);
     context.setParameter(CParameter.checksumFlag, 1);
     context.setParameter(CParameter.contentSizeFlag, 0);
-    // Without any thread of its own the library packs in one piece, which gives other bytes.
-    context.setParameter(CParameter.nbWorkers, Math.min(Math.max(1, threads ?? availableParallelism()), MAX_THREADS));
+    // Without any thread of its own the library packs in one piece, which gives other bytes. One more than there are processors: the caller
+    // hashes besides, and may be late to feed the others.
+    const workers = threads ?? availableParallelism() + 1;
+    context.setParameter(CParameter.nbWorkers, Math.min(Math.max(1, workers), MAX_THREADS));
     context.setParameter(CParameter.jobSize, 2 ** jobLog);
     context.setParameter(CParameter.overlapLog, overlapLog);
     this.#context = context;

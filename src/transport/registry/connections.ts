@@ -11,8 +11,9 @@ import { secureContextFor } from "./tls.js";
 /** Enough for a registry's client; what is more waits. */
 const CONNECTIONS_PER_ORIGIN = 16;
 const CONNECT_TIMEOUT_MS = 30_000;
+const HEADERS_TIMEOUT_MS = 60_000;
 /** Registries put a large blob together before they answer. */
-const HEADERS_TIMEOUT_MS = 600_000;
+const UPLOAD_HEADERS_TIMEOUT_MS = 600_000;
 const BODY_TIMEOUT_MS = 120_000;
 
 export interface Exchange {
@@ -80,6 +81,7 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
   return {
     async send(url, { method, headers, body, signal }, explain) {
       const received = await dispatcherFor(url, body !== undefined && !(body instanceof Uint8Array)).request({
+        ...(method === "PUT" || method === "PATCH" ? { headersTimeout: UPLOAD_HEADERS_TIMEOUT_MS } : {}),
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,

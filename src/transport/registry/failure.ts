@@ -89,14 +89,12 @@ function printable(text: string): string {
   return text.replace(/\p{C}+/gu, " ").slice(0, 200);
 }
 
-const MAX_WAIT_MS = 60_000;
-
 /** Seconds or a date: RFC 9110, 10.2.3. */
 function retryAfterOf(response: RegistryResponse): number | undefined {
   const value = response.header("retry-after");
   if (value === undefined) return undefined;
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), MAX_WAIT_MS);
+  return Number.isNaN(ms) ? undefined : Math.max(ms, 0);
 }
 
 /** The failure of an upload from a file, which may be what is wrong. */

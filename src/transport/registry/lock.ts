@@ -1,7 +1,7 @@
 import { type Digest, parseDigest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import { formatPythonJson, isJsonObject, type Json, parseJson, toJson } from "../../core/json.js";
-import { formatPlatform, type Platform, parsePlatform, parsePlatformObject } from "../../oci/platform.js";
+import { formatPlatform, isPlatform, type Platform, parsePlatform, parsePlatformObject } from "../../oci/platform.js";
 import type { StoredImage } from "../image.js";
 import { parseDocument } from "../stored-files.js";
 import { formatRegistryName, type RegistryName } from "./reference.js";
@@ -11,28 +11,32 @@ export interface ImageLock {
   /** `host/repository` */
   readonly name: string;
   readonly tag: string | undefined;
+  /** The digest in the name, which may be an index's. */
+  readonly requested: Digest | undefined;
   /** Of the image's manifest. */
   readonly digest: Digest;
+  /** What was asked for, or else the image's. */
   readonly platform: Platform | undefined;
   /** The manifest, for whoever wants to know or fetch its blobs; only {@link digest} counts. */
   readonly manifest: Json;
 }
 
-/** @param image as it was read from the registry by this name */
-export function lockOf({ manifest, config }: StoredImage, name: RegistryName): ImageLock {
+/** @param image as it was read from the registry by this name; `platform`, if one was asked for */
+export function lockOf({ manifest, config }: StoredImage, name: RegistryName, platform?: Platform): ImageLock {
   if (manifest === undefined) throw new Error("images of registries have manifests");
   return {
     name: `${name.host}/${name.repository}`,
     tag: name.tag,
+    requested: name.digest,
     digest: manifest.descriptor.digest,
-    platform: parsePlatformObject(parseDocument(config.bytes, "the image config"), "the image config"),
+    platform: platform ?? parsePlatformObject(parseDocument(config.bytes, "the image config"), "the image config"),
     manifest: parseDocument(manifest.bytes, "the manifest"),
   };
 }
 
 /** A lock file: indented JSON. */
-export function formatLock({ name, tag, digest, platform, manifest }: ImageLock): string {
-  const json = { name, tag, digest, platform: platform && formatPlatform(platform), manifest };
+export function formatLock({ name, tag, requested, digest, platform, manifest }: ImageLock): string {
+  const json = { name, tag, requested, digest, platform: platform && formatPlatform(platform), manifest };
   return `${formatPythonJson(toJson(json))}\n`;
 }
 
@@ -48,9 +52,11 @@ export function parseLock(text: string, source: string): ImageLock {
   const name = optional("name");
   if (name === undefined) throw new OciNixError("invalid-input", `${source}: name is missing`);
   const platform = optional("platform");
+  const requested = optional("requested");
   return {
     name,
     tag: optional("tag"),
+    requested: requested === undefined ? undefined : parseDigest(requested, `${source}: requested`),
     digest: parseDigest(json.get("digest"), `${source}: digest`),
     platform: platform === undefined ? undefined : parsePlatform(platform, `${source}: platform`),
     manifest: json.get("manifest") ?? null,
@@ -70,6 +76,7 @@ export function checkLock(lock: ImageLock, name: RegistryName, platform: Platfor
     );
   if (lock.name !== asked) throw differs("name", lock.name, asked);
   if (lock.tag !== name.tag) throw differs("tag", lock.tag ?? "none", name.tag ?? "none");
-  const [locked, wanted] = [lock.platform, platform].map((each) => (each === undefined ? "" : formatPlatform(each)));
-  if (wanted !== "" && locked !== wanted) throw differs("platform", locked || "none", wanted as string);
+  if (lock.requested !== name.digest) throw differs("digest", lock.requested ?? "none", name.digest ?? "none");
+  if (platform === undefined || isPlatform(lock.platform, platform)) return;
+  throw differs("platform", lock.platform ? formatPlatform(lock.platform) : "none", formatPlatform(platform));
 }

@@ -1,6 +1,7 @@
 import type { Digest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import type { Descriptor } from "../../oci/manifest.js";
+import { checkName, fullName } from "../../oci/reference.js";
 import type { Repository, UploadSession } from "./repository.js";
 
 /** Which repositories are known to have a blob. */
@@ -33,7 +34,7 @@ export class Mounts {
     },
   ) {
     this.#repository = repository;
-    this.#sources = options.from ?? [];
+    this.#sources = (options.from ?? []).map((source) => repositoryOf(source, repository.host));
     this.#locations = options.locations;
     this.#onLeft = options.onLeft;
   }
@@ -41,7 +42,7 @@ export class Mounts {
   /** Repositories that may have the blob. */
   sourcesOf({ digest }: Descriptor): readonly string[] {
     const { host, name } = this.#repository;
-    const known = [...(this.#locations?.repositoriesOf(host, digest) ?? []), ...this.#sources];
+    const known = [...this.#sources, ...(this.#locations?.repositoriesOf(host, digest) ?? [])];
     return [...new Set(known)].filter((source) => source !== name).slice(0, MAX_SOURCES);
   }
 
@@ -87,4 +88,20 @@ export class Mounts {
     }
     return false;
   }
+}
+
+/** @throws OciNixError `usage` for what is no repository of the registry */
+function repositoryOf(source: string, host: string): string {
+  const name = source.startsWith(`${host}/`) ? source.slice(host.length + 1) : source;
+  if (name !== fullName(`${name}:0`).slice(0, -2) || host === "docker.io") {
+    try {
+      return checkName(name, "--mount-from");
+    } catch (error) {
+      if (!(error instanceof OciNixError)) throw error;
+      throw new OciNixError("usage", error.message, { hint: "a repository without registry and tag: team/app" });
+    }
+  }
+  throw new OciNixError("usage", `--mount-from: ${JSON.stringify(source)} is in another registry than ${host}`, {
+    hint: "layers are mounted within one registry only",
+  });
 }

@@ -32,16 +32,17 @@ export async function openRegistrySource(
   name: RegistryName,
   options: RegistrySourceOptions = {},
 ): Promise<ImageSource> {
-  const { platform, lock, signal, tlsVerify, open = openRegistryHttp } = options;
+  const { platform, lock, signal, tlsVerify, deadlineMs, open = openRegistryHttp } = options;
   if (lock !== undefined) checkLock(lock, name, platform);
-  const http = open(name.host, { signal, tlsVerify });
+  const http = open(name.host, { signal, tlsVerify, deadlineMs });
   const close = () => void http.close().catch(() => undefined);
   try {
     const { host, repository } = name;
     const reader = new ImageReader(new Repository(http, { host, name: repository, access: "pull", signal }), name);
     // Whatever the name stands for by now is not asked for.
     const reference = lock?.digest ?? name.digest ?? name.tag ?? "latest";
-    const image = await reader.image(reference, platform ?? lock?.platform);
+    // A locked manifest is one image's, whatever it says of its platform.
+    const image = await reader.image(reference, lock === undefined ? platform : undefined);
     checkLayerCount(image.layers.length, reader.title);
     const { tag } = name;
     return {

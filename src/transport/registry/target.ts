@@ -176,9 +176,6 @@ class RegistryTarget implements ImageTarget {
   async finish(images: readonly FinishedImage[]): Promise<void> {
     const { tag, digest } = this.#name;
     const tags = [...(tag === undefined ? [] : [tag]), ...(this.#options.tags ?? [])];
-    if (images.length > 1 && (tags.length > 0 || digest !== undefined)) {
-      throw new OciNixError("usage", `${this.title} takes one image, not ${images.length}`, { hint: "choose one" });
-    }
     await this.#settled();
     for (const { manifest } of images) {
       if (digest === undefined || manifest.digest === digest) continue;
@@ -212,8 +209,8 @@ class RegistryTarget implements ImageTarget {
 
   #open(signal: AbortSignal): { readonly http: RegistryHttp; readonly repository: Repository } {
     const { host, repository: name } = this.#name;
-    const { tlsVerify, open = openRegistryHttp } = this.#options;
-    const http = open(host, { tlsVerify, signal });
+    const { tlsVerify, deadlineMs, open = openRegistryHttp } = this.#options;
+    const http = open(host, { tlsVerify, deadlineMs, signal });
     return { http, repository: new Repository(http, { host, name, access: "pull,push", signal }) };
   }
 
@@ -285,11 +282,18 @@ class RegistryTarget implements ImageTarget {
     const { descriptor, bytes } = this.#manifests.get(digest) as Document;
     if ((await this.#repository.manifestDigest(reference)) === digest) return;
     const response = await this.#repository.writeManifest(reference, descriptor.mediaType, bytes);
-    const found = response.header("docker-content-digest");
-    if (found === undefined || found === digest || !found.startsWith("sha256:")) return;
-    throw new OciNixError("verification", `${this.title}: the registry has ${found}, but ${digest} was sent`, {
-      hint: "something between here and the registry changes manifests",
-    });
+    const said = response.header("docker-content-digest");
+    if (response.status === 201 && said === digest) return;
+    // A gateway may answer what the registry never saw.
+    const found = (await this.#repository.manifestDigest(reference)) ?? said;
+    if (found === digest || (response.status === 201 && found === undefined)) return;
+    throw new OciNixError(
+      "verification",
+      `${this.title}: the registry has ${found ?? "no manifest"}, but ${digest} was sent`,
+      {
+        hint: "something between here and the registry changes or keeps manifests",
+      },
+    );
   }
 }
 

@@ -23,6 +23,8 @@ const MAX_FAILURES = 5;
 const CHUNK = 8 << 20;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
+/** What a registry may ask for; longer is not waited. */
+const LONGEST_WAIT_MS = 120_000;
 
 /**
  * Uploads a blob: in one request at first, whose end may be unknown; where that fails, from where the registry says, in chunks.
@@ -130,8 +132,11 @@ class Upload {
     if (signal.aborted) throw abortReason(signal);
     if (this.#body.failure !== undefined || !(error instanceof OciNixError)) throw error;
     if (++this.#failures > MAX_FAILURES || !this.#isPassing(error)) throw error;
+    // What opens a session is sent again below this already.
+    if (this.#session === undefined && error instanceof RegistryFailure && error.status >= 429) throw error;
     const pause = Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
     const wanted = error instanceof RegistryFailure ? (error.retryAfterMs ?? 0) : 0;
+    if (wanted > LONGEST_WAIT_MS) throw error;
     await sleep(Math.max(pause, wanted), undefined, { signal }).catch(() => {
       throw abortReason(signal);
     });

@@ -10,7 +10,7 @@ import { secureContextFor } from "./tls.js";
 
 /** Enough for a registry's client; what is more waits. */
 const CONNECTIONS_PER_ORIGIN = 16;
-const CONNECT_TIMEOUT_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 60_000;
 /** Registries put a large blob together before they answer. */
 const UPLOAD_HEADERS_TIMEOUT_MS = 600_000;
@@ -80,7 +80,7 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
   };
   return {
     async send(url, { method, headers, body, signal }, explain) {
-      const received = await dispatcherFor(url, body !== undefined && !(body instanceof Uint8Array)).request({
+      const sent = dispatcherFor(url, body !== undefined && !(body instanceof Uint8Array)).request({
         ...(method === "PUT" || method === "PATCH" ? { headersTimeout: UPLOAD_HEADERS_TIMEOUT_MS } : {}),
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
@@ -89,6 +89,7 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
         signal,
         ...(body === undefined ? {} : { body: body as Uint8Array }),
       });
+      const received = await unlessAborted(sent, signal);
       return responseOf(received.statusCode, received.headers, received.body, explain);
     },
     async close() {
@@ -134,4 +135,14 @@ function responseOf(
       await stream.dump().catch(() => {});
     },
   };
+}
+
+/** The library ends a request only when its connection is up, or is given up. */
+function unlessAborted<T>(request: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    request.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }

@@ -4,6 +4,7 @@ import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
 import type { LayerContent, LayerHistory, LayerPlan, PermissionRule } from "./plan.js";
 import { planLayers } from "./plan-layers.js";
+import type { PreviousLayout } from "./previous.js";
 
 /** Store paths that are shipped together, in layers of their own: an explicit layer of a spec, or all the rest. */
 export interface LayerGroup {
@@ -19,6 +20,8 @@ export interface LayerGroup {
   readonly leaveOut: readonly StorePath[];
   readonly strategy: string;
   readonly maxLayers: number;
+  /** As {@link StrategyOptions.previous}. */
+  readonly previous?: PreviousLayout | undefined;
   readonly history?: LayerHistory | undefined;
   /** What the reasons of its layers begin with; empty where there is nothing to say. */
   readonly label: string;
@@ -92,7 +95,12 @@ function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): Laye
   const exclude = new Set([...closure.objects.keys()].filter((path) => !ships.has(path)));
   // What moves is a layer of its own where there may be two: the rest can then be listed and kept by itself.
   const graftsApart = grafts.length > 0 && maxLayers > 1;
-  const split = planLayers(closure, { strategy, maxLayers: graftsApart ? maxLayers - 1 : maxLayers, exclude });
+  const split = planLayers(closure, {
+    strategy,
+    maxLayers: graftsApart ? maxLayers - 1 : maxLayers,
+    exclude,
+    previous: group.previous,
+  });
   const plans = split.map((plan) => ({
     ...plan,
     contents: plan.contents.map(({ storePath }) => contentOf(storePath)),

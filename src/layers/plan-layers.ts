@@ -55,10 +55,11 @@ export function checkMaxLayers(maxLayers: number): void {
  */
 export function planLayers(
   closure: Closure,
-  options: { readonly strategy: string; readonly maxLayers: number; readonly exclude?: ReadonlySet<StorePath> },
+  options: StrategyOptions & { readonly strategy: string; readonly exclude?: ReadonlySet<StorePath> },
 ): readonly LayerPlan[] {
+  const { strategy, exclude = new Set(), ...strategyOptions } = options;
   checkMaxLayers(options.maxLayers);
-  return strategyOf(options.strategy)(closure, { maxLayers: options.maxLayers }, options.exclude ?? new Set());
+  return strategyOf(strategy)(closure, strategyOptions, exclude);
 }
 
 function strategyOf(name: string): Strategy {

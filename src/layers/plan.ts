@@ -1,5 +1,6 @@
 import type { GeneratedObject } from "../core/generated-object.js";
 import type { StorePath } from "../nix/store-path.js";
+import type { PreviousLayout } from "./previous.js";
 
 /** Moves every path below a store path: all matches of an RE2 regex in the source path are replaced (`$1` expands). */
 export interface Rewrite {
@@ -51,6 +52,8 @@ export interface LayerPlan {
 export interface StrategyOptions {
   /** Store layers at most; at least 1. */
   readonly maxLayers: number;
+  /** The image that this one follows, of which unchanged layers are kept. */
+  readonly previous?: PreviousLayout | undefined;
 }
 
 /** The store paths of a plan, in its order. */

@@ -1,4 +1,5 @@
-import type { OutgoingImage } from "./deliver.js";
+import { checkForeseen, countHeld, type OutgoingImage } from "./deliver.js";
+import { followOneOf } from "./following.js";
 import type { BlobFate, ImageTarget } from "./image.js";
 
 /** What would become of a layer at one target. */
@@ -9,24 +10,31 @@ export interface ForeseenLayer {
   readonly fates: readonly BlobFate[];
 }
 
-/** Says what delivering an image would do, without reading a layer or changing anything. */
+/** Says what {@link deliver} would do with an image, without reading a layer or changing anything. @throws as it does at once */
 export async function foresee(
   image: OutgoingImage,
   targets: readonly ImageTarget[],
 ): Promise<readonly ForeseenLayer[]> {
-  const diffIds = image.layers.map(({ known }) => known?.diffId);
-  const held = await Promise.all(targets.map(async (target) => (await target.countHeld?.(diffIds)) ?? 0));
+  checkForeseen(image, targets);
+  const held = await countHeld(image, targets);
   return await Promise.all(
-    image.layers.map(async ({ known }, index) => ({
-      size: known?.blob.size,
-      fates: await Promise.all(
+    image.layers.map(async ({ known }, index) => {
+      const alone = await Promise.all(
         targets.map(async (target, i): Promise<BlobFate> => {
           if (known === undefined) return "uploads";
           if (index < (held[i] as number)) return "exists";
           if (target.foresee !== undefined) return await target.foresee(known.blob);
           return (await target.has(known.blob)) ? "exists" : "uploads";
         }),
-      ),
-    })),
+      );
+      const fates = alone.map((fate, i) => (fate === "uploads" && followsAnother(i, alone, targets) ? "mounts" : fate));
+      return { size: known?.blob.size, fates };
+    }),
   );
+}
+
+/** Whether a target gets a layer from another one, which has it or is sent it first. */
+function followsAnother(index: number, fates: readonly BlobFate[], targets: readonly ImageTarget[]): boolean {
+  const first = targets.filter((_, i) => i !== index && (fates[i] !== "uploads" || i < index));
+  return followOneOf(first, targets[index] as ImageTarget) !== undefined;
 }

@@ -4,6 +4,7 @@ import { abortReason } from "../../core/event-loop-turns.js";
 import type { Descriptor } from "../../oci/manifest.js";
 import { failureOf } from "./failure.js";
 import type { RegistryHttp, RegistryRequest, RegistryResponse } from "./http.js";
+import type { Attempts } from "./retry.js";
 
 /** A blob's upload that has begun. Its URL changes with each answer. */
 export interface UploadSession {
@@ -25,10 +26,20 @@ const STATES: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 
 const OCTETS = { "Content-Type": "application/octet-stream" } as const;
 
+export interface RepositoryOptions {
+  /** As messages call it. */
+  readonly host: string;
+  readonly name: string;
+  readonly access: "pull" | "pull,push";
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** The requests of the distribution-spec, to one repository. All throw {@link RegistryFailure} for answers that are no answer. */
 export class Repository {
   readonly #http: RegistryHttp;
+  readonly #options: RepositoryOptions;
   readonly #signal: AbortSignal | undefined;
+  readonly #attempts: Attempts | undefined;
   readonly #scope: string;
   readonly #path: string;
   /** `registry.example/app` */
@@ -36,23 +47,31 @@ export class Repository {
   readonly host: string;
   readonly name: string;
 
-  /** @param options.host as messages call it */
-  constructor(
-    http: RegistryHttp,
-    options: {
-      readonly host: string;
-      readonly name: string;
-      readonly access: "pull" | "pull,push";
-      readonly signal?: AbortSignal | undefined;
-    },
-  ) {
+  constructor(http: RegistryHttp, options: RepositoryOptions, attempts?: Attempts) {
     this.#http = http;
+    this.#options = options;
+    this.#attempts = attempts;
     this.#signal = options.signal;
     this.host = options.host;
     this.name = options.name;
     this.title = `${options.host}/${options.name}`;
     this.#scope = `repository:${options.name}:${options.access}`;
     this.#path = `/v2/${options.name}`;
+  }
+
+  /** For requests that belong together. */
+  attempts(): Attempts {
+    return this.#http.attempts();
+  }
+
+  /** The repository for requests that belong together. */
+  within(attempts: Attempts): Repository {
+    return new Repository(this.#http, this.#options, attempts);
+  }
+
+  /** Another one of the registry, to read from. */
+  other(name: string): Repository {
+    return new Repository(this.#http, { ...this.#options, name, access: "pull" });
   }
 
   async hasBlob({ digest }: Pick<Descriptor, "digest">): Promise<boolean> {
@@ -220,7 +239,7 @@ export class Repository {
   ): Promise<RegistryResponse> {
     if (this.#signal?.aborted) throw abortReason(this.#signal);
     try {
-      return await this.#http.request({ ...request, scopes: [this.#scope, ...scopes] });
+      return await this.#http.request({ ...request, scopes: [this.#scope, ...scopes], attempts: this.#attempts });
     } catch (error) {
       if (this.#signal?.aborted) throw abortReason(this.#signal);
       if (error instanceof OciNixError) throw error;

@@ -5,7 +5,7 @@ export {
   buildPlannedImage,
   foreseeBuild,
 } from "./build/build.js";
-export { type CopyOptions, copyImages } from "./build/copy.js";
+export { type CopyOptions, copyImages, foreseeCopy } from "./build/copy.js";
 export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
@@ -89,5 +89,5 @@ export {
   type SourceOptions,
   type TargetOptions,
 } from "./transport/open.js";
-export { formatLock, type ImageLock, lockOf, parseLock } from "./transport/registry/lock.js";
+export { type ImageLock, lockOf, readLock, writeLock } from "./transport/registry/lock.js";
 export { formatTransport, parseTransport, type TransportName } from "./transport/transport.js";

@@ -158,12 +158,16 @@ const COMPRESSION_FLAG: Flags = {
   },
 };
 
+const DRY_RUN_FLAG: Flags = {
+  "dry-run": { type: "boolean", describe: "Say what each layer would need, and change nothing" },
+};
+
 /** What `stream` has besides what describes the image. */
 export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS };
 
 /** How an image is pushed, and everything that describes it. */
 export const PUSH_IMAGE_FLAGS: Flags = {
-  "dry-run": { type: "boolean", describe: "Say what each layer would need, and change nothing" },
+  ...DRY_RUN_FLAG,
   ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
   ...CACHE_FLAGS,
@@ -176,11 +180,13 @@ export const BUILD_FLAGS: Flags = {
     type: "string",
     repeated: true,
     describe:
-      "Where to: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG] or containers-storage:NAME",
+      "Where to: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], containers-storage:NAME, docker-daemon:NAME or docker://NAME",
   },
+  ...DRY_RUN_FLAG,
   ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
   ...CACHE_FLAGS,
+  ...PUSH_FLAGS,
 };
 
 /** How images are copied. */
@@ -191,6 +197,7 @@ export const COPY_FLAGS: Flags = {
     type: "string",
     describe: "File that says which image the source's name in a registry stands for; made where it is missing",
   },
+  ...DRY_RUN_FLAG,
   ...CACHE_FLAGS,
   ...PUSH_FLAGS,
 };

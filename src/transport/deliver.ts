@@ -95,8 +95,8 @@ function withRemains(error: unknown, targets: readonly ImageTarget[]): unknown {
   });
 }
 
-/** Before anything is made. */
-function checkTakes(target: ImageTarget, images: readonly OutgoingImage[]): void {
+/** Before anything is made. @throws OciNixError `usage` or `unsupported` */
+export function checkTakes(target: ImageTarget, images: readonly OutgoingImage[]): void {
   if (target.takesOne && images.length !== 1) {
     throw new OciNixError("usage", `${target.title} names one image, and there are ${images.length}`, {
       hint: "choose one of them by its name in the source, or give no name here to keep their own",

@@ -1,4 +1,4 @@
-import { checkForeseen, countHeld, type OutgoingImage } from "./deliver.js";
+import { checkForeseen, checkTakes, countHeld, type OutgoingImage } from "./deliver.js";
 import { followOneOf } from "./following.js";
 import type { BlobFate, ImageTarget } from "./image.js";
 
@@ -10,11 +10,21 @@ export interface ForeseenLayer {
   readonly fates: readonly BlobFate[];
 }
 
-/** Says what {@link deliver} would do with an image, without reading a layer or changing anything. @throws as it does at once */
+/**
+ * Says of each image's layers what delivering would do, without reading a layer or changing anything.
+ * @throws OciNixError where delivering would fail before anything is made
+ */
 export async function foresee(
-  image: OutgoingImage,
+  images: readonly OutgoingImage[],
   targets: readonly ImageTarget[],
-): Promise<readonly ForeseenLayer[]> {
+): Promise<readonly (readonly ForeseenLayer[])[]> {
+  for (const target of targets) checkTakes(target, images);
+  const foreseen: (readonly ForeseenLayer[])[] = [];
+  for (const image of images) foreseen.push(await foreseeImage(image, targets));
+  return foreseen;
+}
+
+async function foreseeImage(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<readonly ForeseenLayer[]> {
   checkForeseen(image, targets);
   const held = await countHeld(image, targets);
   return await Promise.all(

@@ -1,11 +1,13 @@
 import type { Digest } from "../../core/digest.js";
 import type { Descriptor } from "../../oci/manifest.js";
+import { deferred } from "./deferred.js";
 
 /** Blobs that a repository has, and those on their way to it. */
 export class Arrivals {
   readonly #there = new Set<Digest>();
   readonly #coming = new Set<Digest>();
   readonly #lost: Descriptor[] = [];
+  readonly #end = deferred<false>();
   readonly #waiting = new Map<Digest, ((isThere: boolean) => void)[]>();
 
   /** How many are there. */
@@ -39,18 +41,23 @@ export class Arrivals {
     return this.#lost.splice(0);
   }
 
-  /** Waits for a blob on its way. @returns false where it does not arrive */
-  async awaited(digest: Digest): Promise<boolean> {
-    if (this.#there.has(digest) || !this.#coming.has(digest)) return this.#there.has(digest);
-    return await new Promise((resolve) => {
-      this.#waiting.set(digest, [...(this.#waiting.get(digest) ?? []), resolve]);
-    });
+  /** Waits for a blob on its way to another repository. @returns false where it does not arrive, or nothing more arrives here */
+  async at(other: Arrivals, digest: Digest): Promise<boolean> {
+    return await Promise.race([other.#awaited(digest), this.#end.promise]);
   }
 
   /** Nothing more will arrive. */
   end(): void {
+    this.#end.resolve(false);
     this.#coming.clear();
     for (const digest of [...this.#waiting.keys()]) this.#tell(digest, false);
+  }
+
+  async #awaited(digest: Digest): Promise<boolean> {
+    if (this.#there.has(digest) || !this.#coming.has(digest)) return this.#there.has(digest);
+    return await new Promise((resolve) => {
+      this.#waiting.set(digest, [...(this.#waiting.get(digest) ?? []), resolve]);
+    });
   }
 
   #tell(digest: Digest, isThere: boolean): void {

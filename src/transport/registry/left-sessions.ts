@@ -1,5 +1,6 @@
 import type { RegistryHttp } from "./http.js";
-import type { Repository, UploadSession } from "./repository.js";
+import type { Repository } from "./repository.js";
+import type { UploadSession } from "./upload-session.js";
 
 /** How long an interrupted push may take to tidy up. */
 const CANCEL_MS = 1000;

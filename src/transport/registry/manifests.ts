@@ -33,12 +33,13 @@ export class Manifests {
    */
   async put(digest: Digest, reference: string): Promise<void> {
     const { descriptor, bytes } = this.#documents.get(digest) as Document;
-    if ((await this.#repository.manifestDigest(reference)) === digest) return;
-    const response = await this.#repository.writeManifest(reference, descriptor.mediaType, bytes);
+    const repository = this.#repository.within(this.#repository.attempts());
+    if ((await repository.manifestDigest(reference)) === digest) return;
+    const response = await repository.writeManifest(reference, descriptor.mediaType, bytes);
     const said = response.header("docker-content-digest");
     if (response.status === 201 && said === digest) return;
     // A gateway may answer what the registry never saw.
-    const found = (await this.#repository.manifestDigest(reference)) ?? said;
+    const found = (await repository.manifestDigest(reference)) ?? said;
     if (found === digest || (response.status === 201 && found === undefined)) return;
     throw new OciNixError(
       "verification",

@@ -2,7 +2,8 @@ import type { Digest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import type { Descriptor } from "../../oci/manifest.js";
 import { checkName, fullName } from "../../oci/reference.js";
-import type { Repository, UploadSession } from "./repository.js";
+import type { Repository } from "./repository.js";
+import type { UploadSession } from "./upload-session.js";
 
 /** Which repositories are known to have a blob. */
 export interface KnownLocations {

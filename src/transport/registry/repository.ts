@@ -5,13 +5,7 @@ import type { Descriptor } from "../../oci/manifest.js";
 import { failureOf } from "./failure.js";
 import type { RegistryHttp, RegistryRequest, RegistryResponse } from "./http.js";
 import type { Attempts } from "./retry.js";
-
-/** A blob's upload that has begun. Its URL changes with each answer. */
-export interface UploadSession {
-  readonly location: string;
-  /** The registry wants no chunk but the last to be smaller. */
-  readonly minChunk: number;
-}
+import { receivedOf, sessionOf, type UploadSession, withDigest } from "./upload-session.js";
 
 /** A range of bytes, `end` being the first one behind it. */
 export interface ByteSpan {
@@ -271,36 +265,3 @@ const MANIFEST_TYPES = [
   "application/vnd.docker.distribution.manifest.v2+json",
   "application/vnd.docker.distribution.manifest.list.v2+json",
 ].join(", ");
-
-/** What `session` says, but for what the answer says anew. */
-function sessionOf(response: RegistryResponse, url: string, what: string, session?: UploadSession): UploadSession {
-  const location = response.header("location");
-  if (location === undefined && session === undefined) {
-    throw new OciNixError("output", `${what}: the registry's answer has no Location`, {
-      hint: "the registry, or a proxy in front of it, does not keep to the distribution-spec",
-    });
-  }
-  const minChunk = Number(response.header("oci-chunk-min-length") ?? session?.minChunk ?? 0);
-  return {
-    location: location === undefined ? (session as UploadSession).location : resolve(location, url),
-    minChunk: Number.isSafeInteger(minChunk) && minChunk > 0 ? minChunk : 0,
-  };
-}
-
-/** A path stays one: how the registry is reached is not known here. */
-function resolve(location: string, url: string): string {
-  const nowhere = "http://registry.invalid";
-  const resolved = new URL(location, new URL(url, nowhere));
-  return resolved.origin === nowhere ? `${resolved.pathname}${resolved.search}` : resolved.href;
-}
-
-function withDigest(location: string, digest: Digest): string {
-  return `${location}${location.includes("?") ? "&" : "?"}digest=${encodeURIComponent(digest)}`;
-}
-
-/** `Range: 0-9` is ten bytes; `0-0` is what registries say of none. */
-function receivedOf(response: RegistryResponse): number | undefined {
-  const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.header("range") ?? "")?.[1];
-  if (last === undefined) return undefined;
-  return last === "0" ? 0 : Number(last) + 1;
-}

@@ -13,9 +13,10 @@ import { LeftSessions } from "./left-sessions.js";
 import { Manifests } from "./manifests.js";
 import { type KnownLocations, Mounts } from "./mounts.js";
 import { formatRegistryName, type RegistryName } from "./reference.js";
-import { Repository, type UploadSession } from "./repository.js";
+import { Repository } from "./repository.js";
 import { Slots } from "./slots.js";
 import { uploadBlob } from "./upload.js";
+import type { UploadSession } from "./upload-session.js";
 
 export interface RegistryTargetOptions extends RegistryOptions {
   /** More tags for the image. */
@@ -111,7 +112,7 @@ class RegistryTarget implements ImageTarget {
     const isSame = from === this.#name.repository;
     if (!isSame && !this.#mayFollow) return undefined;
     const isGiven = async ({ digest }: Descriptor): Promise<boolean> => {
-      if (!(await other.#arrivals.awaited(digest))) return false;
+      if (!(await this.#arrivals.at(other.#arrivals, digest))) return false;
       if (isSame || (await this.#questions.run(() => this.#mounts.mountFrom(digest, from)))) return true;
       this.#mayFollow = false;
       return false;

@@ -3,8 +3,9 @@ import { abortReason } from "../../core/event-loop-turns.js";
 import type { Descriptor } from "../../oci/manifest.js";
 import type { UploadBody } from "./body.js";
 import { RegistryFailure } from "./failure.js";
-import type { Repository, UploadSession } from "./repository.js";
+import type { Repository } from "./repository.js";
 import type { Attempts } from "./retry.js";
+import type { UploadSession } from "./upload-session.js";
 
 export interface UploadOptions {
   /** What the blob is, where that is known before its bytes end. */

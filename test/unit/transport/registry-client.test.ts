@@ -162,6 +162,18 @@ describe("a push", () => {
     expect(await failure(push(registry))).toMatchObject({ code: "verification" });
   });
 
+  it("under another digest than the image's fails before the first request, or as soon as that is known", async () => {
+    const other = parseRegistryName(`registry.example/team/app@${sha256("another")}`, "the test");
+    for (const known of [true, false]) {
+      const registry = scripted(() => undefined);
+      const target = openRegistryTarget(other, { open: registry.open });
+      const error = await failure(deliverAll([imageOf(["a", "b"], { known })], [target]));
+      expect(error).toMatchObject({ code: "verification", message: expect.stringContaining("the image is sha256:") });
+      if (known) expect(registry.requests).toEqual([]);
+      expect(registry.requests.some(({ url }) => url.includes("manifests"))).toBe(false);
+    }
+  });
+
   it("tells which blobs are there where the last step fails", async () => {
     const registry = scripted(({ method, url }) =>
       method === "PUT" && url.includes("manifests") ? { status: 429 } : undefined,

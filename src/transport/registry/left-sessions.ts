@@ -24,7 +24,11 @@ export class LeftSessions {
     this.#sessions = [];
     if (sessions.length === 0) return;
     const { http, repository } = open(AbortSignal.timeout(CANCEL_MS));
-    await Promise.allSettled(sessions.map((session) => repository.cancelUpload(session)));
+    const attempts = repository.attempts();
+    // Nobody waits for that.
+    attempts.end();
+    const once = repository.within(attempts);
+    await Promise.allSettled(sessions.map((session) => once.cancelUpload(session)));
     await http.close().catch(() => undefined);
   }
 }

@@ -236,15 +236,19 @@ describe("all that an upload takes", () => {
     expect(closed.asked().filter(({ method }) => method === "PUT")).toHaveLength(1);
   });
 
-  it("asks a token server that cannot answer five times in all", async () => {
-    const tokens = await serve({ status: 503 });
-    const server = await serveUntil(({ url }) =>
-      url === "/v2/"
-        ? { status: 401, headers: { "www-authenticate": `Bearer realm="${tokens.origin}/token",service="x"` } }
-        : undefined,
-    );
+  it("asks a token server five times in all that fails amid it", async () => {
+    let isOver = false;
+    const tokens = await startHttpServer(() => (isOver ? { status: 503 } : { body: '{"token":"one"}' }));
+    running.push(tokens);
+    const challenge = { "www-authenticate": `Bearer realm="${tokens.origin}/token",service="x"` };
+    const server = await serveUntil(({ url, method, headers }) => {
+      isOver ||= method === "PUT";
+      const isWelcome = !isOver && headers.authorization === "Bearer one";
+      return url === "/v2/" || !isWelcome ? { status: 401, headers: challenge } : undefined;
+    });
     expect((await upload(server.host)).message).toContain("the token server");
-    expect(tokens.asked()).toHaveLength(5);
+    // One while it still answered, and one to cancel the upload.
+    expect(tokens.asked()).toHaveLength(1 + 5 + 1);
   });
 });
 

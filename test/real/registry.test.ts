@@ -511,10 +511,11 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       times: fc.integer({ min: 1, max: 3 }),
       fault,
     });
+    const injections = fc.array(injection, { minLength: 1, maxLength: 4 });
     const outcomes = { right: 0, refused: 0 };
     let run = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(injection, { minLength: 1, maxLength: 4 }), fc.boolean(), async (injections, keeps) => {
+      fc.asyncProperty(injections, fc.boolean(), fc.boolean(), async (injections, keeps, isTwice) => {
         const proxy = keeps ? keeping : plain;
         proxy.reset();
         proxy.inject(...injections.filter((each) => keeps || each.fault.kind !== "cut"));
@@ -525,16 +526,19 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
           fileOf(noise(11 * MB, `${seed}c`)),
           { bytes: Buffer.from(seed) },
         ];
-        const rest = `${app}-${run}:1`;
+        const places = [`${app}-${run}:1`, ...(isTwice ? [`${app}-${run}-b:1`] : [])];
         try {
-          await push(pushedImage(layers), proxy, rest);
+          await deliverAll(
+            [pushedImage(layers)],
+            places.map((rest) => targetAt(proxy, rest)),
+          );
         } catch (error) {
           expect(error).toBeInstanceOf(OciNixError);
           outcomes.refused++;
           return;
         }
         proxy.reset();
-        await expectThere(layers, rest);
+        for (const rest of places) await expectThere(layers, rest);
         outcomes.right++;
       }),
       { numRuns: 25 },

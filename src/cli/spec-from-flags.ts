@@ -13,8 +13,10 @@ import {
 } from "../index.js";
 import { type FlagValues, list, number, text } from "./command.js";
 
-/** INPUT as the flags and its shape say it. */
+/** INPUT as the flags and its shape say it; the graph of `--closure` where it is alone. */
 export function inputOf(inputs: readonly string[], flags: FlagValues): Input {
+  const graph = graphOf(flags);
+  if (inputs.length === 0 && graph !== undefined) return { kind: "closure-file", file: graph };
   return recogniseInput(inputs, text(flags, "store-root") ?? "/");
 }
 
@@ -95,6 +97,12 @@ function ownersOf(nixDatabase: Json | undefined): Readonly<Record<string, Json>>
   return isJsonObject(nixDatabase) ? Object.fromEntries(nixDatabase) : {};
 }
 
+/** The file that `--closure` names. */
+function graphOf(flags: FlagValues): string | undefined {
+  const given = text(flags, "closure");
+  return given === "-" ? "/dev/stdin" : given;
+}
+
 /** The pipeline itself, where the file or a flag names one that is in a file of its own. A strategy that a flag gives wins over the file. */
 function pipelineOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json | undefined {
   const given = text(flags, "layering-pipeline");
@@ -121,10 +129,9 @@ function closureOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefin
     if (typeof path === "string") closure.set(key, besideSpec(input as Extract<SpecInput, { kind: "spec" }>, path));
   }
   if (input.kind === "store-paths") closure.set("roots", input.roots);
-  const given = text(flags, "closure");
-  const graph = given === "-" ? "/dev/stdin" : given;
+  const graph = graphOf(flags);
   if (input.kind === "closure-file") {
-    if (graph !== undefined) {
+    if (graph !== undefined && graph !== input.file) {
       throw new OciNixError(
         "usage",
         `the input ${input.file} is a closure graph already, and --closure gives another`,

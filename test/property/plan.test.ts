@@ -66,7 +66,7 @@ describe.each(STRATEGY_NAMES)("the %s strategy", (strategy) => {
 });
 
 /** Pipelines that fit together and remove nothing, over paths of {@link graphs}. */
-const { pipeline } = fc.letrec<{ pipeline: unknown[]; split: unknown[]; parts: unknown[]; rest: unknown[] }>((tie) => {
+const { pipeline } = fc.letrec<Record<"pipeline" | "split" | "parts" | "rest", readonly unknown[]>>((tie) => {
   const paths = fc.array(fc.nat({ max: 60 }).map(path), { maxLength: 4 });
   const specs = fc.array(
     fc.oneof(

@@ -3,7 +3,7 @@ import type { StorePath } from "../../nix/store-path.js";
 import { topologicalOrder } from "../graph.js";
 import { popularityOrder } from "../strategies/popularity.js";
 import { cut, filter, nodesOf, type PathGraph, pick, reach, rootsOf, union } from "./graph.js";
-import type { Operation } from "./parse.js";
+import { type Operation, shortened } from "./parse.js";
 
 /** What goes from one operation to the next: a graph, a list, or what a split gave, by name and in order. */
 export type Value = PathGraph | readonly Value[] | Parts;
@@ -137,10 +137,14 @@ function over(value: Value, key: string, { at, operation }: Extract<Operation, {
   const part = value.get(key);
   if (part !== undefined) return new Map([...value, [key, apply(operation, part)]]);
   const known = [...value.keys()];
-  const near = nearest(key, known);
-  throw new OciNixError("invalid-input", `${at}: there is no ${JSON.stringify(key)} here, only ${known.join(", ")}`, {
-    hint: near === undefined ? "split_paths leaves out what is empty" : `did you mean ${near}?`,
-  });
+  const near = nearest(shortened(key), known);
+  throw new OciNixError(
+    "invalid-input",
+    `${at}: there is no ${JSON.stringify(shortened(key))} here, only ${known.join(", ")}`,
+    {
+      hint: near === undefined ? "split_paths leaves out what is empty" : `did you mean ${near}?`,
+    },
+  );
 }
 
 function graphAt(value: Value, at: string, name: string): PathGraph {

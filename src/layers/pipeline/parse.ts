@@ -134,11 +134,15 @@ function parseOperation(json: Json | undefined, context: Context): Operation {
   if (typeof name !== "string") throw wrong(at, 'an operation, such as ["split_every", 20]');
   if (Object.hasOwn(OPERATIONS, name)) return OPERATIONS[name as Operation["name"]](args, context);
   const known = Object.keys(OPERATIONS);
-  const shown = name.length > 40 ? `${name.slice(0, 40)}…` : name;
-  const near = name.length > 40 ? undefined : nearest(name, known);
-  throw new OciNixError("invalid-input", `${at}: unknown operation ${JSON.stringify(shown)}`, {
+  const near = nearest(shortened(name), known);
+  throw new OciNixError("invalid-input", `${at}: unknown operation ${JSON.stringify(shortened(name))}`, {
     hint: near === undefined ? `one of ${known.join(", ")}` : `did you mean ${near}?`,
   });
+}
+
+/** A name that somebody gave, for messages. */
+export function shortened(name: string): string {
+  return name.length > 40 ? `${name.slice(0, 40)}…` : name;
 }
 
 function parentsIn(json: Json, at: string): readonly string[] {

@@ -61,6 +61,7 @@ export type { LayerBlob, LayerPlace, LayersDiff } from "./examine/diff-layers.js
 export type { Finding, Severity } from "./examine/findings.js";
 export { type InspectedImage, type InspectedLayer, inspectImages } from "./examine/inspect.js";
 export { type ValidatedImage, validateImages } from "./examine/validate.js";
+export { type Pipeline, parsePipeline } from "./layers/pipeline/parse.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
 export type { Closure, StoreObject } from "./nix/closure.js";

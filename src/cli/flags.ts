@@ -19,7 +19,15 @@ export const LAYER_FLAGS: Flags = {
     type: "number",
     describe: "Layers of the image at most (default 100, at most 125)",
   },
-  strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
+  strategy: {
+    type: "string",
+    describe:
+      "How to split: popularity (default), dockertools-auto, dockertools-popularity, nix2container, per-path or single",
+  },
+  "layering-pipeline": {
+    type: "string",
+    describe: "Split as this JSON file says, a layeringPipeline of nixpkgs, instead of by a strategy",
+  },
   exclude: {
     type: "string",
     repeated: true,

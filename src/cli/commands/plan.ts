@@ -18,7 +18,8 @@ export default async function plan({ inputs, flags, signal }: Invocation): Promi
     const storePaths = storePathsOf(plan);
     return { storePaths, narSize: narSizeOf(plan, closure), reason: plan.reason };
   });
-  const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS } = spec;
+  const [anyStrategy, anyLimit] = spec.pipeline === undefined ? [DEFAULT_STRATEGY, DEFAULT_MAX_LAYERS] : ["pipeline"];
+  const { strategy = anyStrategy, maxLayers = anyLimit } = spec;
   if (flags.json === true) {
     await printOutput(`${JSON.stringify({ strategy, maxLayers, layers }, undefined, 2)}\n`, signal);
     return;

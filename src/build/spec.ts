@@ -72,6 +72,8 @@ export interface ImageSpec {
   readonly strategy?: string | undefined;
   /** Layers of the whole image at most; by default 100. */
   readonly maxLayers?: number | undefined;
+  /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
+  readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
   readonly copyToRoot?: readonly string[] | undefined;
   readonly perms?: readonly PermissionSpec[] | undefined;
@@ -198,6 +200,7 @@ const FIELDS = {
   closure: (value: Json, where: string): ClosureSpec => checkFields(value, CLOSURE_FIELDS, where),
   strategy: text,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
+  previous: text,
   exclude: texts,
   copyToRoot: texts,
   perms: arrayOf(permission),

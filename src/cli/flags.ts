@@ -20,6 +20,10 @@ export const LAYER_FLAGS: Flags = {
     describe: "Layers of the image at most (default 100, at most 125)",
   },
   strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
+  previous: {
+    type: "string",
+    describe: "Image that this one follows, of which unchanged layers are kept: docker://NAME:TAG, or a file",
+  },
   exclude: {
     type: "string",
     repeated: true,
@@ -131,7 +135,7 @@ export const CACHE_PRUNE_FLAGS: Flags = {
 };
 
 /** How registries are reached. */
-const REGISTRY_FLAGS: Flags = {
+export const REGISTRY_FLAGS: Flags = {
   "tls-verify": {
     type: "string",
     choices: ["true", "false"],
@@ -159,7 +163,7 @@ const COMPRESSION_FLAG: Flags = {
 };
 
 /** What `stream` has besides what describes the image. */
-export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS };
+export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS, ...REGISTRY_FLAGS };
 
 /** How an image is pushed, and everything that describes it. */
 export const PUSH_IMAGE_FLAGS: Flags = {
@@ -181,6 +185,7 @@ export const BUILD_FLAGS: Flags = {
   ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
   ...CACHE_FLAGS,
+  ...REGISTRY_FLAGS,
 };
 
 /** How images are copied. */

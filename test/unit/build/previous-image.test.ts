@@ -86,9 +86,8 @@ beforeAll(async () => {
   await build(`oci:${at("layout")}:1`);
   await build(`oci-archive:${at("oci.tar")}:1`);
   await build(`docker-archive:${at("docker.tar")}`);
-  const input = [store.closureFile, "--closure", store.closureFile].slice(0, 1);
   const { stdout } = expectOk(
-    await runCli(["stream", ...input, "--store-root", store.storeRoot, "--max-layers", "4", "--name", "app"]),
+    await runCli(["stream", store.closureFile, "--store-root", store.storeRoot, "--max-layers", "4", "--name", "app"]),
     "stream",
   );
   writeFileSync(at("stream.tar"), stdout);

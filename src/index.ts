@@ -28,6 +28,12 @@ export {
   readClosure,
   readSpecClosure,
 } from "./build/plan-image.js";
+export {
+  type PreviousLayoutOptions,
+  type ReadPreviousOptions,
+  readPreviousLayout,
+  readSpecPrevious,
+} from "./build/previous-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {
@@ -64,6 +70,7 @@ export { type ValidatedImage, validateImages } from "./examine/validate.js";
 export { type Pipeline, parsePipeline } from "./layers/pipeline/parse.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
+export type { PreviousLayer, PreviousLayout } from "./layers/previous.js";
 export type { Closure, StoreObject } from "./nix/closure.js";
 export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";

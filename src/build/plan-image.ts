@@ -5,16 +5,19 @@ import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import { GroupPlanner } from "../layers/layer-groups.js";
 import type { LayerPlan, PermissionRule } from "../layers/plan.js";
 import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
+import type { PreviousLayout } from "../layers/previous.js";
 import type { Closure, StoreObject } from "../nix/closure.js";
 import { nixDatabaseTree } from "../nix/database-tree.js";
 import { readLocalClosure } from "../nix/local-database.js";
 import { readClosureFile } from "../nix/read-closure.js";
 import { parseStorePath, type StorePath } from "../nix/store-path.js";
-import { formatImageConfig, storePathsComment } from "../oci/image.js";
+import { formatImageConfig } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { ownership, settleLayers } from "./file-tree.js";
-import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
+import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
+import { type ReadPreviousOptions, readSpecPrevious } from "./previous-image.js";
+import { historyComment } from "./recorded-store-paths.js";
 import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
 
 /**
@@ -45,10 +48,11 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
 /**
  * The layers a spec asks for, bottom first: the explicit ones, then those of everything else. A pipeline without `maxLayers` may give
  * more than an image can have.
+ * @param previous what `readSpecPrevious` gave
  * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
  *   `limit` where the explicit layers leave no room; see {@link planLayers}
  */
-export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly LayerPlan[] {
+export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: PreviousLayout): readonly LayerPlan[] {
   const { strategy = DEFAULT_STRATEGY, pipeline, layers = [] } = spec;
   const { maxLayers = pipeline === undefined ? DEFAULT_MAX_LAYERS : Number.POSITIVE_INFINITY } = spec;
   if (maxLayers !== Number.POSITIVE_INFINITY) checkMaxLayers(maxLayers);
@@ -68,6 +72,7 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly Laye
     exclude: new Set(excluded),
     leaveOut: (group.exclude ?? []).map((path) => inClosure(path, `${where}exclude`)),
     strategy: group.strategy ?? strategy,
+    previous,
   });
   const explicit = layers.flatMap((layer, i) => {
     const group = { ...groupOf(layer, `layers[${i}]: `), label: `layer ${i + 1} of the spec`, history: layer.history };
@@ -124,8 +129,8 @@ export function databaseOwner({ nixDatabase = {}, ...spec }: ImageSpec): Ownersh
  * All layers a spec asks for, that of the Nix database included.
  * @throws OciNixError as {@link planSpecLayers} and {@link nixDatabaseTree}
  */
-export function planAllLayers(spec: ImageSpec, closure: Closure): readonly LayerPlan[] {
-  const plans = planSpecLayers(spec, closure);
+export function planAllLayers(spec: ImageSpec, closure: Closure, previous?: PreviousLayout): readonly LayerPlan[] {
+  const plans = planSpecLayers(spec, closure, previous);
   return [...plans, ...databaseLayer(spec, closure, plans)];
 }
 
@@ -173,13 +178,11 @@ export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined
 
 /**
  * Decides everything about the image a spec asks for. Of files only those are read that want the same place and may differ.
- * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; the signal's
- *   reason
+ * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; as
+ *   {@link readSpecPrevious}; the signal's reason
  */
-export async function planImage(
-  spec: ImageSpec,
-  { signal }: { readonly signal?: AbortSignal | undefined } = {},
-): Promise<ImagePlan> {
+export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = {}): Promise<ImagePlan> {
+  const { signal } = options;
   const { name, tag = "latest", uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
   const { variant, author, architecture = "amd64", created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP } = spec;
   const { tarProfile: profile = tarProfile("oci") } = spec;
@@ -188,7 +191,7 @@ export async function planImage(
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
   // Elsewhere a pipeline's layers may be looked at however many they are.
   const limits = spec.pipeline === undefined ? {} : { maxLayers: spec.maxLayers ?? MAX_LAYERS };
-  const plans = planAllLayers({ ...spec, ...limits }, closure);
+  const plans = planAllLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options));
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);
@@ -209,7 +212,7 @@ export async function planImage(
           history: {
             created: created.text,
             created_by: "oci-nix",
-            comment: storePathsComment(pathsOf(layer)),
+            comment: historyComment(layer),
             ...layer.plan.history,
           },
         })),

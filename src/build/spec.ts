@@ -75,6 +75,8 @@ export interface ImageSpec {
   readonly pipeline?: Pipeline | undefined;
   /** Layers of the whole image at most; by default 100, with a pipeline 125. */
   readonly maxLayers?: number | undefined;
+  /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
+  readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
   readonly copyToRoot?: readonly string[] | undefined;
   readonly perms?: readonly PermissionSpec[] | undefined;
@@ -202,6 +204,7 @@ const FIELDS = {
   strategy: text,
   pipeline: parsePipeline,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
+  previous: text,
   exclude: texts,
   copyToRoot: texts,
   perms: arrayOf(permission),

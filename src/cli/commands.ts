@@ -14,6 +14,7 @@ import {
   N2C_LAYER_FLAGS,
   NIX_DATABASE_FLAGS,
   PUSH_IMAGE_FLAGS,
+  REGISTRY_FLAGS,
   STREAM_FLAGS,
 } from "./flags.js";
 
@@ -51,7 +52,7 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     name: "plan",
     describe: "Show which store path goes to which layer",
     inputs: "INPUT...",
-    flags: { ...LAYER_FLAGS, ...CLOSURE_FLAGS },
+    flags: { ...LAYER_FLAGS, ...CLOSURE_FLAGS, ...REGISTRY_FLAGS },
     load: () => import("./commands/plan.js"),
   },
   {

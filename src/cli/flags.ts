@@ -28,6 +28,10 @@ export const LAYER_FLAGS: Flags = {
     type: "string",
     describe: "Split as this JSON file says, a layeringPipeline of nixpkgs, instead of by a strategy",
   },
+  previous: {
+    type: "string",
+    describe: "Image that this one follows, of which unchanged layers are kept: docker://NAME:TAG, or a file",
+  },
   exclude: {
     type: "string",
     repeated: true,
@@ -139,7 +143,7 @@ export const CACHE_PRUNE_FLAGS: Flags = {
 };
 
 /** How registries are reached. */
-const REGISTRY_FLAGS: Flags = {
+export const REGISTRY_FLAGS: Flags = {
   "tls-verify": {
     type: "string",
     choices: ["true", "false"],
@@ -171,7 +175,7 @@ const DRY_RUN_FLAG: Flags = {
 };
 
 /** What `stream` has besides what describes the image. */
-export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS };
+export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS, ...REGISTRY_FLAGS };
 
 /** How an image is pushed, and everything that describes it. */
 export const PUSH_IMAGE_FLAGS: Flags = {

@@ -4,9 +4,11 @@ import {
   narSizeOf,
   planAllLayers,
   readSpecClosure,
+  readSpecPrevious,
   storePathsOf,
 } from "../../index.js";
 import type { Invocation } from "../command.js";
+import { previousOptions } from "../delivery.js";
 import { closureSpecOf } from "../spec-from-flags.js";
 import { formatBytes, printOutput } from "../ui.js";
 
@@ -14,7 +16,8 @@ import { formatBytes, printOutput } from "../ui.js";
 export default async function plan({ inputs, flags, signal }: Invocation): Promise<void> {
   const spec = closureSpecOf(inputs, flags);
   const closure = await readSpecClosure(spec);
-  const layers = planAllLayers(spec, closure).map((plan) => {
+  const previous = await readSpecPrevious(spec, previousOptions({ flags, signal }));
+  const layers = planAllLayers(spec, closure, previous).map((plan) => {
     const storePaths = storePathsOf(plan);
     return { storePaths, narSize: narSizeOf(plan, closure), reason: plan.reason };
   });

@@ -4,6 +4,7 @@ import type { StorePath } from "../nix/store-path.js";
 import type { Pipeline } from "./pipeline/parse.js";
 import { planByPipeline } from "./pipeline/run.js";
 import type { LayerPlan, StrategyOptions } from "./plan.js";
+import { planByClosureCost } from "./strategies/closure-cost.js";
 import { planAsDockertoolsAuto } from "./strategies/dockertools-auto.js";
 import { planAsNix2container } from "./strategies/nix2container.js";
 import { planPerPath } from "./strategies/per-path.js";
@@ -18,6 +19,7 @@ export type Strategy = (
 ) => readonly LayerPlan[];
 
 const STRATEGIES = {
+  "closure-cost": planByClosureCost,
   popularity: planByPopularity,
   "dockertools-auto": planAsDockertoolsAuto,
   "dockertools-popularity": planByPopularity,

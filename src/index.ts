@@ -28,6 +28,7 @@ export {
   readClosure,
   readSpecClosure,
 } from "./build/plan-image.js";
+export { readSpecPrevious } from "./build/previous-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {
@@ -61,8 +62,12 @@ export type { LayerBlob, LayerPlace, LayersDiff } from "./examine/diff-layers.js
 export type { Finding, Severity } from "./examine/findings.js";
 export { type InspectedImage, type InspectedLayer, inspectImages } from "./examine/inspect.js";
 export { type ValidatedImage, validateImages } from "./examine/validate.js";
+export { CostModel } from "./layers/cost-model.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
+export type { PreviousLayer, PreviousLayout } from "./layers/previous.js";
+export { type RebalanceAdvice, rebalanceAdvice } from "./layers/rebalance.js";
+export { type Release, replay } from "./layers/replay.js";
 export type { Closure, StoreObject } from "./nix/closure.js";
 export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";

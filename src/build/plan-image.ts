@@ -5,6 +5,7 @@ import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import { GroupPlanner } from "../layers/layer-groups.js";
 import type { LayerPlan, PermissionRule } from "../layers/plan.js";
 import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
+import type { PreviousLayout } from "../layers/previous.js";
 import type { Closure, StoreObject } from "../nix/closure.js";
 import { nixDatabaseTree } from "../nix/database-tree.js";
 import { readLocalClosure } from "../nix/local-database.js";
@@ -47,7 +48,7 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
  * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
  *   `limit` where the explicit layers leave no room; see {@link planLayers}
  */
-export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly LayerPlan[] {
+export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: PreviousLayout): readonly LayerPlan[] {
   const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS, layers = [] } = spec;
   checkMaxLayers(maxLayers);
   const inClosure = (path: string, where: string): StorePath => {
@@ -77,7 +78,7 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure): readonly Laye
     spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
     closure.roots.filter((path) => !moved.has(path));
   const room = maxLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0);
-  const plans = planner.plan({ ...rest, roots, maxLayers: Math.max(room, 1), label: "" });
+  const plans = planner.plan({ ...rest, roots, maxLayers: Math.max(room, 1), label: "", previous });
   if (plans.length > room) {
     throw new OciNixError(
       "limit",
@@ -116,8 +117,8 @@ export function databaseOwner({ nixDatabase = {}, ...spec }: ImageSpec): Ownersh
  * All layers a spec asks for, that of the Nix database included.
  * @throws OciNixError as {@link planSpecLayers} and {@link nixDatabaseTree}
  */
-export function planAllLayers(spec: ImageSpec, closure: Closure): readonly LayerPlan[] {
-  const plans = planSpecLayers(spec, closure);
+export function planAllLayers(spec: ImageSpec, closure: Closure, previous?: PreviousLayout): readonly LayerPlan[] {
+  const plans = planSpecLayers(spec, closure, previous);
   return [...plans, ...databaseLayer(spec, closure, plans)];
 }
 

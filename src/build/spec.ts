@@ -70,6 +70,8 @@ export interface ImageSpec {
   readonly tag?: string | undefined;
   readonly closure: ClosureSpec;
   readonly strategy?: string | undefined;
+  /** The image before this one, a place by its name: unchanged layers are kept. */
+  readonly previous?: string | undefined;
   /** Layers of the whole image at most; by default 100. */
   readonly maxLayers?: number | undefined;
   /** Store paths whose contents go to the root of the image. */
@@ -197,6 +199,7 @@ const FIELDS = {
   tag: parsed(checkTag),
   closure: (value: Json, where: string): ClosureSpec => checkFields(value, CLOSURE_FIELDS, where),
   strategy: text,
+  previous: text,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
   exclude: texts,
   copyToRoot: texts,

@@ -20,6 +20,10 @@ export const LAYER_FLAGS: Flags = {
     describe: "Layers of the image at most (default 100, at most 125)",
   },
   strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
+  previous: {
+    type: "string",
+    describe: "Keep the layers of this image that did not change: docker://NAME:TAG, oci:DIR:TAG, …",
+  },
   exclude: {
     type: "string",
     repeated: true,

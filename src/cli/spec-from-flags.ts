@@ -70,7 +70,18 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   const set = (key: string, value: unknown) => {
     if (value !== undefined) spec.set(key, toJson(value));
   };
-  for (const key of ["name", "tag", "architecture", "variant", "created", "mtime", "uname", "gname", "strategy"]) {
+  for (const key of [
+    "name",
+    "tag",
+    "architecture",
+    "variant",
+    "created",
+    "mtime",
+    "uname",
+    "gname",
+    "strategy",
+    "previous",
+  ]) {
     set(key, text(flags, key));
   }
   for (const key of ["uid", "gid"]) set(key, number(flags, key));

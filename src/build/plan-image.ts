@@ -16,6 +16,7 @@ import { tarProfile } from "../tar/profiles.js";
 import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
+import { readSpecPrevious } from "./previous-image.js";
 import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
 
 /**
@@ -177,9 +178,10 @@ export async function planImage(
   const { variant, author, architecture = "amd64", created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP } = spec;
   const { tarProfile: profile = tarProfile("oci") } = spec;
   const closure = await readSpecClosure(spec);
+  const previous = await readSpecPrevious(spec, { signal });
   const storeRoot = spec.closure.storeRoot ?? "/";
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
-  const plans = planAllLayers(spec, closure);
+  const plans = planAllLayers(spec, closure, previous);
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);

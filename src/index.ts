@@ -11,7 +11,13 @@ export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
-export { type MeasuredBlob, type MeasuredImage, measurePlannedImage } from "./build/measure.js";
+export {
+  type BlobDigests,
+  blobDigestsOf,
+  type MeasuredBlob,
+  type MeasuredImage,
+  measurePlannedImage,
+} from "./build/measure.js";
 export { makeNixDatabase, type NixDatabaseSummary } from "./build/nix-database.js";
 export { composeNix2containerImage } from "./build/nix2container/compose.js";
 export { planNix2containerImage } from "./build/nix2container/image.js";
@@ -29,7 +35,12 @@ export {
   readClosure,
   readSpecClosure,
 } from "./build/plan-image.js";
-export { readSpecPrevious } from "./build/previous-image.js";
+export {
+  type PreviousLayoutOptions,
+  type ReadPreviousOptions,
+  readPreviousLayout,
+  readSpecPrevious,
+} from "./build/previous-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {

@@ -5,13 +5,14 @@ import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
 import { type ByteSink, nullSink } from "../core/byte-sink.js";
 import type { Compression } from "../core/compression.js";
 import { type Digest, sha256 } from "../core/digest.js";
-import { type Descriptor, formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
+import { type Descriptor, formatManifest, layerMediaType, MediaType, withAnnotations } from "../oci/manifest.js";
 import { deliver, type KnownLayer, type OutgoingImage, type OutgoingLayer } from "../transport/deliver.js";
 import { type ForeseenLayer, foresee } from "../transport/foresee.js";
 import type { Document, ImageTarget } from "../transport/image.js";
 import { type DeliveryOptions, type ImageSummary, LayerReader, type LayerSummary } from "./delivery.js";
 import { type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
 import { Packer, UNPACKED } from "./packer.js";
+import { storePathsAnnotations } from "./recorded-store-paths.js";
 
 export interface BuildOptions extends DeliveryOptions {
   /** Of layers made from the store, instead of the plan's; those of a base image stay as they are. By default they are not packed. */
@@ -101,6 +102,7 @@ function outgoingImage(
   const packing = { cache, blobCache, signal, progress };
   const packer = new Packer(compression, packing);
   const keeper = new Packer(UNPACKED, packing);
+  const annotations = storePathsAnnotations(plan.layers);
   const layers = reader.layers.map((layer): OutgoingLayer => {
     if (layer.kind === "ready") return readyLayer(layer);
     const known = layer.recorded && packer.known(layer.recorded);
@@ -129,7 +131,7 @@ function outgoingImage(
         MediaType.manifest,
         formatManifest(
           config,
-          known.map(({ blob }) => blob),
+          known.map(({ blob }, i) => withAnnotations(blob, annotations[i] ?? {})),
         ),
       ),
   };

@@ -1,7 +1,16 @@
 import { noCache } from "../cache/digest-cache.js";
 import type { Digest } from "../core/digest.js";
 import { isJsonObject, type Json, parseJson } from "../core/json.js";
-import { COMPRESSION_ANNOTATION, formatManifest, layerMediaType, MediaType } from "../oci/manifest.js";
+import {
+  COMPRESSION_ANNOTATION,
+  type Descriptor,
+  formatManifest,
+  layerMediaType,
+  MediaType,
+  STORE_DIR_ANNOTATION,
+  STORE_PATHS_ANNOTATION,
+  withAnnotations,
+} from "../oci/manifest.js";
 import {
   type DeliveredImage,
   deliver,
@@ -52,6 +61,12 @@ function outgoingCopy(image: StoredImage, options: CopyOptions): OutgoingImage {
     const known = anew.name === "none" ? undefined : anew.known({ diffId: layer.diffId, size: 0 });
     return { compression: anew.name, known, file: async () => known && (await anew.file(known)) };
   });
+  /** What is said of the layer's contents holds however it is packed. */
+  const describe = ({ blob }: KnownLayer, index: number): Descriptor => {
+    const { annotations = {} } = image.layers[index]?.descriptor ?? {};
+    const ofContents = Object.entries(annotations).filter(([key]) => ABOUT_CONTENTS.has(key));
+    return withAnnotations(blob, Object.fromEntries(ofContents));
+  };
   const isKept = image.manifest?.descriptor.mediaType === MediaType.manifest && !image.layers.some(packerOf);
   return {
     names: image.names,
@@ -81,7 +96,7 @@ function outgoingCopy(image: StoredImage, options: CopyOptions): OutgoingImage {
     manifest: (config, known) =>
       isKept && image.manifest !== undefined
         ? image.manifest
-        : document(MediaType.manifest, formatManifest(config, blobsOf(known), annotationsOf(image))),
+        : document(MediaType.manifest, formatManifest(config, known.map(describe), annotationsOf(image))),
   };
 }
 
@@ -90,9 +105,8 @@ function asStored({ descriptor, diffId, compression }: StoredLayer): KnownLayer 
   return descriptor && { diffId, blob: { ...descriptor, mediaType: layerMediaType(compression) } };
 }
 
-function blobsOf(layers: readonly KnownLayer[]): readonly KnownLayer["blob"][] {
-  return layers.map(({ blob }) => blob);
-}
+/** Annotations of layers that say nothing of how they are packed. */
+const ABOUT_CONTENTS: ReadonlySet<string> = new Set([STORE_DIR_ANNOTATION, STORE_PATHS_ANNOTATION]);
 
 /** What the manifest says of the image besides config and layers. */
 function annotationsOf({ manifest }: StoredImage): Json | undefined {

@@ -25,31 +25,34 @@ export interface MeasuredBlob {
   readonly mediaType: string;
   readonly digest: Digest;
   readonly size: number;
-  /** Whether the previous image has it. */
+  /** Whether it is there already. */
   readonly isHeld: boolean;
+}
+
+/** Blobs that are somewhere, by their digests. */
+export type BlobDigests = ReadonlySet<Digest>;
+
+/** The blobs of a stored image, its documents included, as far as it tells their digests. */
+export function blobDigestsOf({ manifest, config, layers }: StoredImage): BlobDigests {
+  const descriptors = [manifest?.descriptor, config.descriptor, ...layers.map(({ descriptor }) => descriptor)];
+  return new Set(descriptors.flatMap((descriptor) => (descriptor === undefined ? [] : [descriptor.digest])));
 }
 
 /**
  * Makes and packs an image's layers, keeping nothing but what the digest cache remembers; of a layer that it remembers nothing is read.
  * Afterwards the plan's files are closed.
- * @param previous whose blobs are there already
+ * @param held what is where it would be sent
  * @throws OciNixError see {@link buildPlannedImage}
  */
 export async function measurePlannedImage(
   plan: ImagePlan,
-  previous: StoredImage | undefined,
+  held: BlobDigests = new Set(),
   options: BuildOptions = {},
 ): Promise<MeasuredImage> {
   const finished: FinishedImage[] = [];
   await buildPlannedImage(plan, [scales(finished)], options);
   const [image] = finished;
   if (image === undefined) throw new Error("one image is finished");
-  const held = new Set<Digest>(
-    [previous?.manifest, previous?.config, ...(previous?.layers ?? [])].flatMap((blob) => {
-      const digest = blob?.descriptor?.digest;
-      return digest === undefined ? [] : [digest];
-    }),
-  );
   const measured = ({ mediaType, digest, size }: Descriptor) => ({ mediaType, digest, size, isHeld: held.has(digest) });
   const [config, manifest, layers] = [measured(image.config), measured(image.manifest), image.layers.map(measured)];
   const sent = new Map([config, ...layers].filter(({ isHeld }) => !isHeld).map(({ digest, size }) => [digest, size]));

@@ -11,12 +11,13 @@ import { nixDatabaseTree } from "../nix/database-tree.js";
 import { readLocalClosure } from "../nix/local-database.js";
 import { readClosureFile } from "../nix/read-closure.js";
 import { parseStorePath, type StorePath } from "../nix/store-path.js";
-import { formatImageConfig, storePathsComment } from "../oci/image.js";
+import { formatImageConfig } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { ownership, settleLayers } from "./file-tree.js";
-import { checkStorePathsExist, type ImagePlan, pathsOf } from "./image-plan.js";
+import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
-import { readSpecPrevious } from "./previous-image.js";
+import { type ReadPreviousOptions, readSpecPrevious } from "./previous-image.js";
+import { historyComment } from "./recorded-store-paths.js";
 import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
 
 /**
@@ -46,6 +47,7 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
 
 /**
  * The layers a spec asks for, bottom first: the explicit ones, then those of everything else.
+ * @param previous what `readSpecPrevious` gave
  * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
  *   `limit` where the explicit layers leave no room; see {@link planLayers}
  */
@@ -68,6 +70,7 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: Pre
     exclude: new Set(excluded),
     leaveOut: (group.exclude ?? []).map((path) => inClosure(path, `${where}exclude`)),
     strategy: group.strategy ?? strategy,
+    previous,
   });
   const explicit = layers.flatMap((layer, i) => {
     const group = { ...groupOf(layer, `layers[${i}]: `), label: `layer ${i + 1} of the spec`, history: layer.history };
@@ -79,7 +82,7 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: Pre
     spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
     closure.roots.filter((path) => !moved.has(path));
   const room = maxLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0);
-  const plans = planner.plan({ ...rest, roots, maxLayers: Math.max(room, 1), label: "", previous });
+  const plans = planner.plan({ ...rest, roots, maxLayers: Math.max(room, 1), label: "" });
   if (plans.length > room) {
     throw new OciNixError(
       "limit",
@@ -167,21 +170,18 @@ export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined
 
 /**
  * Decides everything about the image a spec asks for. Of files only those are read that want the same place and may differ.
- * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; the signal's
- *   reason
+ * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; as
+ *   {@link readSpecPrevious}; the signal's reason
  */
-export async function planImage(
-  spec: ImageSpec,
-  { signal }: { readonly signal?: AbortSignal | undefined } = {},
-): Promise<ImagePlan> {
+export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = {}): Promise<ImagePlan> {
+  const { signal } = options;
   const { name, tag = "latest", uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
   const { variant, author, architecture = "amd64", created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP } = spec;
   const { tarProfile: profile = tarProfile("oci") } = spec;
   const closure = await readSpecClosure(spec);
-  const previous = await readSpecPrevious(spec, { signal });
   const storeRoot = spec.closure.storeRoot ?? "/";
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
-  const plans = planAllLayers(spec, closure, previous);
+  const plans = planAllLayers(spec, closure, await readSpecPrevious(spec, options));
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);
@@ -202,7 +202,7 @@ export async function planImage(
           history: {
             created: created.text,
             created_by: "oci-nix",
-            comment: storePathsComment(pathsOf(layer)),
+            comment: historyComment(layer),
             ...layer.plan.history,
           },
         })),

@@ -70,10 +70,10 @@ export interface ImageSpec {
   readonly tag?: string | undefined;
   readonly closure: ClosureSpec;
   readonly strategy?: string | undefined;
-  /** The image before this one, a place by its name: unchanged layers are kept. */
-  readonly previous?: string | undefined;
   /** Layers of the whole image at most; by default 100. */
   readonly maxLayers?: number | undefined;
+  /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
+  readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
   readonly copyToRoot?: readonly string[] | undefined;
   readonly perms?: readonly PermissionSpec[] | undefined;
@@ -199,8 +199,8 @@ const FIELDS = {
   tag: parsed(checkTag),
   closure: (value: Json, where: string): ClosureSpec => checkFields(value, CLOSURE_FIELDS, where),
   strategy: text,
-  previous: text,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
+  previous: text,
   exclude: texts,
   copyToRoot: texts,
   perms: arrayOf(permission),

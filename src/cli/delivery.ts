@@ -17,6 +17,7 @@ import {
   planDockertoolsImage,
   planImage,
   planNix2containerImage,
+  type ReadPreviousOptions,
   type TargetOptions,
   type TransportName,
 } from "../index.js";
@@ -63,6 +64,22 @@ export function registryOptions(flags: FlagValues): Pick<TargetOptions, "tlsVeri
   };
 }
 
+/** How the image that `--previous` names is read; which one it was is said on standard error. */
+export function previousOptions({ flags, signal }: Pick<Invocation, "flags" | "signal">): ReadPreviousOptions {
+  const { tlsVerify, deadlineMs } = registryOptions(flags);
+  const say = (line: string) => {
+    if (flags.quiet !== true && flags.json !== true) printError(visible(line));
+  };
+  return {
+    ...{ signal, tlsVerify, deadlineMs },
+    onFollowed({ source, layers }) {
+      const count = layers.reduce((sum, { storePaths }) => sum + storePaths.length, 0);
+      if (flags.verbose === true) say(`follows ${source}: ${count} store paths in ${layers.length} layers`);
+    },
+    onMissing: (message) => say(`note: ${message}`),
+  };
+}
+
 /** How places for writing are to be opened. */
 export function targetOptions(
   { flags, signal }: Pick<Invocation, "flags" | "signal">,
@@ -106,7 +123,7 @@ export async function withProgress<T>(
 /** The image that INPUT and the flags amount to. @throws OciNixError `usage` where a flag contradicts the input */
 export async function planOf({ inputs, flags, signal }: Invocation): Promise<ImagePlan> {
   const input = inputOf(inputs, flags);
-  if (!isDecided(input)) return await planImage(checkedSpecOf(input, flags), { signal });
+  if (!isDecided(input)) return await planImage(checkedSpecOf(input, flags), previousOptions({ flags, signal }));
   const allowed = new Set(["name", "tag", "store-root"]);
   const other = Object.keys(IMAGE_FLAGS).find((flag) => flags[flag] !== undefined && !allowed.has(flag));
   if (other !== undefined) {

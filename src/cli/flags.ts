@@ -22,7 +22,7 @@ const LAYER_FLAGS: Flags = {
   strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
   previous: {
     type: "string",
-    describe: "Keep the layers of this image that did not change: docker://NAME:TAG, oci:DIR:TAG, …",
+    describe: "Image that this one follows, of which unchanged layers are kept: docker://NAME:TAG, or a file",
   },
   exclude: {
     type: "string",
@@ -163,7 +163,7 @@ const COMPRESSION_FLAG: Flags = {
 };
 
 /** What `stream` has besides what describes the image. */
-export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS };
+export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS, ...REGISTRY_FLAGS };
 
 /** How an image is pushed, and everything that describes it. */
 export const PUSH_IMAGE_FLAGS: Flags = {
@@ -185,6 +185,7 @@ export const BUILD_FLAGS: Flags = {
   ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
   ...CACHE_FLAGS,
+  ...REGISTRY_FLAGS,
 };
 
 /** What is to be known of a plan. */

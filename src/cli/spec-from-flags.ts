@@ -67,23 +67,15 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   const spec = new Map<string, Json>(file);
   const closure = closureOf(input, flags, file.get("closure"));
   spec.set("closure", closure);
+  const previous = file.get("previous");
+  if (input.kind === "spec" && typeof previous === "string") spec.set("previous", besideFile(previous, input.source));
   const set = (key: string, value: unknown) => {
     if (value !== undefined) spec.set(key, toJson(value));
   };
-  for (const key of [
-    "name",
-    "tag",
-    "architecture",
-    "variant",
-    "created",
-    "mtime",
-    "uname",
-    "gname",
-    "strategy",
-    "previous",
-  ]) {
+  for (const key of ["name", "tag", "architecture", "variant", "created", "mtime", "uname", "gname", "strategy"]) {
     set(key, text(flags, key));
   }
+  set("previous", text(flags, "previous"));
   for (const key of ["uid", "gid"]) set(key, number(flags, key));
   set("tarProfile", text(flags, "tar-profile"));
   set("maxLayers", number(flags, "max-layers"));
@@ -96,6 +88,13 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   const config = configOf(file.get("config"), flags);
   if (!isJsonObject(config) || config.size > 0) spec.set("config", config);
   return spec;
+}
+
+/** What a spec file names lies beside it, wherever the command is run. @param place of images, or a file */
+function besideFile(place: string, specFile: string): string {
+  const [, kind, rest = ""] = /^([a-z-]+:)(.*)$/s.exec(place) ?? [undefined, "", place];
+  const isFile = ["", "oci:", "oci-archive:", "docker-archive:"].includes(kind);
+  return isFile && rest !== "" && !/^-(:|$)/.test(rest) ? kind + resolve(dirname(specFile), rest) : place;
 }
 
 function ownersOf(nixDatabase: Json | undefined): Readonly<Record<string, Json>> {

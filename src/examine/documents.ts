@@ -36,7 +36,7 @@ export function layerHistory(config: JsonObject): readonly Json[] {
 
 /** The store paths that a history entry of nixpkgs or of ours lists; undefined where it lists none. */
 export function storePathsIn(history: Json | undefined): readonly string[] | undefined {
-  const list = /^store paths: \[(.*)\]$/s.exec(textMember(history, "comment") ?? "");
+  const list = /^store paths(?:, moved or changed)?: \[(.*)\]$/s.exec(textMember(history, "comment") ?? "");
   if (list === null) return undefined;
   return [...(list[1] as string).matchAll(/'([^'\\]*)'|"([^"\\]*)"/g)].map(([, a, b]) => (a ?? b) as string);
 }

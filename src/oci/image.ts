@@ -86,7 +86,38 @@ export function formatDockertoolsConfig(
 
 /** A history comment that says which store paths a layer holds: nixpkgs' own wording, so that one reader understands both. */
 export function storePathsComment(paths: readonly string[]): string {
-  return `store paths: [${paths.map(pythonRepr).join(", ")}]`;
+  return `${STORE_PATHS}${paths.map(pythonRepr).join(", ")}]`;
+}
+
+/** As {@link storePathsComment}, of a layer that is more or other than these store paths at their own place, as they are. */
+export function changedStorePathsComment(paths: readonly string[]): string {
+  return `${CHANGED_STORE_PATHS}${paths.map(pythonRepr).join(", ")}]`;
+}
+
+const STORE_PATHS = "store paths: [";
+const CHANGED_STORE_PATHS = "store paths, moved or changed: [";
+
+/** What a comment says that lists store paths. */
+export interface CommentedStorePaths {
+  /** The texts of the list. */
+  readonly paths: readonly string[];
+  /** Whether by {@link changedStorePathsComment}. */
+  readonly changed: boolean;
+}
+
+/**
+ * Reads a comment of {@link storePathsComment} or {@link changedStorePathsComment}; undefined for any other, and for texts that Python
+ * escapes, as no store path holds anything that it does.
+ */
+export function parseStorePathsComment(comment: string): CommentedStorePaths | undefined {
+  const start = [STORE_PATHS, CHANGED_STORE_PATHS].find((text) => comment.startsWith(text));
+  if (start === undefined || !comment.endsWith("]")) return undefined;
+  const changed = start === CHANGED_STORE_PATHS;
+  const list = comment.slice(start.length, -1);
+  if (list === "") return { paths: [], changed };
+  const items = list.split(", ").map((item) => /^'([^'\\]*)'$/.exec(item) ?? /^"([^"\\]*)"$/.exec(item));
+  const paths = items.flatMap((item) => item?.[1] ?? []);
+  return paths.length === items.length ? { paths, changed } : undefined;
 }
 
 /**

@@ -38,6 +38,14 @@ export function compressionOfMediaType(mediaType: string): CompressionName | und
 /** Annotation of ours on a packed layer: what decided its bytes, as `codecOf` names it. */
 export const COMPRESSION_ANNOTATION = "dev.oci-nix.compression";
 
+/**
+ * Annotation of ours on a layer that is made of store paths: the base names of all it holds, each at its own place and as it is, sorted
+ * and separated by spaces. Empty for a layer that is more or other than that.
+ */
+export const STORE_PATHS_ANNOTATION = "dev.oci-nix.store-paths";
+/** Annotation of ours beside {@link STORE_PATHS_ANNOTATION}: the store directory, where it is not `/nix/store`. */
+export const STORE_DIR_ANNOTATION = "dev.oci-nix.store-dir";
+
 /** What names a blob: the image-spec's descriptor. */
 export interface Descriptor {
   readonly mediaType: string;
@@ -156,6 +164,12 @@ export function parseDescriptor(json: Json | undefined, where: string): Descript
     size: Number(size.text),
     ...(annotations === undefined ? {} : { annotations }),
   };
+}
+
+/** The descriptor with more annotations. */
+export function withAnnotations(descriptor: Descriptor, more: Readonly<Record<string, string>>): Descriptor {
+  if (Object.keys(more).length === 0) return descriptor;
+  return { ...descriptor, annotations: { ...descriptor.annotations, ...more } };
 }
 
 function annotationsOf(json: Json | undefined, where: string): Readonly<Record<string, string>> | undefined {

@@ -1,4 +1,6 @@
 import {
+  type BlobDigests,
+  blobDigestsOf,
   type ImageSpec,
   type MeasuredImage,
   measurePlannedImage,
@@ -7,7 +9,7 @@ import {
   planImage,
 } from "../../index.js";
 import { type FlagValues, type Invocation, list, text } from "../command.js";
-import { compressionOf, openCaches, withProgress } from "../delivery.js";
+import { compressionOf, openCaches, registryOptions, withProgress } from "../delivery.js";
 import { type BudgetResult, checkBudgets, overBudget, parseBudget } from "../plan/budget.js";
 import { compareStrategies, formatComparison, formatComparisonJson, strategiesOf } from "../plan/compare.js";
 import { type Planned, planned } from "../plan/planned.js";
@@ -76,24 +78,26 @@ function checkFlags(flags: FlagValues): void {
 /** The image as a push of the same input would send it, where the previous image is there. */
 async function measured(spec: ImageSpec, { previous }: Planned, invocation: Invocation): Promise<MeasuredImage> {
   const { flags, signal } = invocation;
-  const image = await planImage(spec, { signal });
+  const held = previous === undefined ? undefined : await previousBlobs(spec, invocation);
+  const image = await planImage(spec, { signal, ...registryOptions(flags) });
   const compression = compressionOf(flags) ?? spec.compression ?? parseCompression("gzip", "--compression");
-  const caches = openCaches(flags);
-  const measure = async () => {
-    const { result } = await withProgress(invocation, async (observer) => {
-      const options = { signal, compression, cache: caches.cache, blobCache: caches.blobCache, observer };
-      if (previous === undefined || spec.previous === undefined)
-        return await measurePlannedImage(image, undefined, options);
-      const place = spec.previous;
-      return await withSource(place, invocation, undefined, (source) =>
-        measurePlannedImage(image, onlyImage(source, place), options),
-      );
-    });
-    return result;
-  };
+  const { cache, blobCache, close } = openCaches(flags);
   try {
-    return await measure();
+    const { result } = await withProgress(invocation, (observer) =>
+      measurePlannedImage(image, held, { signal, compression, cache, blobCache, observer }),
+    );
+    return result;
   } finally {
-    caches.close();
+    close();
   }
+}
+
+/** Digests of what is there with the previous image. */
+async function previousBlobs({ previous = "", ...spec }: ImageSpec, invocation: Invocation): Promise<BlobDigests> {
+  const { architecture = "amd64", variant } = spec;
+  const platform = ["linux", architecture, ...(variant === undefined ? [] : [variant])].join("/");
+  const flags = { ...invocation.flags, platform };
+  return await withSource(previous, { ...invocation, flags }, undefined, async (source) =>
+    blobDigestsOf(onlyImage(source, previous)),
+  );
 }

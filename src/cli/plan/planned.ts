@@ -18,7 +18,7 @@ import {
   updateOf,
 } from "../../index.js";
 import type { Invocation } from "../command.js";
-import { registryOptions } from "../delivery.js";
+import { previousOptions } from "../delivery.js";
 
 /** A split, and what can be said of it without reading a file of the store. */
 export interface Planned {
@@ -50,7 +50,7 @@ export async function planned(
   { flags, signal }: Pick<Invocation, "flags" | "signal">,
 ): Promise<Planned> {
   const closure = await readSpecClosure(spec);
-  const previous = await readSpecPrevious(spec, { signal, ...registryOptions(flags) });
+  const previous = await readSpecPrevious(spec, previousOptions({ flags, signal }));
   const plans = planAllLayers(spec, closure, previous);
   const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS } = spec;
   const model = new CostModel(closure);

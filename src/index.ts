@@ -87,6 +87,8 @@ export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.j
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
 export { parsePlatform } from "./oci/platform.js";
+export type { PlanPageInput } from "./report/page-data.js";
+export { formatPlanPage } from "./report/plan-page.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
 export type { DeliveredImage } from "./transport/deliver.js";
 export type { ForeseenLayer } from "./transport/foresee.js";

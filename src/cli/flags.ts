@@ -194,6 +194,7 @@ export const PLAN_FLAGS: Flags = {
     type: "boolean",
     describe: "Make and pack the layers, keeping none: sizes to the byte, as push would send them",
   },
+  html: { type: "string", describe: "Write a page with a map of the layers to FILE, which needs nothing else" },
   why: { type: "string", describe: "Explain one store path, given whole or by a part of its name" },
   budget: {
     type: "string",

@@ -1,12 +1,14 @@
 import {
   type BlobDigests,
   blobDigestsOf,
+  formatPlanPage,
   type ImageSpec,
   type MeasuredImage,
   measurePlannedImage,
   OciNixError,
   parseCompression,
   planImage,
+  writeOutputFile,
 } from "../../index.js";
 import { type FlagValues, type Invocation, list, text } from "../command.js";
 import { compressionOf, openCaches, registryOptions, withProgress } from "../delivery.js";
@@ -50,6 +52,8 @@ export default async function plan(invocation: Invocation): Promise<number> {
     return 0;
   }
   const exact = flags.exact === true ? await measured(spec, found, invocation) : undefined;
+  const html = text(flags, "html");
+  if (html !== undefined) writeOutputFile(html, formatPlanPage(found));
   const results: readonly BudgetResult[] = checkBudgets(budgets, found, exact);
   await printOutput(isJson ? formatPlanJson(found, exact, results) : formatTable(found, exact), signal);
   const error = overBudget(budgets, results, found);

@@ -55,7 +55,7 @@ ${legend(data.hasPrevious)}
 <div id="tables">
 <section aria-labelledby="layers-heading">
 <h2 id="layers-heading">Layers</h2>
-<div class="scroll">
+<div class="scroll" tabindex="0" role="group" aria-labelledby="layers-heading">
 ${layersTable(input)}
 </div>
 </section>
@@ -65,7 +65,7 @@ ${layersTable(input)}
 </section>
 </div>
 </main>
-<footer class="hint">Sizes are those of NARs, unpacked${data.hasPrevious ? "; what an update sends is judged by store paths" : ""}. Chances are what is expected when every store path is as likely to change: a change renames all that refers to it.</footer>
+<footer class="hint">Sizes are those of NARs, unpacked${data.hasPrevious ? "; what an update sends is judged by store paths" : ""}. Chances, and what a release pushes, are expectations: a change at a store path renames all that refer to it.</footer>
 <script type="application/json" id="plan-data">${scriptData(data)}</script>
 <script>${script}</script>
 </body>
@@ -168,27 +168,39 @@ function legend(hasPrevious: boolean): string {
   return `<div id="legend"><span>Changes in</span><ul>${steps.join("")}</ul><span>of releases</span></div>`;
 }
 
-const BAR = 96;
+const BAR = 72;
 
 /** All layers, bottom first: there without any script. */
 function layersTable({ layers, update }: PlanPageInput): string {
   const largest = Math.max(1, ...layers.map(({ narSize = 0 }) => narSize));
   const heading = [
     '<th scope="col" class="number">Layer</th>',
+    '<th scope="col">Holds</th>',
     '<th scope="col" class="number">Size</th>',
     '<td class="bar-cell"></td>',
-    '<th scope="col" class="number">Paths</th>',
     '<th scope="col" class="number">Changes</th>',
-    '<th scope="col" class="number">A release</th>',
+    '<th scope="col" class="number">Per release</th>',
     ...(update === undefined ? [] : ['<th scope="col">Update</th>']),
     '<th scope="col">Why</th>',
   ];
   const rows = layers.map(({ storePaths, narSize, chanceOfChange, expectedBytes, reason }, i) => {
     const width = Math.round(((narSize ?? 0) / largest) * BAR * 10) / 10;
     const [only] = storePaths;
-    const held = storePaths.length === 1 && only !== undefined ? nameOf(only) : "";
-    const fate = update?.fates[i] ?? "";
-    return `<tr><th scope="row" class="number">${i + 1}</th><td class="number">${formatBytes(narSize ?? null)}</td><td class="bar-cell"><svg width="${BAR}" height="8" aria-hidden="true"><rect width="${Math.max(width, 1)}" height="8" rx="2"/></svg></td><td class="number">${storePaths.length}</td><td class="number">${formatChance(chanceOfChange)}</td><td class="number">${narSize === undefined ? "unknown" : formatBytes(expectedBytes)}</td>${update === undefined ? "" : `<td class="nowrap"><span class="swatch fate-${fate === "kept" ? "kept" : "again"}" aria-hidden="true"></span>${fate}</td>`}<td>${held === "" ? "" : `<b>${escapeHtml(held)}</b> `}${escapeHtml(reason)}</td></tr>`;
+    const held =
+      storePaths.length === 1 && only !== undefined ? nameOf(only) : counted(storePaths.length, "store path");
+    const fate = update?.fates[i];
+    const swatch = `<span class="swatch fate-${fate === "kept" ? "kept" : "again"}" aria-hidden="true"></span>`;
+    const cells = [
+      `<th scope="row" class="number">${i + 1}</th>`,
+      `<td class="held">${escapeHtml(held)}</td>`,
+      `<td class="number">${formatBytes(narSize ?? null)}</td>`,
+      `<td class="bar-cell"><svg width="${BAR}" height="8" aria-hidden="true"><rect width="${Math.max(width, 1)}" height="8" rx="2"/></svg></td>`,
+      `<td class="number">${formatChance(chanceOfChange)}</td>`,
+      `<td class="number">${narSize === undefined ? "unknown" : formatBytes(expectedBytes)}</td>`,
+      ...(fate === undefined ? [] : [`<td class="nowrap">${swatch}${fate}</td>`]),
+      `<td class="why">${escapeHtml(reason)}</td>`,
+    ];
+    return `<tr>${cells.join("")}</tr>`;
   });
   return `<table>
 <caption class="unseen">Layers, bottom first</caption>

@@ -105,14 +105,13 @@ tbody tr:hover,tr.pinned{background:color-mix(in srgb,var(--accent) 8%,transpare
 .bar-cell{padding:0}
 rect{fill:var(--control)}
 .nowrap{white-space:nowrap}
-td b{font-weight:500;margin-right:8px}
-#tables td:last-child:not(.number){color:var(--soft)}
-#tables td b{color:var(--text)}
+.held{overflow-wrap:anywhere;min-width:170px}
+.why{color:var(--soft)}
 #paths .plain{margin-top:12px}
 footer{margin-top:28px;max-width:80ch}
 @media (max-width:900px){.panes{grid-template-columns:minmax(0,1fr)}#details{position:static;max-height:none}#legend{margin-left:0}}
-@media (max-width:560px){body{padding-top:16px}h1{font-size:19px}#map{height:clamp(340px,70vh,520px)}.search{flex:1 1 100%}.figures{grid-template-columns:repeat(2,1fr)}.figures div:last-child:nth-child(odd){grid-column:span 2}th,td,thead td{padding:6px 10px}.bar-cell{display:none}#paths th:first-child,#tables td:last-child:not(.number){min-width:190px}}
+@media (max-width:560px){body{padding-top:16px}h1{font-size:19px}#map{height:clamp(340px,70vh,520px)}.search{flex:1 1 100%}.figures{grid-template-columns:repeat(2,1fr)}.figures div:last-child:nth-child(odd){grid-column:span 2}th,td,thead td{padding:6px 10px}.bar-cell{display:none}#paths th:first-child{min-width:190px}.why{white-space:nowrap}}
 @media (prefers-reduced-motion:reduce){*{transition:none!important;scroll-behavior:auto!important}}
 @media (forced-colors:active){.tile{border:1px solid CanvasText}}
-@media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:12px}.search,#result,#theme,#details,.skip,.plain{display:none!important}.panes{display:block}#map{height:120mm;break-inside:avoid}.tile,.frame,.swatch,rect{print-color-adjust:exact;-webkit-print-color-adjust:exact}.tile{opacity:1!important}.scroll{border:0;overflow:visible}thead{display:table-header-group}tr{break-inside:avoid}}
+@media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:12px}.search,#result,#theme,#details,.skip,.plain{display:none!important}.panes{display:block}#map{height:120mm;break-inside:avoid}.tile,.frame,.swatch,rect{print-color-adjust:exact;-webkit-print-color-adjust:exact}.tile{opacity:1!important}.scroll{border:0;overflow:visible}thead{display:table-header-group}h2,thead{break-after:avoid}.bar-cell{display:none}th,td,thead td{padding:3px 8px}tr{break-inside:avoid}}
 `;

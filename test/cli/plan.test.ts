@@ -42,7 +42,7 @@ const jsonOf = (result: CommandResult) => JSON.parse(textOf(result));
 describe("oci-nix plan", () => {
   it("shows a line for each layer, under a heading, and sums them up", async () => {
     const lines = textOf(await plan(graphFile("app.json", APP), "--max-layers", "3")).split("\n");
-    expect(lines[0]).toMatch(/^layer +bytes +changes +a release +holds +why$/);
+    expect(lines[0]).toMatch(/^layer +bytes +changes +per release +holds +why$/);
     expect(lines[1]).toContain(path("libc"));
     expect(lines[3]).toMatch(/^ {4}3 +30 B .* 2 store paths +the less popular rest$/);
     // Columns are as wide as what stands in them.
@@ -151,7 +151,7 @@ describe("oci-nix plan --compare", () => {
     const text = textOf(
       await plan(graphFile("app.json", APP), "--compare", "popularity,nix2container", "--max-layers", "2"),
     );
-    expect(text).toMatch(/^strategy +layers +biggest +a release\npopularity +2 +1\.00 kB .*\nnix2container +2 /);
+    expect(text).toMatch(/^strategy +layers +biggest +per release\npopularity +2 +1\.00 kB .*\nnix2container +2 /);
   });
 
   it("counts what a history of releases uploads, against the ideal", async () => {

@@ -102,7 +102,7 @@ export function formatComparison(compared: readonly Comparison[], history: numbe
     "strategy",
     "layers",
     "biggest",
-    "a release",
+    "per release",
     ...(hasHistory ? ["uploads", "÷ ideal", "following", "÷ ideal "] : []),
   ];
   const rows = compared.map(({ strategy, layers, biggestLayer, expectedBytes, fresh, following }) => [

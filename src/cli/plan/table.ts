@@ -10,7 +10,7 @@ export function formatTable(plan: Planned, exact: MeasuredImage | undefined): st
     "layer",
     exact === undefined ? "bytes" : "packed",
     "changes",
-    "a release",
+    "per release",
     ...(update === undefined ? [] : ["update"]),
     "holds",
     "why",
@@ -24,7 +24,7 @@ export function formatTable(plan: Planned, exact: MeasuredImage | undefined): st
     storePaths.length === 1 ? (storePaths[0] as string) : `${storePaths.length || "no"} store paths`,
     reason,
   ]);
-  const right = new Set(["layer", "bytes", "packed", "changes", "a release"]);
+  const right = new Set(["layer", "bytes", "packed", "changes", "per release"]);
   return `${columns(heading, rows, right)}\n${summary(plan, exact).join("\n")}\n`;
 }
 

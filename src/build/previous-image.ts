@@ -1,4 +1,4 @@
-import { existsSync, type Stats, statSync } from "node:fs";
+import { type Stats, statSync } from "node:fs";
 import { describeErrno, type ErrorCode, errnoOf, OciNixError, placed } from "../core/errors.js";
 import { isJsonObject, type Json } from "../core/json.js";
 import type { PreviousLayout } from "../layers/previous.js";
@@ -129,7 +129,8 @@ function documentedByNix2container({ paths, size }: Nix2containerLayer): Documen
 async function layersAt(place: TransportName, options: PreviousLayoutOptions): Promise<Documented> {
   const { signal, tlsVerify, deadlineMs } = options;
   const source = "file" in place && place.file === "-" ? "standard input" : formatTransport(place);
-  if ("file" in place && place.file !== "-" && !existsSync(place.file)) throw missing(`${place.file} is not there`);
+  if ("directory" in place) checkThere(place.directory);
+  if ("file" in place && place.file !== "-") checkThere(place.file);
   let images: ImageSource | undefined;
   try {
     images = await openSource(place, { signal, tlsVerify, deadlineMs, platform: platformOf(options) });
@@ -143,6 +144,15 @@ async function layersAt(place: TransportName, options: PreviousLayoutOptions): P
     throw isOneOf(error, ["not-found", "usage"]) ? explained(error) : error;
   } finally {
     images?.close();
+  }
+}
+
+/** Whatever else is wrong with it is found when it is opened. */
+function checkThere(path: string): void {
+  try {
+    statSync(path);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") throw missing(`${path} is not there`);
   }
 }
 

@@ -53,7 +53,7 @@ export interface DocumentedLayer {
 }
 
 /**
- * The layers of which documents say which store paths they hold, all at their own place and as they are. An annotation counts more than
+ * The layers, each with its paths sorted, of which documents say which store paths they hold, all at their own place and as they are. An annotation counts more than
  * the history. Left out are layers of which something else is said, or nothing that can be understood, and layers that hold what a lower
  * one holds: no plan has those.
  * @returns undefined where nothing is said of any layer
@@ -66,7 +66,7 @@ export function recordedLayers(layers: readonly DocumentedLayer[]): readonly Pre
     const paths = annotatedPaths(annotations) ?? commentedPaths(comment);
     if (paths === undefined) continue;
     isSaid = true;
-    const storePaths = [...new Set(paths)];
+    const storePaths = [...new Set(paths)].sort(compareStrings);
     if (storePaths.length === 0 || !storePaths.every(isStorePath) || storePaths.some((path) => held.has(path)))
       continue;
     for (const path of storePaths) held.add(path);

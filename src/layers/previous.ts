@@ -9,7 +9,7 @@ export interface PreviousLayout {
 }
 
 export interface PreviousLayer {
-  /** All store paths it holds, each at its own place; at least one. */
+  /** All store paths it holds, each at its own place, sorted; at least one. */
   readonly storePaths: readonly StorePath[];
   /** Bytes of its blob as it is stored; undefined where nobody says. */
   readonly size?: number | undefined;

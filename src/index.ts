@@ -5,7 +5,7 @@ export {
   buildPlannedImage,
   foreseeBuild,
 } from "./build/build.js";
-export { type CopyOptions, copyImages } from "./build/copy.js";
+export { type CopyOptions, copyImages, foreseeCopy } from "./build/copy.js";
 export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
@@ -76,6 +76,7 @@ export { type InspectedImage, type InspectedLayer, inspectImages } from "./exami
 export { type ValidatedImage, validateImages } from "./examine/validate.js";
 export { CostModel } from "./layers/cost-model.js";
 export { type Alternative, explainPath, findInClosure, type PathExplanation } from "./layers/explain.js";
+export { type Pipeline, parsePipeline } from "./layers/pipeline/parse.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
 export type { PreviousLayer, PreviousLayout } from "./layers/previous.js";
@@ -110,5 +111,5 @@ export {
   type SourceOptions,
   type TargetOptions,
 } from "./transport/open.js";
-export { formatLock, type ImageLock, lockOf, parseLock } from "./transport/registry/lock.js";
+export { type ImageLock, lockOf, readLock, writeLock } from "./transport/registry/lock.js";
 export { formatTransport, parseTransport, type TransportName } from "./transport/transport.js";

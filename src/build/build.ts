@@ -86,7 +86,8 @@ export async function foreseeBuild(
 ): Promise<readonly ForeseenLayer[]> {
   const reader = new LayerReader(plan, options.cache ?? noCache, options);
   try {
-    return await foresee(outgoingImage(plan, reader, { ...options, progress: { bytes: 0, entries: 0 } }), targets);
+    const image = outgoingImage(plan, reader, { ...options, progress: { bytes: 0, entries: 0 } });
+    return (await foresee([image], targets))[0] as readonly ForeseenLayer[];
   } finally {
     await reader.close();
     await Promise.all(targets.map((target) => target.close()));

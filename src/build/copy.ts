@@ -18,6 +18,7 @@ import {
   type OutgoingImage,
   type OutgoingLayer,
 } from "../transport/deliver.js";
+import { type ForeseenLayer, foresee } from "../transport/foresee.js";
 import type { ImageTarget, StoredImage, StoredLayer } from "../transport/image.js";
 import { writeUnpacked } from "../transport/stored-layer.js";
 import { type BuildOptions, document, verifiedFile } from "./build.js";
@@ -39,6 +40,23 @@ export async function copyImages(
   try {
     const outgoing = images.map((image) => outgoingCopy(image, options));
     return await deliver(outgoing, targets);
+  } finally {
+    await Promise.all(targets.map((target) => target.close()));
+  }
+}
+
+/**
+ * Says of each image's layers what {@link copyImages} would do at each target, without reading a layer or changing anything. Afterwards
+ * the targets are closed.
+ */
+export async function foreseeCopy(
+  images: readonly StoredImage[],
+  targets: readonly ImageTarget[],
+  options: CopyOptions = {},
+): Promise<readonly (readonly ForeseenLayer[])[]> {
+  try {
+    const outgoing = images.map((image) => outgoingCopy(image, options));
+    return await foresee(outgoing, targets);
   } finally {
     await Promise.all(targets.map((target) => target.close()));
   }

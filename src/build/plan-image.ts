@@ -46,14 +46,16 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
 }
 
 /**
- * The layers a spec asks for, bottom first: the explicit ones, then those of everything else.
+ * The layers a spec asks for, bottom first: the explicit ones, then those of everything else. A pipeline without `maxLayers` may give
+ * more than an image can have.
  * @param previous what `readSpecPrevious` gave
  * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
  *   `limit` where the explicit layers leave no room; see {@link planLayers}
  */
 export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: PreviousLayout): readonly LayerPlan[] {
-  const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS, layers = [] } = spec;
-  checkMaxLayers(maxLayers);
+  const { strategy = DEFAULT_STRATEGY, pipeline, layers = [] } = spec;
+  const { maxLayers = pipeline === undefined ? DEFAULT_MAX_LAYERS : Number.POSITIVE_INFINITY } = spec;
+  if (maxLayers !== Number.POSITIVE_INFINITY) checkMaxLayers(maxLayers);
   const inClosure = (path: string, where: string): StorePath => {
     const storePath = atPlace(where, () => parseStorePath(path, closure.storeDir));
     if (closure.objects.has(storePath)) return storePath;
@@ -82,7 +84,13 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: Pre
     spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
     closure.roots.filter((path) => !moved.has(path));
   const room = maxLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0);
-  const plans = planner.plan({ ...rest, roots, maxLayers: Math.max(room, 1), label: "" });
+  const plans = planner.plan({
+    ...rest,
+    roots,
+    strategy: pipeline ?? strategy,
+    maxLayers: Math.max(room, 1),
+    label: "",
+  });
   if (plans.length > room) {
     throw new OciNixError(
       "limit",
@@ -181,7 +189,9 @@ export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = 
   const closure = await readSpecClosure(spec);
   const storeRoot = spec.closure.storeRoot ?? "/";
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
-  const plans = planAllLayers(spec, closure, await readSpecPrevious(spec, options));
+  // Elsewhere a pipeline's layers may be looked at however many they are.
+  const limits = spec.pipeline === undefined ? {} : { maxLayers: spec.maxLayers ?? MAX_LAYERS };
+  const plans = planAllLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options));
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);

@@ -3,6 +3,7 @@ import { compareStrings, nearest, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
 import { compileRegex } from "../core/regex.js";
 import { parseTimestamp, type Timestamp } from "../core/timestamp.js";
+import { type Pipeline, parsePipeline } from "../layers/pipeline/parse.js";
 import type { LayerHistory } from "../layers/plan.js";
 import { MAX_LAYERS } from "../layers/plan-layers.js";
 import { checkContainerConfig } from "../oci/container-config.js";
@@ -70,7 +71,9 @@ export interface ImageSpec {
   readonly tag?: string | undefined;
   readonly closure: ClosureSpec;
   readonly strategy?: string | undefined;
-  /** Layers of the whole image at most; by default 100. */
+  /** Splits what is in no explicit layer, instead of a strategy. */
+  readonly pipeline?: Pipeline | undefined;
+  /** Layers of the whole image at most; by default 100, with a pipeline 125. */
   readonly maxLayers?: number | undefined;
   /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
   readonly previous?: string | undefined;
@@ -199,6 +202,7 @@ const FIELDS = {
   tag: parsed(checkTag),
   closure: (value: Json, where: string): ClosureSpec => checkFields(value, CLOSURE_FIELDS, where),
   strategy: text,
+  pipeline: parsePipeline,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
   previous: text,
   exclude: texts,
@@ -238,6 +242,11 @@ export function checkSpec(json: Json, source: string): ImageSpec {
   }
   if (checked.tag !== undefined && checked.name === undefined) {
     throw new OciNixError("invalid-input", `${source}: a tag needs a name`, { hint: "give a name, too" });
+  }
+  if (checked.pipeline !== undefined && checked.strategy !== undefined) {
+    throw new OciNixError("invalid-input", `${source}: both strategy and pipeline say how the closure is split`, {
+      hint: "drop one of them",
+    });
   }
   return { ...checked, closure };
 }

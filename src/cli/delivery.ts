@@ -5,8 +5,10 @@ import {
   cacheDirectory,
   type DeliveryObserver,
   type DigestCache,
+  type ForeseenLayer,
   type ImagePlan,
   type ImageSummary,
+  type ImageTarget,
   isStandardOutput,
   noCache,
   OciNixError,
@@ -24,7 +26,7 @@ import {
 import { type FlagValues, type Invocation, list, number, text } from "./command.js";
 import { IMAGE_FLAGS } from "./flags.js";
 import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
-import { formatBytes, type ProgressState, printError, showProgress, visible } from "./ui.js";
+import { formatBytes, type ProgressState, printError, printOutput, showProgress, visible } from "./ui.js";
 
 /** The caches that the flags ask for. */
 export interface Caches {
@@ -161,6 +163,35 @@ export function printSummary(summary: ImageSummary, seconds: number, flags: Flag
   printError(
     `${title}: ${count}, ${entries} entries, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}/s), ${imageId}`,
   );
+}
+
+/** Prints what each layer of an image would need at each target. */
+export async function printForeseen(
+  image: {
+    readonly repoTags: readonly string[];
+    readonly layers: readonly ForeseenLayer[];
+    readonly targets: readonly ImageTarget[];
+  },
+  { flags, signal }: Pick<Invocation, "flags" | "signal">,
+): Promise<void> {
+  const { repoTags, layers } = image;
+  const targets = image.targets.map(({ title }) => title);
+  if (flags.json === true) {
+    const json = layers.map(({ size = null, fates }) => ({ size, fates }));
+    await printOutput(`${JSON.stringify({ repoTags, targets, layers: json }, undefined, 2)}\n`, signal);
+    return;
+  }
+  const lines = targets.flatMap((title, i) => [
+    `${visible(title)}\n`,
+    ...layers.map((layer, index) => `  layer ${index + 1}: ${fateOf(layer, i)}\n`),
+  ]);
+  await printOutput(lines.join(""), signal);
+}
+
+function fateOf({ size, fates }: ForeseenLayer, target: number): string {
+  const fate = fates[target];
+  if (fate !== "uploads") return `${fate}${size === undefined ? "" : ` (${formatBytes(size)})`}`;
+  return size === undefined ? "uploads, of a size that is known when it is made" : `uploads ${size} bytes`;
 }
 
 /** @throws OciNixError `usage` where an archive would be written to a terminal */

@@ -19,7 +19,15 @@ const LAYER_FLAGS: Flags = {
     type: "number",
     describe: "Layers of the image at most (default 100, at most 125)",
   },
-  strategy: { type: "string", describe: "How to split: popularity (default) or nix2container" },
+  strategy: {
+    type: "string",
+    describe:
+      "How to split: popularity (default), dockertools-auto, dockertools-popularity, nix2container, per-path or single",
+  },
+  "layering-pipeline": {
+    type: "string",
+    describe: "Split as this JSON file says, a layeringPipeline of nixpkgs, instead of by a strategy",
+  },
   previous: {
     type: "string",
     describe: "Image that this one follows, of which unchanged layers are kept: docker://NAME:TAG, or a file",
@@ -162,12 +170,16 @@ const COMPRESSION_FLAG: Flags = {
   },
 };
 
+const DRY_RUN_FLAG: Flags = {
+  "dry-run": { type: "boolean", describe: "Say what each layer would need, and change nothing" },
+};
+
 /** What `stream` has besides what describes the image. */
 export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS, ...REGISTRY_FLAGS };
 
 /** How an image is pushed, and everything that describes it. */
 export const PUSH_IMAGE_FLAGS: Flags = {
-  "dry-run": { type: "boolean", describe: "Say what each layer would need, and change nothing" },
+  ...DRY_RUN_FLAG,
   ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
   ...CACHE_FLAGS,
@@ -180,12 +192,13 @@ export const BUILD_FLAGS: Flags = {
     type: "string",
     repeated: true,
     describe:
-      "Where to: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG] or containers-storage:NAME",
+      "Where to: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], containers-storage:NAME, docker-daemon:NAME or docker://NAME",
   },
+  ...DRY_RUN_FLAG,
   ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
   ...CACHE_FLAGS,
-  ...REGISTRY_FLAGS,
+  ...PUSH_FLAGS,
 };
 
 /** What is to be known of a plan. */
@@ -221,6 +234,7 @@ export const COPY_FLAGS: Flags = {
     type: "string",
     describe: "File that says which image the source's name in a registry stands for; made where it is missing",
   },
+  ...DRY_RUN_FLAG,
   ...CACHE_FLAGS,
   ...PUSH_FLAGS,
 };

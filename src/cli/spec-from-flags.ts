@@ -13,8 +13,10 @@ import {
 } from "../index.js";
 import { type FlagValues, list, number, text } from "./command.js";
 
-/** INPUT as the flags and its shape say it. */
+/** INPUT as the flags and its shape say it; the graph of `--closure` where it is alone. */
 export function inputOf(inputs: readonly string[], flags: FlagValues): Input {
+  const graph = graphOf(flags);
+  if (inputs.length === 0 && graph !== undefined) return { kind: "closure-file", file: graph };
   return recogniseInput(inputs, text(flags, "store-root") ?? "/");
 }
 
@@ -77,6 +79,10 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   }
   set("previous", text(flags, "previous"));
   for (const key of ["uid", "gid"]) set(key, number(flags, key));
+  const pipeline = pipelineOf(input, flags, file.get("pipeline"));
+  spec.delete("pipeline");
+  if (pipeline !== undefined) spec.set("pipeline", pipeline);
+  if (text(flags, "layering-pipeline") !== undefined) spec.delete("strategy");
   set("tarProfile", text(flags, "tar-profile"));
   set("maxLayers", number(flags, "max-layers"));
   set("exclude", list(flags, "exclude"));
@@ -101,19 +107,41 @@ function ownersOf(nixDatabase: Json | undefined): Readonly<Record<string, Json>>
   return isJsonObject(nixDatabase) ? Object.fromEntries(nixDatabase) : {};
 }
 
+/** The file that `--closure` names. */
+function graphOf(flags: FlagValues): string | undefined {
+  const given = text(flags, "closure");
+  return given === "-" ? "/dev/stdin" : given;
+}
+
+/** The pipeline itself, where the file or a flag names one that is in a file of its own. A strategy that a flag gives wins over the file. */
+function pipelineOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json | undefined {
+  const given = text(flags, "layering-pipeline");
+  if (given !== undefined && text(flags, "strategy") !== undefined) {
+    throw new OciNixError("usage", "both --strategy and --layering-pipeline say how the closure is split", {
+      hint: "drop one of them",
+    });
+  }
+  if (given !== undefined) return readJsonFile(given);
+  if (text(flags, "strategy") !== undefined) return undefined;
+  if (input.kind !== "spec" || typeof fromFile !== "string" || fromFile === "") return fromFile;
+  return readJsonFile(besideSpec(input, fromFile));
+}
+
+/** What a spec file names lies beside it, wherever the command is run. */
+function besideSpec({ source }: Extract<SpecInput, { kind: "spec" }>, path: string): string {
+  return resolve(dirname(source), path);
+}
+
 function closureOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json {
   const closure = new Map<string, Json>(isJsonObject(fromFile) ? fromFile : []);
-  // What a spec file names lies beside it, wherever the command is run.
   for (const key of input.kind === "spec" ? ["graph", "storeRoot"] : []) {
     const path = closure.get(key);
-    if (typeof path === "string")
-      closure.set(key, resolve(dirname((input as { readonly source: string }).source), path));
+    if (typeof path === "string") closure.set(key, besideSpec(input as Extract<SpecInput, { kind: "spec" }>, path));
   }
   if (input.kind === "store-paths") closure.set("roots", input.roots);
-  const given = text(flags, "closure");
-  const graph = given === "-" ? "/dev/stdin" : given;
+  const graph = graphOf(flags);
   if (input.kind === "closure-file") {
-    if (graph !== undefined) {
+    if (graph !== undefined && graph !== input.file) {
       throw new OciNixError(
         "usage",
         `the input ${input.file} is a closure graph already, and --closure gives another`,

@@ -259,6 +259,6 @@ export function followLinks(path: string): string {
   }
 }
 
-export function cannotWrite(path: string, error: unknown): OciNixError {
+function cannotWrite(path: string, error: unknown): OciNixError {
   return new OciNixError("output", `cannot write ${path}: ${describeErrno(error)}`, { cause: error });
 }

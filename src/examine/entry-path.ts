@@ -22,12 +22,12 @@ export function parentOf(path: ByteString): ByteString {
   return path.slice(0, Math.max(0, path.lastIndexOf("/")));
 }
 
-export function baseOf(path: ByteString): ByteString {
+function baseOf(path: ByteString): ByteString {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
 /** What a name says about lower layers. image-spec, "Whiteouts". */
-export type Whiteout =
+type Whiteout =
   | { readonly hides: "path" | "contents"; readonly path: ByteString }
   | { readonly hides: "nothing"; readonly reason: string };
 

@@ -26,7 +26,8 @@ export function graphOf(closure: Pick<Closure, "objects">, exclude: ReadonlySet<
   return { paths, references, topological: topologicalOrder(references) };
 }
 
-function topologicalOrder(references: readonly (readonly number[])[]): number[] {
+/** Every node before those it refers to; ties in node order. */
+export function topologicalOrder(references: readonly (readonly number[])[]): number[] {
   const users = new Uint32Array(references.length);
   for (const targets of references) for (const target of targets) users[target] = (users[target] as number) + 1;
   const order: number[] = [];

@@ -2,6 +2,7 @@ import { OciNixError } from "../core/errors.js";
 import { quoteRegex } from "../core/regex.js";
 import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
+import type { Pipeline } from "./pipeline/parse.js";
 import type { LayerContent, LayerHistory, LayerPlan, PermissionRule } from "./plan.js";
 import { planLayers } from "./plan-layers.js";
 import type { PreviousLayout } from "./previous.js";
@@ -18,7 +19,7 @@ export interface LayerGroup {
   readonly exclude: ReadonlySet<StorePath>;
   /** Left out of this group, which reaches them. */
   readonly leaveOut: readonly StorePath[];
-  readonly strategy: string;
+  readonly strategy: string | Pipeline;
   readonly maxLayers: number;
   /** As {@link StrategyOptions.previous}. */
   readonly previous?: PreviousLayout | undefined;

@@ -1,9 +1,14 @@
 import { nearest, OciNixError } from "../core/errors.js";
 import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
+import type { Pipeline } from "./pipeline/parse.js";
+import { planByPipeline } from "./pipeline/run.js";
 import type { LayerPlan, StrategyOptions } from "./plan.js";
+import { planAsDockertoolsAuto } from "./strategies/dockertools-auto.js";
 import { planAsNix2container } from "./strategies/nix2container.js";
+import { planPerPath } from "./strategies/per-path.js";
 import { planByPopularity } from "./strategies/popularity.js";
+import { planAsOneLayer } from "./strategies/single.js";
 
 /** Splits a closure into at most `maxLayers` layers, bottom first. Pure; equal closures give equal plans. */
 export type Strategy = (
@@ -14,7 +19,11 @@ export type Strategy = (
 
 const STRATEGIES = {
   popularity: planByPopularity,
+  "dockertools-auto": planAsDockertoolsAuto,
+  "dockertools-popularity": planByPopularity,
   nix2container: planAsNix2container,
+  "per-path": planPerPath,
+  single: planAsOneLayer,
 } as const satisfies Record<string, Strategy>;
 
 export type StrategyName = keyof typeof STRATEGIES;
@@ -51,13 +60,16 @@ export function checkMaxLayers(maxLayers: number): void {
 /**
  * Plans the layers of a closure. Every path of the closure that is not excluded is in exactly one layer.
  * @param exclude store paths that are planned with but never shipped
- * @throws OciNixError `usage` for an unknown strategy, `limit` where `maxLayers` is out of range
+ * @param strategy a name of {@link STRATEGY_NAMES}, or a pipeline, which is held to `maxLayers`, be it infinite, and may remove paths
+ * @throws OciNixError `usage` for an unknown strategy, `limit` where `maxLayers` is out of range or cannot be kept; `invalid-input` where
+ *   the strategy goes by sizes that are not known, or the pipeline does not fit together
  */
 export function planLayers(
   closure: Closure,
-  options: StrategyOptions & { readonly strategy: string; readonly exclude?: ReadonlySet<StorePath> },
+  options: StrategyOptions & { readonly strategy: string | Pipeline; readonly exclude?: ReadonlySet<StorePath> },
 ): readonly LayerPlan[] {
   const { strategy, exclude = new Set(), ...strategyOptions } = options;
+  if (typeof strategy !== "string") return planByPipeline(closure, strategy, strategyOptions, exclude);
   checkMaxLayers(options.maxLayers);
   return strategyOf(strategy)(closure, strategyOptions, exclude);
 }

@@ -145,7 +145,7 @@ function parseIndexEntry(json: Json, where: string): IndexEntry {
 }
 
 /** Reads a descriptor. @throws OciNixError `invalid-input`; `unsupported` for digests that are not SHA-256 */
-export function parseDescriptor(json: Json | undefined, where: string): Descriptor {
+function parseDescriptor(json: Json | undefined, where: string): Descriptor {
   if (!isJsonObject(json)) throw new OciNixError("invalid-input", `${where} is not a descriptor`);
   const mediaType = json.get("mediaType");
   if (typeof mediaType !== "string") throw new OciNixError("invalid-input", `${where}: mediaType is not a string`);

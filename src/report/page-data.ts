@@ -10,7 +10,8 @@ import type { LayerData, PageData } from "./client/data.js";
 /** A plan, and what is known of it. */
 export interface PlanPageInput {
   readonly strategy: string;
-  readonly maxLayers: number;
+  /** Undefined where there is no limit. */
+  readonly maxLayers: number | undefined;
   readonly closure: Closure;
   readonly plans: readonly LayerPlan[];
   /** One a plan. */

@@ -98,7 +98,8 @@ function rootsOf({ closure }: PlanPageInput): string {
 
 function subtitle({ strategy, maxLayers, update }: PlanPageInput): string {
   const from = update === undefined ? "" : `, compared with ${update.source}`;
-  return `Split by ${strategy} into at most ${counted(maxLayers, "layer")}${from}`;
+  const limit = maxLayers === undefined ? "" : ` into at most ${counted(maxLayers, "layer")}`;
+  return `Split by ${strategy}${limit}${from}`;
 }
 
 /** What the plan comes to, in a few numbers. */

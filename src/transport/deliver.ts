@@ -3,6 +3,7 @@ import type { CompressionName } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import type { Descriptor } from "../oci/manifest.js";
+import { followOneOf, splitFollowing } from "./following.js";
 import type { Document, FinishedImage, ImageTarget } from "./image.js";
 
 /** What is known of a layer, before or after its bytes were made. */
@@ -94,8 +95,8 @@ function withRemains(error: unknown, targets: readonly ImageTarget[]): unknown {
   });
 }
 
-/** Before anything is made. */
-function checkTakes(target: ImageTarget, images: readonly OutgoingImage[]): void {
+/** Before anything is made. @throws OciNixError `usage` or `unsupported` */
+export function checkTakes(target: ImageTarget, images: readonly OutgoingImage[]): void {
   if (target.takesOne && images.length !== 1) {
     throw new OciNixError("usage", `${target.title} names one image, and there are ${images.length}`, {
       hint: "choose one of them by its name in the source, or give no name here to keep their own",
@@ -127,8 +128,8 @@ function checkAccepts(target: ImageTarget, { layers }: OutgoingImage): void {
 }
 
 async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<DeliveredImage> {
-  const diffIds = image.layers.map(({ known }) => known?.diffId);
-  const held = await Promise.all(targets.map(async (target) => (await target.countHeld?.(diffIds)) ?? 0));
+  checkForeseen(image, targets);
+  const held = await countHeld(image, targets);
   const lacking = await Promise.all(
     image.layers.map((layer, index) => {
       const without = targets.filter((_, i) => index >= (held[i] as number));
@@ -137,9 +138,8 @@ async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[
   );
   const needed = [...lacking.keys()].filter((index) => (lacking[index] as readonly ImageTarget[]).length > 0);
   const layers = await putLayers(image, needed, lacking);
+  const { config, manifest } = documentsOf(image, layers, targets);
   await putLost(image, layers, targets);
-  const config = image.config(layers);
-  const manifest = image.manifest(config.descriptor, layers);
   for (const target of targets) for (const document of [config, manifest]) await putDocument(document, target);
   return {
     names: image.names,
@@ -149,6 +149,30 @@ async function deliverBlobs(image: OutgoingImage, targets: readonly ImageTarget[
     diffIds: layers.map(({ diffId }) => diffId),
     written: needed,
   };
+}
+
+/** How many of an image's lowest layers each target has unpacked. */
+export async function countHeld(image: OutgoingImage, targets: readonly ImageTarget[]): Promise<readonly number[]> {
+  const diffIds = image.layers.map(({ known }) => known?.diffId);
+  return await Promise.all(targets.map(async (target) => (await target.countHeld?.(diffIds)) ?? 0));
+}
+
+/** What can be told beforehand is, before anything is made. @throws OciNixError as {@link ImageTarget.checkManifest} */
+export function checkForeseen(image: OutgoingImage, targets: readonly ImageTarget[]): void {
+  if (!targets.some(({ checkManifest }) => checkManifest !== undefined)) return;
+  const layers = image.layers.flatMap(({ known }) => known ?? []);
+  if (layers.length === image.layers.length) documentsOf(image, layers, targets);
+}
+
+function documentsOf(
+  image: OutgoingImage,
+  layers: readonly KnownLayer[],
+  targets: readonly ImageTarget[],
+): { readonly config: Document; readonly manifest: Document } {
+  const config = image.config(layers);
+  const manifest = image.manifest(config.descriptor, layers);
+  for (const target of targets) target.checkManifest?.(manifest.descriptor);
+  return { config, manifest };
 }
 
 async function putLayers(
@@ -169,16 +193,28 @@ async function putLayers(
   }
 }
 
-/** The targets that do not have a layer's blob, after what can be linked is. */
+/** The targets that a layer's blob is to be written to: that do not have it, and get it neither from another target nor from a file. */
 async function lackers(layer: OutgoingLayer, targets: readonly ImageTarget[]): Promise<readonly ImageTarget[]> {
   const { known } = layer;
   if (known === undefined) return targets;
-  const lacking: ImageTarget[] = [];
-  for (const target of targets) if (!(await target.has(known.blob))) lacking.push(target);
+  const { blob } = known;
+  const having: ImageTarget[] = [];
+  const without: ImageTarget[] = [];
+  for (const target of targets) ((await target.has(blob)) ? having : without).push(target);
+  const isGiven = (target: ImageTarget): boolean => {
+    const follow = followOneOf(having, target);
+    follow?.(blob);
+    return follow !== undefined;
+  };
+  const lacking = without.filter((target) => !isGiven(target));
   const file = lacking.length === 0 ? undefined : await layer.file?.();
   if (file === undefined) return lacking;
   const left: ImageTarget[] = [];
-  for (const target of lacking) if (!(await target.link(known.blob, file))) left.push(target);
+  for (const target of lacking) {
+    if (isGiven(target)) continue;
+    if (await target.link(blob, file)) having.push(target);
+    else left.push(target);
+  }
   return left;
 }
 
@@ -188,10 +224,12 @@ async function putLayer(
   targets: readonly ImageTarget[],
   bytes: LayerBytes,
 ): Promise<KnownLayer> {
-  const sinks = await Promise.all(targets.map((target) => target.begin(known?.blob)));
+  const { leading, following } = splitFollowing(targets);
+  const sinks = await Promise.all(leading.map((target) => target.begin(known?.blob)));
   try {
     const written = await bytes.write(index, teeSink(sinks));
     for (const sink of sinks) await sink.commit(written.blob);
+    for (const follow of following) follow(written.blob);
     return written;
   } catch (error) {
     await Promise.all(sinks.map((sink) => sink.discard()));

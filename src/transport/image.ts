@@ -80,6 +80,13 @@ export interface ImageTarget {
    * written again. Each is told once.
    */
   lost?(): Promise<readonly Descriptor[]>;
+  /**
+   * How this target gets a blob from another one, to which it is written now, once it is there; undefined where it cannot. What does not
+   * come is {@link lost}.
+   */
+  follow?(other: ImageTarget): ((blob: Descriptor) => void) | undefined;
+  /** Called as soon as the manifest is known. @throws OciNixError `verification` where the target is for another one */
+  checkManifest?(manifest: Descriptor): void;
   /** What would become of a blob, without changing anything. */
   foresee?(blob: Descriptor): Promise<BlobFate>;
   /** What stays at the target where the work ends early, for messages. */

@@ -7,7 +7,7 @@ import { familiarName, fullName } from "../oci/reference.js";
 import { blobName, type DocumentReader, parseDocument } from "./stored-files.js";
 
 /** An entry of an index, and where in it. */
-export interface PlacedEntry {
+interface PlacedEntry {
   readonly entry: IndexEntry;
   readonly where: string;
 }
@@ -106,7 +106,7 @@ export function severalNames(title: string, ref: string, names: readonly string[
 
 const SHOWN = 20;
 
-export function tagOf(name: string): string | undefined {
+function tagOf(name: string): string | undefined {
   return /:([^:/]+)$/.exec(name)?.[1];
 }
 

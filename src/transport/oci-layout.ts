@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileSink } from "../core/byte-sink.js";
 import { hexOf, sha256 } from "../core/digest.js";
@@ -39,10 +39,12 @@ export function openOciLayoutTarget(
   readIndex(directory);
   const blobs = join(directory, "blobs", "sha256");
   const fileOf = (blob: Descriptor) => join(blobs, hexOf(blob.digest));
+  const isNew = !existsSync(directory);
   let isReady = false;
+  let isFinished = false;
   const makeReady = () => {
     if (isReady) return;
-    makeDirectories(blobs);
+    makeDirectories(directory);
     removeLeftovers(directory);
     isReady = true;
   };
@@ -55,6 +57,7 @@ export function openOciLayoutTarget(
     has: async (blob) => settling.has(blob.digest) || holds(fileOf(blob), blob),
     async link(blob, file) {
       makeReady();
+      makeDirectories(blobs);
       return adoptFile(file, fileOf(blob));
     },
     async begin(): Promise<BlobSink> {
@@ -68,7 +71,10 @@ export function openOciLayoutTarget(
         async commit(blob) {
           isCommitted = true;
           const settled = syncFile(file.fd, directory)
-            .then(() => file.commit(fileOf(blob)))
+            .then(() => {
+              makeDirectories(blobs);
+              file.commit(fileOf(blob));
+            })
             .finally(() => file.discard());
           // Looked at when the index is written; until then a failure must not count as unhandled.
           settled.catch(() => undefined);
@@ -82,16 +88,27 @@ export function openOciLayoutTarget(
     async finish(images) {
       await Promise.all(settling.values());
       makeReady();
+      makeDirectories(blobs);
       syncDirectory(blobs);
       const version = join(directory, "oci-layout");
       if (!existsSync(version)) writeOutputFile(version, OCI_LAYOUT);
       const lock = join(directory, ".oci-nix-index.lock");
       await withLockFile(lock, (isHeld) => setImages(directory, images, ref, isHeld), signal);
+      isFinished = true;
     },
     async close() {
       await Promise.allSettled(settling.values());
+      if (isNew && isReady && !isFinished) removeIfEmpty(directory);
     },
   };
+}
+
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Something came into it.
+  }
 }
 
 /** A layer is taken by its size; a document is small, so that its bytes are looked at. */

@@ -14,23 +14,23 @@ import { openRegistrySource } from "./registry/source.js";
 import { openRegistryTarget } from "./registry/target.js";
 import { formatTransport, type TransportName } from "./transport.js";
 
-export interface SourceOptions {
-  /** `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them. */
-  readonly platform?: string | undefined;
+/** How places are reached. */
+interface PlaceOptions {
   readonly signal?: AbortSignal | undefined;
   /** Of registries: whether certificates are verified and connections encrypted; by default they are. */
   readonly tlsVerify?: boolean | undefined;
   /** Of registries: how long all requests together may take. */
   readonly deadlineMs?: number | undefined;
+}
+
+export interface SourceOptions extends PlaceOptions {
+  /** `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them. */
+  readonly platform?: string | undefined;
   /** Of registries: the one image that it may be. */
   readonly lock?: ImageLock | undefined;
 }
 
-export interface TargetOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** As in {@link SourceOptions}. */
-  readonly tlsVerify?: boolean | undefined;
-  readonly deadlineMs?: number | undefined;
+export interface TargetOptions extends PlaceOptions {
   /** Of registries: repositories that may have blobs of the image. */
   readonly mountFrom?: readonly string[] | undefined;
   /** Of registries: where blobs are known to be. */

@@ -1,5 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { toJson } from "../../src/core/json.js";
+import { parsePipeline } from "../../src/layers/pipeline/parse.js";
 import { storePathsOf } from "../../src/layers/plan.js";
 import { MAX_LAYERS, planLayers, STRATEGY_NAMES } from "../../src/layers/plan-layers.js";
 import { createClosure, type StoreObject } from "../../src/nix/closure.js";
@@ -16,7 +18,8 @@ const graphs = fc.nat({ max: 60 }).chain((last) =>
         (row, i): StoreObject => ({
           path: path(i),
           narHash: undefined,
-          narSize: i,
+          // Many are equal, so that ties are broken.
+          narSize: i % 5,
           references: [...new Set(row.map((step) => Math.min(i + step, last)))].map(path),
         }),
       ),
@@ -36,6 +39,8 @@ describe.each(STRATEGY_NAMES)("the %s strategy", (strategy) => {
         fc.func(fc.boolean()),
         ([objects, shuffled], maxLayers, isExcluded) => {
           const exclude = new Set(objects.map((object) => object.path).filter((candidate) => isExcluded(candidate)));
+          // Nothing but the number of paths decides how many layers that is; it is tested by itself.
+          fc.pre(strategy !== "per-path" || objects.length - exclude.size <= maxLayers);
           const plans = planLayers(closureOf(objects), { strategy, maxLayers, exclude });
           expect(plans.length).toBeLessThanOrEqual(maxLayers);
           for (const plan of plans) expect(plan.contents.length).toBeGreaterThan(0);
@@ -57,5 +62,103 @@ describe.each(STRATEGY_NAMES)("the %s strategy", (strategy) => {
         maxLayers,
       }),
     ).toThrow(/layers/);
+  });
+});
+
+/** Pipelines that fit together and remove nothing, over paths of {@link graphs}. */
+const { pipeline } = fc.letrec<Record<"pipeline" | "split" | "parts" | "rest", readonly unknown[]>>((tie) => {
+  const paths = fc.array(fc.nat({ max: 60 }).map(path), { maxLength: 4 });
+  const specs = fc.array(
+    fc.oneof(
+      fc.nat({ max: 60 }).map(path),
+      paths.map((children_of) => ({ children_of })),
+    ),
+    {
+      maxLength: 4,
+    },
+  );
+  const steps = (...items: fc.Arbitrary<unknown>[]) => fc.tuple(...items);
+  return {
+    pipeline: fc.tuple(tie("split"), tie("rest")).map(([split, rest]) => [...split, ...rest]),
+    split: fc.oneof(
+      { depthSize: "small" },
+      fc.constant([["popularity_contest"]]),
+      fc.integer({ min: 1, max: 70 }).map((count) => [["split_every", count]]),
+      fc.tuple(tie("parts"), fc.constant([["flatten"]])).map(([parts, flatten]) => [...parts, ...flatten]),
+    ),
+    parts: fc
+      .tuple(
+        fc.oneof(
+          steps(fc.constantFrom("subcomponent_in", "subcomponent_out"), paths),
+          steps(fc.constant("split_paths"), specs),
+        ),
+        fc.oneof(
+          { depthSize: "small" },
+          fc.constant([]),
+          fc.uniqueArray(fc.constantFrom("main", "common", "rest")).map((keys) => [["reorder", keys]]),
+        ),
+      )
+      .map(([split, order]) => [split, ...order]),
+    rest: fc.array(
+      fc.oneof(
+        { depthSize: "small" },
+        fc.constant(["reverse"]),
+        fc.integer({ min: 1, max: 70 }).map((count) => ["limit_layers", count]),
+        tie("pipeline").map((inner) => ["pipe", [["map", ["pipe", inner]], ["flatten"]]]),
+      ),
+      { maxLength: 3 },
+    ),
+  };
+});
+
+describe("a layering pipeline", () => {
+  it("that removes nothing puts every path that is not excluded into one layer, whatever the input's order", () => {
+    fc.assert(
+      fc.property(graphs, pipeline, fc.func(fc.boolean()), ([objects, shuffled], json, isExcluded) => {
+        const exclude = new Set(objects.map((object) => object.path).filter((candidate) => isExcluded(candidate)));
+        const strategy = parsePipeline(toJson(json), "pipeline");
+        const options = { strategy, maxLayers: Number.POSITIVE_INFINITY, exclude };
+        const plans = planLayers(closureOf(objects), options);
+        for (const plan of plans) expect(plan.contents.length).toBeGreaterThan(0);
+        expect(plans.flatMap(storePathsOf).sort()).toEqual(
+          objects.map((object) => object.path).filter((candidate) => !exclude.has(candidate)),
+        );
+        expect(planLayers(closureOf(shuffled), options)).toEqual(plans);
+        if (plans.length > 1) {
+          expect(() => planLayers(closureOf(objects), { ...options, maxLayers: plans.length - 1 })).toThrow(
+            `gives ${plans.length} layers`,
+          );
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe("the dockertools-auto strategy", () => {
+  it("puts a layer above those that it needs, by the size of all that it needs", () => {
+    fc.assert(
+      fc.property(graphs, fc.integer({ min: 1, max: MAX_LAYERS }), ([objects], maxLayers) => {
+        const byPath = new Map(objects.map((object) => [object.path, object]));
+        const closureSize = (paths: readonly StorePath[]) => {
+          const needed = new Set(paths);
+          for (const each of needed) for (const reference of byPath.get(each)?.references ?? []) needed.add(reference);
+          return [...needed].reduce((sum, each) => sum + (byPath.get(each)?.narSize ?? 0), 0);
+        };
+        const plans = planLayers(closureOf(objects), { strategy: "dockertools-auto", maxLayers });
+        const sizes = plans.map((plan) => closureSize(storePathsOf(plan)));
+        expect(sizes).toEqual([...sizes].sort((a, b) => a - b));
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe("the per-path strategy", () => {
+  it("is an error that says how many paths there are where there may be fewer layers", () => {
+    const objects = [0, 1, 2].map((i) => ({ path: path(i), narHash: undefined, narSize: 1, references: [] }));
+    const options = { strategy: "per-path", maxLayers: 2 };
+    expect(() => planLayers(closureOf(objects), options)).toThrow("3 store paths are too many for a layer each");
+    expect(planLayers(closureOf(objects), { ...options, exclude: new Set([path(1)]) })).toHaveLength(2);
   });
 });

@@ -69,6 +69,27 @@ describe.skipIf(requireTools("skopeo", "strace", ...REGISTRY_TOOLS, ...REAL_STOR
     expect(report.layers.every(({ size, fates: [fate] }) => size > 0 && fate === "mounts")).toBe(true);
   });
 
+  it("says what builds and copies would do, too, and makes nothing", { timeout: LIMIT_MS }, async () => {
+    await push("cache", "foreseen:1");
+    const layout = join(directory, "foreseen");
+    const lock = join(directory, "foreseen.lock");
+    const [here, there] = [`docker://${registry.host}/foreseen:1`, `docker://${registry.host}/foreseen-2:1`];
+    const report = async (...args: readonly string[]) =>
+      JSON.parse(String(expectOk(await runCli([...args, "--dry-run", "--json"]), "dry run").stdout)) as {
+        readonly targets: readonly string[];
+        readonly layers: readonly { readonly fates: readonly string[] }[];
+      };
+    const flags = ["--store-root", store.storeRoot, "--cache-dir", join(directory, "cache"), "--compression", "gzip"];
+    const to = [here, there, `oci:${layout}:1`].flatMap((place) => ["--to", place]);
+    const built = await report("build", ...roots, ...to, ...flags, "--tls-verify", "true");
+    expect(built.targets).toEqual([here, there, `oci:${layout}:1`]);
+    for (const { fates } of built.layers) expect(fates).toEqual(["exists", "mounts", "uploads"]);
+    const copied = await report("copy", here, there, `oci:${layout}:1`, "--lock", lock, "--no-cache");
+    for (const { fates } of copied.layers) expect(fates).toEqual(["mounts", "uploads"]);
+    expect([existsSync(layout), existsSync(lock)]).toEqual([false, false]);
+    expect((await runCli(["inspect", there])).status).toBe(1);
+  });
+
   it("reads no file of the store where digests of yesterday are imported", { timeout: LIMIT_MS }, async () => {
     const digest = await push("cache", "ci:1");
     const exported = join(directory, "digests.jsonl");
@@ -193,5 +214,6 @@ describe.skipIf(requireTools("skopeo", "strace", ...REGISTRY_TOOLS, ...REAL_STOR
     const away = await runCli(["push", ...args, "docker://127.0.0.1:9/app:1"]);
     expect([away.status, away.stderr]).toEqual([75, expect.stringContaining("127.0.0.1:9 cannot be reached")]);
     expect((await runCli(["push", ...args])).status).toBe(2);
+    expect((await runCli(["push", ...args, "docker://localhost:99999/app:1"])).status).toBe(2);
   });
 });

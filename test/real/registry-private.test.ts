@@ -71,6 +71,9 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a private registry",
     expect(refused.status).not.toBe(0);
     expect(refused.stderr).toContain("401");
     expect(refused.stderr).toContain("docker login");
+    expect(refused.stderr).toContain(
+      auth === undefined ? "no credentials for" : `are from ${join(directory, "auth.json")}`,
+    );
     if (auth !== undefined) expect(refused.stderr).not.toContain(auth);
     expect(refused.stderr).not.toContain("    at ");
   });

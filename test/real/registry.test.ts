@@ -7,6 +7,7 @@ import { OciNixError } from "../../src/core/errors.js";
 import { toJson } from "../../src/core/json.js";
 import { formatIndex, MediaType } from "../../src/oci/manifest.js";
 import type { OutgoingImage } from "../../src/transport/deliver.js";
+import { foresee } from "../../src/transport/foresee.js";
 import type { ImageTarget, StoredImage } from "../../src/transport/image.js";
 import { openOciLayoutTarget } from "../../src/transport/oci-layout.js";
 import { readOciLayout } from "../../src/transport/oci-layout-reader.js";
@@ -205,6 +206,69 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       plain.inject({ method: "POST", path: /mount=/, times: 9, fault: { kind: "answer", status: 405 } });
       await push(pushedImage(layers), plain);
       await expectThere(layers);
+    });
+  });
+
+  describe("two repositories of which get an image", () => {
+    const layers = () => [
+      { bytes: noise(9 * MB, "a") },
+      { bytes: noise(3 * MB, "b"), known: true },
+      { bytes: Buffer.from("small") },
+      fileOf(noise(5 * MB, "c")),
+    ];
+    const pushTwice = async (image: OutgoingImage) => {
+      const targets = [targetAt(plain, `${app}:1`), targetAt(plain, `${app}-b:1`)];
+      const fates = await foresee([image], targets);
+      await deliverAll([image], targets);
+      return fates[0]?.map(({ fates }) => fates);
+    };
+
+    it("is sent it once, and gives it from the one to the other", async () => {
+      const pushed = layers();
+      const image = pushedImage(pushed);
+      expect(await pushTwice(image)).toEqual(pushed.map(() => ["uploads", "mounts"]));
+      expect(image.made).toEqual([0, 1, 2]);
+      expect(plain.uploaded()).toBeLessThan(17.1 * MB);
+      for (const rest of [`${app}:1`, `${app}-b:1`]) await expectThere(pushed, rest);
+    });
+
+    it("is sent nothing but questions where the first has it already", async () => {
+      const pushed = layers().map((layer) => ({ ...layer, known: true }));
+      await push(pushedImage(pushed), plain);
+      plain.reset();
+      const image = pushedImage(pushed);
+      expect(await pushTwice(image)).toEqual(pushed.map(() => ["exists", "mounts"]));
+      expect(image.made).toEqual([]);
+      expect(plain.uploaded()).toBeLessThan(0.1 * MB);
+      await expectThere(pushed, `${app}-b:1`);
+    });
+
+    it("and that mounts nothing gets the layers made again for the other", async () => {
+      const pushed = layers();
+      plain.inject({ method: "POST", path: /mount=/, times: 99, fault: { kind: "no-mount" } });
+      await pushTwice(pushedImage(pushed));
+      expect(plain.uploaded()).toBeGreaterThan(34 * MB);
+      for (const rest of [`${app}:1`, `${app}-b:1`]) await expectThere(pushed, rest);
+    });
+
+    it("and that loses what it was sent gets it again for both", async () => {
+      const pushed = [{ bytes: noise(60 * MB, "long") }, { bytes: noise(MB, "short") }];
+      plain.inject({ method: "PATCH", path: /\/uploads\//, fault: { kind: "drop", after: 50 * MB } });
+      const image = pushedImage(pushed);
+      await pushTwice(image);
+      expect(image.made).toEqual([0, 1, 0]);
+      expect(plain.uploaded()).toBeLessThan(112 * MB);
+      for (const rest of [`${app}:1`, `${app}-b:1`]) await expectThere(pushed, rest);
+    });
+
+    it("fails for both where one cannot be written to", async () => {
+      plain.inject({
+        method: "POST",
+        path: new RegExp(`${app}/blobs/uploads`),
+        times: 99,
+        fault: { kind: "answer", status: 403 },
+      });
+      await expect(pushTwice(pushedImage(layers()))).rejects.toMatchObject({ code: "denied" });
     });
   });
 
@@ -447,10 +511,11 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
       times: fc.integer({ min: 1, max: 3 }),
       fault,
     });
+    const injections = fc.array(injection, { minLength: 1, maxLength: 4 });
     const outcomes = { right: 0, refused: 0 };
     let run = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(injection, { minLength: 1, maxLength: 4 }), fc.boolean(), async (injections, keeps) => {
+      fc.asyncProperty(injections, fc.boolean(), fc.boolean(), async (injections, keeps, isTwice) => {
         const proxy = keeps ? keeping : plain;
         proxy.reset();
         proxy.inject(...injections.filter((each) => keeps || each.fault.kind !== "cut"));
@@ -461,16 +526,19 @@ describe.skipIf(requireTools("skopeo", ...REGISTRY_TOOLS))("a registry", { timeo
           fileOf(noise(11 * MB, `${seed}c`)),
           { bytes: Buffer.from(seed) },
         ];
-        const rest = `${app}-${run}:1`;
+        const places = [`${app}-${run}:1`, ...(isTwice ? [`${app}-${run}-b:1`] : [])];
         try {
-          await push(pushedImage(layers), proxy, rest);
+          await deliverAll(
+            [pushedImage(layers)],
+            places.map((rest) => targetAt(proxy, rest)),
+          );
         } catch (error) {
           expect(error).toBeInstanceOf(OciNixError);
           outcomes.refused++;
           return;
         }
         proxy.reset();
-        await expectThere(layers, rest);
+        for (const rest of places) await expectThere(layers, rest);
         outcomes.right++;
       }),
       { numRuns: 25 },

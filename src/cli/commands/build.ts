@@ -1,7 +1,6 @@
 import {
   type BuildOptions,
   buildPlannedImage,
-  type ForeseenLayer,
   foreseeBuild,
   type ImagePlan,
   isStandardOutput,
@@ -18,11 +17,12 @@ import {
   compressionOf,
   openCaches,
   planOf,
+  printForeseen,
   printSummary,
   targetOptions,
   withProgress,
 } from "../delivery.js";
-import { formatBytes, printOutput } from "../ui.js";
+import { printOutput } from "../ui.js";
 
 /** Builds an image into one or several places and prints the digest of its manifest. */
 export default async function build(invocation: Invocation): Promise<void> {
@@ -71,27 +71,11 @@ async function buildTo(to: readonly string[], invocation: Invocation): Promise<v
 async function foretell(
   plan: ImagePlan,
   names: readonly TransportName[],
-  { flags, signal }: Invocation,
+  invocation: Invocation,
   caches: Caches,
   options: BuildOptions,
 ): Promise<void> {
-  const targets = await openTargets(names, targetOptions({ flags, signal }, caches));
-  const titles = targets.map(({ title }) => title);
+  const targets = await openTargets(names, targetOptions(invocation, caches));
   const layers = await foreseeBuild(plan, targets, options);
-  if (flags.json === true) {
-    const json = layers.map(({ size = null, fates }) => ({ size, fates }));
-    await printOutput(`${JSON.stringify({ targets: titles, layers: json }, undefined, 2)}\n`, signal);
-    return;
-  }
-  const lines = titles.flatMap((title, i) => [
-    `${title}\n`,
-    ...layers.map((layer, index) => `  layer ${index + 1}: ${fateOf(layer, i)}\n`),
-  ]);
-  await printOutput(lines.join(""), signal);
-}
-
-function fateOf({ size, fates }: ForeseenLayer, target: number): string {
-  const fate = fates[target];
-  if (fate !== "uploads") return `${fate}${size === undefined ? "" : ` (${formatBytes(size)})`}`;
-  return size === undefined ? "uploads, of a size that is known when it is made" : `uploads ${size} bytes`;
+  await printForeseen({ repoTags: plan.repoTags, layers, targets }, invocation);
 }

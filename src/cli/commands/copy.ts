@@ -1,7 +1,6 @@
-import { existsSync } from "node:fs";
 import {
   copyImages,
-  formatLock,
+  foreseeCopy,
   formatTransport,
   type ImageLock,
   type ImageSource,
@@ -10,19 +9,20 @@ import {
   OciNixError,
   openSource,
   openTargets,
-  parseLock,
   parsePlatform,
   parseTransport,
-  readTextFile,
+  readLock,
+  type StoredImage,
   type TargetOptions,
   type TransportName,
-  writeOutputFile,
+  writeLock,
 } from "../../index.js";
 import { type Invocation, text } from "../command.js";
 import {
   checkNoTerminal,
   compressionOf,
   openCaches,
+  printForeseen,
   registryOptions,
   targetOptions,
   withProgress,
@@ -42,18 +42,31 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
   const compression = compressionOf(flags);
   const place = parseTransport(from);
   const lockFile = text(flags, "lock");
-  const lock = lockFile === undefined ? undefined : readLock(lockFile, place);
+  const lock = lockFile === undefined ? undefined : knownLock(lockFile, place);
   const reading = { signal, platform: text(flags, "platform"), lock, ...registryOptions(flags) };
   const source = await openSource(place, reading);
   const caches = openCaches(flags);
+  const open = async () => {
+    const options = targetOptions({ flags, signal }, caches);
+    return await openTargets(names, { ...options, mountFrom: mountSources(place, names, options) });
+  };
+  const options = { signal, compression, cache: caches.cache, blobCache: caches.blobCache };
   try {
+    if (flags["dry-run"] === true) {
+      const targets = await open();
+      const foreseen = await foreseeCopy(source.images, targets, options);
+      for (const [i, layers] of foreseen.entries()) {
+        const { names: repoTags } = source.images[i] as StoredImage;
+        await printForeseen({ repoTags, layers, targets }, { flags, signal });
+      }
+      return;
+    }
     // Before anything is copied: a lock that cannot be kept is no lock.
-    if (lockFile !== undefined && lock === undefined) writeLock(lockFile, source, place, reading.platform);
-    const { result, seconds } = await withProgress({ flags }, async (observer) => {
-      const options = targetOptions({ flags, signal }, caches);
-      const targets = await openTargets(names, { ...options, mountFrom: mountSources(place, names, options) });
-      return await copyImages(source.images, targets, { signal, observer, compression, ...caches });
-    });
+    if (lockFile !== undefined && lock === undefined) keepLock(lockFile, source, place, reading.platform);
+    const { result, seconds } = await withProgress(
+      { flags },
+      async (observer) => await copyImages(source.images, await open(), { ...options, observer }),
+    );
     for (const image of result) {
       const { manifest, names: repoTags, layers, written, diffIds, config } = image;
       if (flags.json === true) {
@@ -88,16 +101,16 @@ function mountSources(
 }
 
 /** @throws OciNixError `usage` where the place is none in a registry */
-function readLock(file: string, place: TransportName): ImageLock | undefined {
+function knownLock(file: string, place: TransportName): ImageLock | undefined {
   if (place.transport !== "docker") {
     throw new OciNixError("usage", `--lock is for images of registries, not for ${formatTransport(place)}`);
   }
-  return existsSync(file) ? parseLock(readTextFile(file), file) : undefined;
+  return readLock(file);
 }
 
-function writeLock(file: string, { images }: ImageSource, place: TransportName, platform: string | undefined): void {
+function keepLock(file: string, { images }: ImageSource, place: TransportName, platform: string | undefined): void {
   const [image] = images;
   if (image === undefined || place.transport !== "docker") return;
   const asked = platform === undefined ? undefined : parsePlatform(platform, "--platform");
-  writeOutputFile(file, formatLock(lockOf(image, place, asked)));
+  writeLock(file, lockOf(image, place, asked));
 }

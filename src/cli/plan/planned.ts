@@ -23,7 +23,8 @@ import { previousOptions } from "../delivery.js";
 /** A split, and what can be said of it without reading a file of the store. */
 export interface Planned {
   readonly strategy: string;
-  readonly maxLayers: number;
+  /** Undefined where a pipeline has no limit. */
+  readonly maxLayers: number | undefined;
   readonly closure: Closure;
   readonly plans: readonly LayerPlan[];
   /** One a plan. */
@@ -52,7 +53,8 @@ export async function planned(
   const closure = await readSpecClosure(spec);
   const previous = await readSpecPrevious(spec, previousOptions({ flags, signal }));
   const plans = planAllLayers(spec, closure, previous);
-  const { strategy = DEFAULT_STRATEGY, maxLayers = DEFAULT_MAX_LAYERS } = spec;
+  const [anyStrategy, anyLimit] = spec.pipeline === undefined ? [DEFAULT_STRATEGY, DEFAULT_MAX_LAYERS] : ["pipeline"];
+  const { strategy = anyStrategy, maxLayers = anyLimit } = spec;
   const model = new CostModel(closure);
   const layers = plans.map((plan): LayerFigures => {
     const storePaths = storePathsOf(plan);
@@ -74,7 +76,11 @@ export async function planned(
     model,
     previous,
     update: previous && updateOf(closure, plans, previous),
-    advice: previous && rebalanceAdvice(closure, plans, previous, { strategy, maxLayers }),
+    // A pipeline does not follow a previous image.
+    advice:
+      previous === undefined || spec.pipeline !== undefined
+        ? undefined
+        : rebalanceAdvice(closure, plans, previous, { strategy, maxLayers: maxLayers ?? DEFAULT_MAX_LAYERS }),
   };
 }
 

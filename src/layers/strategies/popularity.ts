@@ -1,21 +1,25 @@
 import { compareStrings } from "../../core/errors.js";
 import type { Closure } from "../../nix/closure.js";
-import { baseNameOf, type StorePath, storeDirOf } from "../../nix/store-path.js";
-import { graphOf } from "../graph.js";
+import type { StorePath } from "../../nix/store-path.js";
+import { type Graph, graphOf } from "../graph.js";
 import { type LayerPlan, type StrategyOptions, storeLayer } from "../plan.js";
 
-/**
- * nixpkgs' popularity contest with `limit_layers`: the most popular store paths one a layer, most popular first, the rest in the last.
- *
- * A path's popularity is the number of ways to reach it from the roots, plus the same number for each path above it: what nixpkgs'
- * recursion over children counts. It grows exponentially with depth, hence BigInt.
- */
+/** nixpkgs' popularity contest with `limit_layers`: the most popular store paths one a layer, most popular first, the rest in the last. */
 export function planByPopularity(
   closure: Closure,
   { maxLayers }: StrategyOptions,
   exclude: ReadonlySet<StorePath> = new Set(),
 ): LayerPlan[] {
-  const { paths, references, topological } = graphOf(closure, exclude);
+  return onePathALayer(popularityOrder(graphOf(closure, exclude)), maxLayers);
+}
+
+/**
+ * The paths by popularity, most popular first.
+ *
+ * A path's popularity is the number of ways to reach it from the roots, plus the same number for each path above it: what nixpkgs'
+ * recursion over children counts. It grows exponentially with depth, hence BigInt.
+ */
+export function popularityOrder({ paths, references, topological }: Graph): StorePath[] {
   const ways = new Array<bigint>(paths.length).fill(0n);
   const referenced = new Set(references.flat());
   for (let id = 0; id < paths.length; id++) if (!referenced.has(id)) ways[id] = 1n;
@@ -25,7 +29,7 @@ export function planByPopularity(
   }
   const popularity = sumOverUsers(references, topological, ways);
   const keys = paths.map(sortKey);
-  const order = paths
+  return paths
     .map((_, id) => id)
     .sort((a, b) => {
       const difference = (popularity[b] as bigint) - (popularity[a] as bigint);
@@ -33,7 +37,6 @@ export function planByPopularity(
       return compareStrings(keys[a] as string, keys[b] as string);
     })
     .map((id) => paths[id] as StorePath);
-  return onePathALayer(order, maxLayers);
 }
 
 /** The first `maxLayers` − 1 paths alone, in order, and all others in the last layer. */
@@ -47,11 +50,10 @@ export function onePathALayer(order: readonly StorePath[], maxLayers: number): L
   return plans;
 }
 
-/** nixpkgs' tie-break: name first, then store directory and hash. */
+/** nixpkgs' tie-break: what follows the first dash of the whole path, then what is before it. */
 function sortKey(path: StorePath): string {
-  const base = baseNameOf(path);
-  const dash = base.indexOf("-");
-  return `${base.slice(dash + 1)}-${storeDirOf(path)}/${base.slice(0, dash)}`;
+  const dash = path.indexOf("-");
+  return `${path.slice(dash + 1)}-${path.slice(0, dash)}`;
 }
 
 /** For each node: its own value plus the values of all nodes that reach it. */

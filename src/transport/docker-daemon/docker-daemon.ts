@@ -29,12 +29,13 @@ export interface DockerDaemonTarget extends ImageTarget {
  * Loads one image into a Docker daemon, or a podman service: see `dockerHost` for which. It goes as an archive into one request, without
  * the lowest layers where the daemon has them unpacked. Where it cannot do without them after all, the whole archive follows.
  * @param names `name:tag` each; the image gets all of them
- * @throws OciNixError as `dockerHost` and `openDockerEngine`
+ * @throws OciNixError `usage` for a name that Docker gives no image; as `dockerHost` and `openDockerEngine`
  */
 export async function openDockerDaemonTarget(
   names: readonly [string, ...string[]],
   { signal, environment }: DockerDaemonOptions = {},
 ): Promise<DockerDaemonTarget> {
+  checkAreNames(names);
   const engine = await openDockerEngine(dockerHost(environment), { signal });
   const title = `docker-daemon:${names[0]}`;
   const layers = new EngineLayers(engine, names);
@@ -86,6 +87,15 @@ export async function openDockerDaemonTarget(
       engine.close();
     },
   };
+}
+
+/** What Docker takes for an image's ID is no name. */
+function checkAreNames(names: readonly string[]): void {
+  const id = names.find((name) => name.startsWith("sha256:"));
+  if (id === undefined) return;
+  throw new OciNixError("usage", `docker-daemon:${id}: an image cannot be given an ID`, {
+    hint: "name it: docker-daemon:NAME:TAG",
+  });
 }
 
 interface LoadedArchive {

@@ -2,8 +2,9 @@ import { OciNixError } from "../../core/errors.js";
 import { type Challenge, parseChallenges } from "./challenge.js";
 import type { Credential } from "./credentials.js";
 import { isLoopback, speakableUrl } from "./hosts.js";
+import type { Attempts } from "./retry.js";
 import { repositoryOf, unionOfScopes } from "./scopes.js";
-import { basicAuthorization, type TokenServer, type Tokens } from "./tokens.js";
+import { basicAuthorization, credentialHint, type TokenServer, type Tokens } from "./tokens.js";
 
 type Scheme = { readonly kind: "basic" } | { readonly kind: "bearer"; readonly server: TokenServer };
 
@@ -35,9 +36,15 @@ export class Authenticator {
   }
 
   /** The `Authorization` header for a request, by what the registry asked for so far. @throws OciNixError as {@link Tokens.get} */
-  async before(scopes: readonly string[]): Promise<string | undefined> {
+  async before(scopes: readonly string[], attempts: Attempts): Promise<string | undefined> {
     const scheme = this.#scheme;
-    return scheme === undefined ? undefined : await this.#authorization(scheme, scopes, scopes);
+    return scheme === undefined ? undefined : await this.#authorization(scheme, scopes, { scopes, attempts });
+  }
+
+  /** Where the credentials for a request come from, where the registry asked for any. */
+  async hint(scopes: readonly string[]): Promise<string | undefined> {
+    if (this.#scheme === undefined) return undefined;
+    return credentialHint(this.#host, await this.#credential(repositoryOf(scopes)));
   }
 
   /**
@@ -49,6 +56,7 @@ export class Authenticator {
     header: string | undefined,
     scopes: readonly string[],
     used: string | undefined,
+    attempts: Attempts,
   ): Promise<string | undefined> {
     const challenges = parseChallenges(header);
     const scheme = this.#choose(challenges);
@@ -60,18 +68,19 @@ export class Authenticator {
       demanded.filter((scope) => scope !== ""),
       scopes,
     );
-    const next = await this.#authorization(scheme, wanted, scopes);
+    const next = await this.#authorization(scheme, wanted, { scopes, attempts });
     return next === used ? undefined : next;
   }
 
   async #authorization(
     scheme: Scheme,
     wanted: readonly string[],
-    scopes: readonly string[],
+    { scopes, attempts }: { readonly scopes: readonly string[]; readonly attempts: Attempts },
   ): Promise<string | undefined> {
     const credential = await this.#credential(repositoryOf(scopes));
     if (credential?.kind === "registry") return `Bearer ${credential.token}`;
-    if (scheme.kind === "bearer") return `Bearer ${await this.#tokens.get(scheme.server, credential, wanted)}`;
+    if (scheme.kind === "bearer")
+      return `Bearer ${await this.#tokens.get(scheme.server, credential, wanted, attempts)}`;
     return credential?.kind === "password" ? basicAuthorization(credential) : undefined;
   }
 

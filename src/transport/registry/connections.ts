@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import type { SecureContext } from "node:tls";
 import type * as Undici from "undici";
@@ -31,9 +32,14 @@ export interface Connections {
    * @throws what the connection fails with; the signal's reason; OciNixError for certificates or proxies that cannot be used
    */
   send(url: URL, exchange: Exchange, explain: (error: unknown) => Error): Promise<RegistryResponse>;
-  /** Ends all connections, those in use too. */
+  /** The proxy that a URL is reached over, without credentials. */
+  proxyOf(url: URL): string | undefined;
+  /** Ends all connections, those in use and those that are being made too. */
   close(): Promise<void>;
 }
+
+/** How the library makes a connection; it gives the socket, which its types do not tell, or for a tunnel nothing of use. */
+type Connect = (to: object, callback: (error: Error | null, socket: Socket | null) => void) => unknown;
 
 const require = createRequire(import.meta.url);
 
@@ -48,6 +54,21 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
     contexts.set(url.host, context);
     return context;
   };
+  // The library lets go of a connection only when it is up, or given up.
+  const sockets = new Set<Socket>();
+  const kept =
+    (connect: Connect): Connect =>
+    (to, callback) => {
+      const socket = connect(to, callback);
+      if (!(socket instanceof Socket)) return socket;
+      sockets.add(socket);
+      socket.once("close", () => sockets.delete(socket));
+      return socket;
+    };
+  const poolOf = (origin: URL | string, pool: object) => {
+    const { connect } = pool as { readonly connect: Connect };
+    return new undici.Pool(origin, { ...pool, connect: kept(connect) as Undici.buildConnector.connector });
+  };
   const dispatcherFor = (url: URL, isForStream: boolean): Undici.Dispatcher => {
     const key = `${isForStream} ${url.origin}`;
     const known = dispatchers.get(key);
@@ -58,17 +79,21 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
       connections: CONNECTIONS_PER_ORIGIN,
       headersTimeout: HEADERS_TIMEOUT_MS,
       bodyTimeout: BODY_TIMEOUT_MS,
-      connectTimeout: CONNECT_TIMEOUT_MS,
       // A connection that idles may be closed by the other side at the very moment it is used; a stream would be lost with it.
       pipelining: isForStream ? 0 : 1,
     };
     const proxy = proxyFor(url);
     const made =
       proxy === undefined
-        ? new undici.Pool(url.origin, { ...limits, connect: tls(url) })
+        ? poolOf(url.origin, {
+            ...limits,
+            connect: undici.buildConnector({ ...tls(url), timeout: CONNECT_TIMEOUT_MS }),
+          })
         : new undici.ProxyAgent({
             ...limits,
             uri: proxy.url.href,
+            clientFactory: poolOf,
+            factory: poolOf,
             ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }),
             // Most proxies let CONNECT through to TLS alone.
             proxyTunnel: url.protocol === "https:",
@@ -92,8 +117,11 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
       const received = await unlessAborted(sent, signal);
       return responseOf(received.statusCode, received.headers, received.body, explain);
     },
+    proxyOf: (url) => proxyFor(url)?.url.host,
     async close() {
-      await Promise.all([...dispatchers.values()].map((dispatcher) => dispatcher.destroy()));
+      const destroyed = [...dispatchers.values()].map((dispatcher) => dispatcher.destroy());
+      for (const socket of sockets) socket.destroy(new Error("closed"));
+      await Promise.all(destroyed);
     },
   };
 }

@@ -27,7 +27,7 @@ const IDENTITY_TOKEN = "<token>";
  * REGISTRY_AUTH_FILE alone where it is set; else $XDG_RUNTIME_DIR/containers/auth.json (/run/containers/UID/auth.json without the variable),
  * $XDG_CONFIG_HOME/containers/auth.json (~/.config/…), $DOCKER_CONFIG/config.json (~/.docker/…).
  */
-export function credentialFiles(): readonly string[] {
+function credentialFiles(): readonly string[] {
   const { REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, DOCKER_CONFIG, HOME } = process.env;
   if (REGISTRY_AUTH_FILE) return [REGISTRY_AUTH_FILE];
   const home = HOME || homedir();

@@ -7,19 +7,16 @@ export class RegistryFailure extends OciNixError {
   readonly status: number;
   /** The registry's own, `DIGEST_INVALID` for example. */
   readonly codes: readonly string[];
-  /** How long it wants to be left alone. */
-  readonly retryAfterMs: number | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    answer: Pick<RegistryFailure, "status" | "codes" | "retryAfterMs">,
+    answer: Pick<RegistryFailure, "status" | "codes">,
     hint: string | undefined,
   ) {
     super(code, message, hint === undefined ? {} : { hint });
     this.status = answer.status;
     this.codes = answer.codes;
-    this.retryAfterMs = answer.retryAfterMs;
   }
 }
 
@@ -34,15 +31,19 @@ export async function failureOf(response: RegistryResponse, what: string, host: 
   const errors = await errorsOf(response);
   const codes = errors.map(({ code }) => code);
   const said = errors.map(({ code, text }) => (text === "" ? code : `${text} (${code})`)).join("; ");
-  const [code, words, hint] = meaningOf(status, codes, host);
+  const [code, words, hint] = meaningOf(status, codes, response.loginHint ?? loginHint(host));
   const message = `${what}: ${words}${said === "" ? "" : `: ${said}`}`;
-  return new RegistryFailure(code, message, { status, codes, retryAfterMs: retryAfterOf(response) }, hint);
+  return new RegistryFailure(code, message, { status, codes }, hint);
+}
+
+function loginHint(host: string): string {
+  return `log in with: docker login ${host}; or set REGISTRY_AUTH_FILE`;
 }
 
 function meaningOf(
   status: number,
   codes: readonly string[],
-  host: string,
+  loginHint: string,
 ): readonly [ErrorCode, string, string | undefined] {
   const answer = `the registry answered ${status}`;
   if (codes.includes("DIGEST_INVALID")) {
@@ -50,7 +51,7 @@ function meaningOf(
   }
   if (status === 401 || status === 403) {
     const words = status === 401 ? "it wants other credentials" : "these credentials may not do that";
-    return ["denied", `${answer}: ${words}`, `log in with: docker login ${host}; or set REGISTRY_AUTH_FILE`];
+    return ["denied", `${answer}: ${words}`, loginHint];
   }
   if (status === 404)
     return ["not-found", `${answer}: it is not there`, "look at the spelling of name, tag and digest"];
@@ -87,14 +88,6 @@ async function errorsOf(
 /** Anybody may have written it. */
 function printable(text: string): string {
   return text.replace(/\p{C}+/gu, " ").slice(0, 200);
-}
-
-/** Seconds or a date: RFC 9110, 10.2.3. */
-function retryAfterOf(response: RegistryResponse): number | undefined {
-  const value = response.header("retry-after");
-  if (value === undefined) return undefined;
-  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isNaN(ms) ? undefined : Math.max(ms, 0);
 }
 
 /** The failure of an upload from a file, which may be what is wrong. */

@@ -7,7 +7,7 @@ import { findCredential } from "./credentials.js";
 import { endpointOf, isLoopback, namesOf } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
 import { explainFailure } from "./network-failure.js";
-import { DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry.js";
+import { Attempts, DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry.js";
 import { type Answer, Sender } from "./sender.js";
 import { hasCertificates } from "./tls.js";
 import { Tokens } from "./tokens.js";
@@ -19,11 +19,13 @@ export interface RegistryHttp {
   /** `host[:port]`. */
   readonly host: string;
   /**
-   * Sends a request, again where the policy has it so; redirects are followed (never with credentials to another host). Any final status is a
+   * Sends a request, again where that may help and it has attempts left; redirects are followed (never with credentials to another host). Any final status is a
    * result, 401 after fresh credentials included.
    * @throws OciNixError `unavailable` where the registry cannot be reached; the signal's reason
    */
   request(request: RegistryRequest): Promise<RegistryResponse>;
+  /** For requests that belong together. */
+  attempts(): Attempts;
   close(): Promise<void>;
 }
 
@@ -57,6 +59,8 @@ class Registry implements RegistryHttp {
   readonly #connections: Connections;
   readonly #sender: Sender;
   readonly #authenticator: Authenticator;
+  readonly #policy: RetryPolicy;
+  readonly #clock: Clock;
   readonly #release: () => void;
   #base: Promise<URL> | undefined;
 
@@ -67,17 +71,19 @@ class Registry implements RegistryHttp {
     this.#https = new URL(`https://${endpointOf(host)}`);
     this.#controller = new AbortController();
     const { signal } = this.#controller;
+    this.#clock = clock;
+    this.#policy = { ...DEFAULT_RETRY_POLICY, ...options.retry };
     this.#connections = openConnections(host, tlsVerify);
     this.#sender = new Sender({
       connections: this.#connections,
       tlsVerify,
       signal,
       clock,
-      policy: { ...DEFAULT_RETRY_POLICY, ...options.retry },
+      policy: this.#policy,
       deadline: deadlineMs === undefined ? undefined : clock.now() + deadlineMs,
     });
-    const tokens = new Tokens(host, clock, async (url, request, authorization) => {
-      const { response } = await this.#sender.ask(url, { ...request, isRepeatable: true }, authorization);
+    const tokens = new Tokens(host, clock, async (url, request, authorization, attempts) => {
+      const { response } = await this.#sender.ask(url, { ...request, isRepeatable: true }, authorization, attempts);
       return response;
     });
     this.#authenticator = new Authenticator(host, tlsVerify, tokens, (repository) =>
@@ -86,25 +92,40 @@ class Registry implements RegistryHttp {
     this.#release = this.#stopWith(options.signal, clock, deadlineMs);
   }
 
+  attempts(): Attempts {
+    return new Attempts(this.#controller.signal, this.#policy, this.#clock);
+  }
+
   async request(request: RegistryRequest): Promise<RegistryResponse> {
     const { signal } = this.#controller;
     if (signal.aborted) throw abortReason(signal);
-    const base = await this.#reached();
+    const { scopes, attempts = this.attempts() } = request;
+    const base = await this.#reached(attempts);
     const url = this.#resolve(request.url, base);
-    const isOwn = url.origin === base.origin;
-    const used = isOwn ? await this.#authenticator.before(request.scopes) : undefined;
-    const prepared = this.#sender.prepare(request);
-    const { response, isOwn: isAnswerOwn } = await prepared.send(url, used);
-    if (response.status !== 401 || !isOwn || !isAnswerOwn) return response;
+    if (url.origin !== base.origin)
+      return (await this.#sender.prepare(request, attempts).send(url, undefined)).response;
+    const used = await this.#authenticator.before(scopes, attempts);
+    const prepared = this.#sender.prepare(request, attempts);
+    const { response, isOwn } = await prepared.send(url, used);
+    if (!isOwn) return response;
+    if (response.status !== 401) return await this.#explained(response, scopes);
     const next = await this.#authenticator
-      .after(response.header("www-authenticate"), request.scopes, used)
+      .after(response.header("www-authenticate"), scopes, used, attempts)
       .catch(async (error: unknown) => {
         await response.discard();
         throw error;
       });
-    if (next === undefined || !prepared.isWhole()) return response;
+    if (next === undefined || !prepared.isWhole()) return await this.#explained(response, scopes);
     await response.discard();
-    return (await prepared.send(url, next)).response;
+    const again = await prepared.send(url, next);
+    return again.isOwn ? await this.#explained(again.response, scopes) : again.response;
+  }
+
+  /** A refusal says whose credentials were refused. */
+  async #explained(response: RegistryResponse, scopes: readonly string[]): Promise<RegistryResponse> {
+    if (response.status !== 401 && response.status !== 403) return response;
+    const loginHint = await this.#authenticator.hint(scopes);
+    return { ...response, loginHint };
   }
 
   async close(): Promise<void> {
@@ -134,23 +155,24 @@ class Registry implements RegistryHttp {
   }
 
   /** Where the registry answers; found out once, unless that failed. */
-  #reached(): Promise<URL> {
-    this.#base ??= this.#reach().catch((error: unknown) => {
+  #reached(attempts: Attempts): Promise<URL> {
+    this.#base ??= this.#reach(attempts).catch((error: unknown) => {
       this.#base = undefined;
       throw error;
     });
     return this.#base;
   }
 
-  async #reach(): Promise<URL> {
+  async #reach(attempts: Attempts): Promise<URL> {
     const names = [this.#https.host, this.host, ...namesOf(this.host)];
     const mayBePlain = !this.#tlsVerify || (isLoopback(this.#https) && !hasCertificates(names));
-    if (!mayBePlain) return await this.#greet(this.#https);
+    if (!mayBePlain) return await this.#greet(this.#https, attempts);
     const request = { method: "GET", isRepeatable: true } as const;
     const greeting = new URL("/v2/", this.#https);
     let overTls: unknown;
     try {
-      return await this.#greeted(this.#https, await this.#sender.ask(greeting, request, undefined, { attempts: 1 }));
+      const once = new Attempts(this.#controller.signal, { ...this.#policy, attempts: 1 }, this.#clock);
+      return await this.#greeted(this.#https, await this.#sender.ask(greeting, request, undefined, once));
     } catch (error) {
       if (this.#controller.signal.aborted) throw abortReason(this.#controller.signal);
       if (!(error instanceof OciNixError) || error.code !== "unavailable") throw error;
@@ -160,7 +182,7 @@ class Registry implements RegistryHttp {
     const plain = new URL(this.#https.href.replace(/^https/, "http"));
     let answer: Answer;
     try {
-      answer = await this.#sender.ask(new URL("/v2/", plain), request, undefined);
+      answer = await this.#sender.ask(new URL("/v2/", plain), request, undefined, attempts);
     } catch (error) {
       if (this.#controller.signal.aborted || !(error instanceof OciNixError) || error.code !== "unavailable")
         throw error;
@@ -173,12 +195,12 @@ class Registry implements RegistryHttp {
     if (answer.response.status !== 400) return await this.#greeted(plain, answer);
     // What a server says that speaks TLS: the first attempt failed for another reason.
     await answer.response.discard();
-    return await this.#greet(this.#https);
+    return await this.#greet(this.#https, attempts);
   }
 
-  async #greet(base: URL): Promise<URL> {
+  async #greet(base: URL, attempts: Attempts): Promise<URL> {
     const request = { method: "GET", isRepeatable: true } as const;
-    return await this.#greeted(base, await this.#sender.ask(new URL("/v2/", base), request, undefined));
+    return await this.#greeted(base, await this.#sender.ask(new URL("/v2/", base), request, undefined, attempts));
   }
 
   async #greeted(base: URL, { response, isOwn }: Answer): Promise<URL> {

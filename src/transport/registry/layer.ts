@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { BlobSource } from "../../core/blob.js";
 import type { BlockWriter } from "../../core/block-writer.js";
 import type { Digest } from "../../core/digest.js";
@@ -10,10 +9,6 @@ import { checkPlainLayer, describedCompression } from "../stored-layer.js";
 import { RegistryFailure } from "./failure.js";
 import type { RegistryResponse } from "./http.js";
 import type { Repository } from "./repository.js";
-
-/** How often in a row a connection may break without one more byte having arrived. */
-const MAX_FAILURES = 5;
-const PAUSE_MS = 200;
 
 /**
  * A layer at a registry. It is read when it is written, from where a connection broke.
@@ -45,19 +40,19 @@ export function registryLayer(
 }
 
 async function copyBlob(
-  repository: Repository,
+  anyTime: Repository,
   { digest, size }: Descriptor,
   out: BlockWriter,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const attempts = anyTime.attempts();
+  const repository = anyTime.within(attempts);
   const wrongSize = (words: string) =>
     new OciNixError("verification", `${repository.title}@${digest} ${words}, its descriptor says ${size} bytes`);
   let done = 0;
-  let failures = 0;
   // What goes wrong where the bytes go to is no reason to read them again.
   let sinkFailure: { readonly error: unknown } | undefined;
   while (done < size) {
-    const before = done;
     try {
       const response = await repository.readBlob(digest, done);
       let skip = done - startOf(response, done);
@@ -66,6 +61,7 @@ async function copyBlob(
         skip -= piece.length - bytes.length;
         if (done + bytes.length > size) throw wrongSize("is longer");
         done += bytes.length;
+        if (bytes.length > 0) attempts.progress();
         await out.pass(bytes).catch((error: unknown) => {
           sinkFailure = { error };
           throw error;
@@ -78,12 +74,8 @@ async function copyBlob(
     } catch (error) {
       if (sinkFailure !== undefined) throw sinkFailure.error;
       if (signal?.aborted) throw abortReason(signal);
-      failures = done > before ? 1 : failures + 1;
       if (!mayPass(error)) throw error;
-      if (failures > MAX_FAILURES) throw brokenOff(error, `${repository.title}@${digest}`, done, size);
-      await sleep(PAUSE_MS * failures * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {
-        throw abortReason(signal as AbortSignal);
-      });
+      if (!(await attempts.takeLater())) throw brokenOff(error, `${repository.title}@${digest}`, done, size);
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { RegistryHttp } from "./http.js";
-import type { Repository, UploadSession } from "./repository.js";
+import type { Repository } from "./repository.js";
+import type { UploadSession } from "./upload-session.js";
 
 /** How long an interrupted push may take to tidy up. */
 const CANCEL_MS = 1000;
@@ -23,7 +24,11 @@ export class LeftSessions {
     this.#sessions = [];
     if (sessions.length === 0) return;
     const { http, repository } = open(AbortSignal.timeout(CANCEL_MS));
-    await Promise.allSettled(sessions.map((session) => repository.cancelUpload(session)));
+    const attempts = repository.attempts();
+    // Nobody waits for that.
+    attempts.end();
+    const once = repository.within(attempts);
+    await Promise.allSettled(sessions.map((session) => once.cancelUpload(session)));
     await http.close().catch(() => undefined);
   }
 }

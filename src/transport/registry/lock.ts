@@ -1,6 +1,9 @@
+import { existsSync } from "node:fs";
 import { type Digest, parseDigest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import { formatPythonJson, isJsonObject, type Json, parseJson, toJson } from "../../core/json.js";
+import { readTextFile } from "../../core/json-file.js";
+import { writeOutputFile } from "../../core/output-file.js";
 import { formatPlatform, isPlatform, type Platform, parsePlatform, parsePlatformObject } from "../../oci/platform.js";
 import type { StoredImage } from "../image.js";
 import { parseDocument } from "../stored-files.js";
@@ -40,7 +43,17 @@ export function formatLock({ name, tag, requested, digest, platform, manifest }:
   return `${formatPythonJson(toJson(json))}\n`;
 }
 
-/** Reads a lock file. @throws OciNixError `invalid-input` */
+/** Reads a lock file; undefined where there is none yet. @throws OciNixError `invalid-input` or `unreadable` */
+export function readLock(file: string): ImageLock | undefined {
+  return existsSync(file) ? parseLock(readTextFile(file), file) : undefined;
+}
+
+/** Writes a lock file, whole or not at all. @throws OciNixError `not-found` or `output` */
+export function writeLock(file: string, lock: ImageLock): void {
+  writeOutputFile(file, formatLock(lock));
+}
+
+/** The text of a lock file. @throws OciNixError `invalid-input` */
 export function parseLock(text: string, source: string): ImageLock {
   const json = parseJson(text, source);
   if (!isJsonObject(json)) throw new OciNixError("invalid-input", `${source} is not an object`);

@@ -1,3 +1,5 @@
+import type { Attempts } from "./retry.js";
+
 export interface RegistryRequest {
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** An absolute URL, as registries give in `Location`, or a path: `/v2/…`. */
@@ -9,6 +11,8 @@ export interface RegistryRequest {
   readonly scopes: readonly string[];
   /** Whether the request may be sent twice where nobody knows whether the first one arrived. Streams are never sent again. */
   readonly isRepeatable: boolean;
+  /** Of what it is a part of; by default it has its own. */
+  readonly attempts?: Attempts | undefined;
 }
 
 export interface RegistryResponse {
@@ -19,6 +23,8 @@ export interface RegistryResponse {
   readonly body: AsyncIterable<Uint8Array>;
   /** The whole body. @throws OciNixError `limit` where it is longer than `limit` bytes */
   bytes(limit: number): Promise<Buffer>;
+  /** Of a refusal: where the credentials came from, and what to do. */
+  readonly loginHint?: string | undefined;
   /** Gives the connection back without reading the body. */
   discard(): Promise<void>;
 }

@@ -2,7 +2,8 @@ import type { Digest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import type { Descriptor } from "../../oci/manifest.js";
 import { checkName, fullName } from "../../oci/reference.js";
-import type { Repository, UploadSession } from "./repository.js";
+import type { Repository } from "./repository.js";
+import type { UploadSession } from "./upload-session.js";
 
 /** Which repositories are known to have a blob. */
 export interface KnownLocations {
@@ -39,23 +40,40 @@ export class Mounts {
     this.#onLeft = options.onLeft;
   }
 
-  /** Repositories that may have the blob. */
-  sourcesOf({ digest }: Descriptor): readonly string[] {
-    const { host, name } = this.#repository;
-    const known = [...this.#sources, ...(this.#locations?.repositoriesOf(host, digest) ?? [])];
-    return [...new Set(known)].filter((source) => source !== name).slice(0, MAX_SOURCES);
-  }
-
-  /** Whether the repository has the blob now. */
-  async mount(blob: Descriptor): Promise<boolean> {
-    const { digest } = blob;
-    const sources = this.sourcesOf(blob);
-    for (const source of sources) if (await this.#mountFrom(digest, source)) return true;
+  /**
+   * Gets a blob from wherever it may be. Does not fail where that cannot be done.
+   * @param repository the one of these mounts, within some attempts
+   * @returns whether the repository has the blob now
+   */
+  async mount({ digest }: Descriptor, repository: Repository): Promise<boolean> {
+    const sources = this.#sourcesOf(digest);
+    for (const source of sources) {
+      const result = await this.#ask(repository, digest, source);
+      if (result !== "refused") return result === "mounted";
+    }
     if (sources.length > 0 || !this.#mayBeAnonymous) return false;
     this.#mayBeAnonymous = false;
-    const isMounted = await this.#mountFrom(digest, undefined);
+    const isMounted = (await this.#ask(repository, digest, undefined)) === "mounted";
     if (isMounted) this.#mayBeAnonymous = true;
     return isMounted;
+  }
+
+  /** As {@link mount}, from one repository. */
+  async mountFrom(digest: Digest, source: string): Promise<boolean> {
+    return (await this.#ask(this.#repository, digest, source)) === "mounted";
+  }
+
+  /** Whether a repository that may have the blob has it, as far as that can be asked. */
+  async wouldMount({ digest }: Descriptor): Promise<boolean> {
+    for (const source of this.#sourcesOf(digest)) {
+      try {
+        if (await this.#repository.other(source).hasBlob({ digest })) return true;
+      } catch (error) {
+        // What may not be asked for may not be mounted.
+        if (!(error instanceof OciNixError) || error.code !== "denied") throw error;
+      }
+    }
+    return false;
   }
 
   /** The session that a registry opened as it did not mount the blob. */
@@ -71,22 +89,35 @@ export class Mounts {
     this.#sessions.clear();
   }
 
-  async #mountFrom(digest: Digest, source: string | undefined): Promise<boolean> {
+  /** Repositories that may have the blob. */
+  #sourcesOf(digest: Digest): readonly string[] {
+    const { host, name } = this.#repository;
+    const known = [...this.#sources, ...(this.#locations?.repositoriesOf(host, digest) ?? [])];
+    return [...new Set(known)].filter((source) => source !== name).slice(0, MAX_SOURCES);
+  }
+
+  /** `failed` where asking for other repositories would fail as well. */
+  async #ask(
+    repository: Repository,
+    digest: Digest,
+    source: string | undefined,
+  ): Promise<"mounted" | "refused" | "failed"> {
     let result: Awaited<ReturnType<Repository["mount"]>>;
     try {
-      result = await this.#repository.mount(digest, source);
+      result = await repository.mount(digest, source);
     } catch (error) {
       // It can be uploaded all the same; what is wrong with the registry itself shows then.
-      if (error instanceof OciNixError && (error.code === "unavailable" || error.code === "denied")) return false;
+      if (error instanceof OciNixError && error.code === "unavailable") return "failed";
+      if (error instanceof OciNixError && error.code === "denied") return "refused";
       throw error;
     }
-    if (result === "mounted") return true;
+    if (result === "mounted") return "mounted";
     if (result !== undefined) {
       const other = this.takeSession(digest);
       if (other !== undefined) this.#onLeft(other);
       this.#sessions.set(digest, result);
     }
-    return false;
+    return "refused";
   }
 }
 

@@ -1,6 +1,7 @@
 import { type Digest, parseDigest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import { checkName, checkTag, fullName } from "../../oci/reference.js";
+import { endpointOf } from "./hosts.js";
 
 /** An image at a registry, or its repository where neither tag nor digest is given. */
 export interface RegistryName {
@@ -28,8 +29,10 @@ export function parseRegistryName(text: string, where: string): RegistryName {
   const full = fullName(`${name}:0`).slice(0, -2);
   const slash = full.indexOf("/");
   if (slash === -1) throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(text)} names no repository`);
+  const host = full.slice(0, slash);
+  endpointOf(host);
   return {
-    host: full.slice(0, slash),
+    host,
     repository: full.slice(slash + 1),
     tag: tag ?? (digest === undefined ? "latest" : undefined),
     digest,

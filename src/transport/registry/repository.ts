@@ -4,13 +4,8 @@ import { abortReason } from "../../core/event-loop-turns.js";
 import type { Descriptor } from "../../oci/manifest.js";
 import { failureOf } from "./failure.js";
 import type { RegistryHttp, RegistryRequest, RegistryResponse } from "./http.js";
-
-/** A blob's upload that has begun. Its URL changes with each answer. */
-export interface UploadSession {
-  readonly location: string;
-  /** The registry wants no chunk but the last to be smaller. */
-  readonly minChunk: number;
-}
+import type { Attempts } from "./retry.js";
+import { receivedOf, sessionOf, type UploadSession, withDigest } from "./upload-session.js";
 
 /** A range of bytes, `end` being the first one behind it. */
 export interface ByteSpan {
@@ -25,10 +20,20 @@ const STATES: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 
 const OCTETS = { "Content-Type": "application/octet-stream" } as const;
 
+export interface RepositoryOptions {
+  /** As messages call it. */
+  readonly host: string;
+  readonly name: string;
+  readonly access: "pull" | "pull,push";
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** The requests of the distribution-spec, to one repository. All throw {@link RegistryFailure} for answers that are no answer. */
 export class Repository {
   readonly #http: RegistryHttp;
+  readonly #options: RepositoryOptions;
   readonly #signal: AbortSignal | undefined;
+  readonly #attempts: Attempts | undefined;
   readonly #scope: string;
   readonly #path: string;
   /** `registry.example/app` */
@@ -36,23 +41,31 @@ export class Repository {
   readonly host: string;
   readonly name: string;
 
-  /** @param options.host as messages call it */
-  constructor(
-    http: RegistryHttp,
-    options: {
-      readonly host: string;
-      readonly name: string;
-      readonly access: "pull" | "pull,push";
-      readonly signal?: AbortSignal | undefined;
-    },
-  ) {
+  constructor(http: RegistryHttp, options: RepositoryOptions, attempts?: Attempts) {
     this.#http = http;
+    this.#options = options;
+    this.#attempts = attempts;
     this.#signal = options.signal;
     this.host = options.host;
     this.name = options.name;
     this.title = `${options.host}/${options.name}`;
     this.#scope = `repository:${options.name}:${options.access}`;
     this.#path = `/v2/${options.name}`;
+  }
+
+  /** For requests that belong together. */
+  attempts(): Attempts {
+    return this.#http.attempts();
+  }
+
+  /** The repository for requests that belong together. */
+  within(attempts: Attempts): Repository {
+    return new Repository(this.#http, this.#options, attempts);
+  }
+
+  /** Another one of the registry, to read from. */
+  other(name: string): Repository {
+    return new Repository(this.#http, { ...this.#options, name, access: "pull" });
   }
 
   async hasBlob({ digest }: Pick<Descriptor, "digest">): Promise<boolean> {
@@ -220,7 +233,7 @@ export class Repository {
   ): Promise<RegistryResponse> {
     if (this.#signal?.aborted) throw abortReason(this.#signal);
     try {
-      return await this.#http.request({ ...request, scopes: [this.#scope, ...scopes] });
+      return await this.#http.request({ ...request, scopes: [this.#scope, ...scopes], attempts: this.#attempts });
     } catch (error) {
       if (this.#signal?.aborted) throw abortReason(this.#signal);
       if (error instanceof OciNixError) throw error;
@@ -252,36 +265,3 @@ const MANIFEST_TYPES = [
   "application/vnd.docker.distribution.manifest.v2+json",
   "application/vnd.docker.distribution.manifest.list.v2+json",
 ].join(", ");
-
-/** What `session` says, but for what the answer says anew. */
-function sessionOf(response: RegistryResponse, url: string, what: string, session?: UploadSession): UploadSession {
-  const location = response.header("location");
-  if (location === undefined && session === undefined) {
-    throw new OciNixError("output", `${what}: the registry's answer has no Location`, {
-      hint: "the registry, or a proxy in front of it, does not keep to the distribution-spec",
-    });
-  }
-  const minChunk = Number(response.header("oci-chunk-min-length") ?? session?.minChunk ?? 0);
-  return {
-    location: location === undefined ? (session as UploadSession).location : resolve(location, url),
-    minChunk: Number.isSafeInteger(minChunk) && minChunk > 0 ? minChunk : 0,
-  };
-}
-
-/** A path stays one: how the registry is reached is not known here. */
-function resolve(location: string, url: string): string {
-  const nowhere = "http://registry.invalid";
-  const resolved = new URL(location, new URL(url, nowhere));
-  return resolved.origin === nowhere ? `${resolved.pathname}${resolved.search}` : resolved.href;
-}
-
-function withDigest(location: string, digest: Digest): string {
-  return `${location}${location.includes("?") ? "&" : "?"}digest=${encodeURIComponent(digest)}`;
-}
-
-/** `Range: 0-9` is ten bytes; `0-0` is what registries say of none. */
-function receivedOf(response: RegistryResponse): number | undefined {
-  const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.header("range") ?? "")?.[1];
-  if (last === undefined) return undefined;
-  return last === "0" ? 0 : Number(last) + 1;
-}

@@ -1,7 +1,7 @@
-import type { Clock } from "./clock.js";
+import { type Clock, SYSTEM_CLOCK } from "./clock.js";
 
 export interface RetryPolicy {
-  /** How often a request is sent at most. */
+  /** How often something is tried at most without getting on. */
   readonly attempts: number;
   /** The longest pause before the second attempt; it doubles with each further one. */
   readonly baseMs: number;
@@ -37,6 +37,59 @@ export function backoffMs(attempt: number, { baseMs, maxMs }: RetryPolicy, clock
   return Math.floor(clock.random() * Math.min(maxMs, baseMs * 2 ** (attempt - 1)));
 }
 
+/**
+ * How often something is tried: one count for all requests that it takes, greetings and tokens among them, so that what is tried again
+ * below and above does not multiply.
+ */
+export class Attempts {
+  readonly #policy: RetryPolicy;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  #made = 1;
+  #isOver = false;
+
+  constructor(signal: AbortSignal, policy: RetryPolicy = DEFAULT_RETRY_POLICY, clock: Clock = SYSTEM_CLOCK) {
+    this.#signal = signal;
+    this.#policy = policy;
+    this.#clock = clock;
+  }
+
+  /** How many were made since something was achieved, the present one included. */
+  get made(): number {
+    return this.#made;
+  }
+
+  /** Begins another one. @returns false where there is none */
+  take(): boolean {
+    if (this.#isOver || this.#made >= this.#policy.attempts) return false;
+    this.#made++;
+    return true;
+  }
+
+  /** Something was achieved: they are counted from one again. */
+  progress(): void {
+    this.#made = 1;
+  }
+
+  /** The present one is the last one. */
+  end(): void {
+    this.#isOver = true;
+  }
+
+  /** How long to wait before the next one, in milliseconds; to be asked before {@link take}. */
+  backoffMs(): number {
+    return backoffMs(this.#made, this.#policy, this.#clock);
+  }
+
+  /** As {@link take}, after a pause. @throws OciNixError the signal's reason */
+  async takeLater(): Promise<boolean> {
+    const ms = this.backoffMs();
+    if (!this.take()) return false;
+    await this.#clock.sleep(ms, this.#signal);
+    return true;
+  }
+}
+
 /** The form of today, and those before it (RFC 9110, 5.6.7), all in GMT. Date.parse takes much else for a date. */
 const HTTP_DATES: readonly RegExp[] = [
   /^\w{3}, \d{2} \w{3} \d{4} \d{2}:\d{2}:\d{2} GMT$/,
@@ -53,13 +106,22 @@ export function parseRetryAfter(header: string | undefined, now: number): number
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-/** Pauses that hosts asked for: they hold for all requests to the host. */
+/** By clock, as their times are. */
+const PAUSES = new WeakMap<Clock, HostPauses>();
+
+/** Pauses that hosts asked for: they hold for all requests to the host, whoever sends them. */
 export class HostPauses {
   readonly #until = new Map<string, number>();
   readonly #clock: Clock;
 
-  constructor(clock: Clock) {
+  private constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  static of(clock: Clock): HostPauses {
+    const pauses = PAUSES.get(clock) ?? new HostPauses(clock);
+    PAUSES.set(clock, pauses);
+    return pauses;
   }
 
   pause(host: string, ms: number): void {

@@ -7,7 +7,7 @@ import { isLoopback, speakableUrl } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
 import { explainFailure, type Failure } from "./network-failure.js";
 import { type OutgoingBody, outgoingBody } from "./outgoing-body.js";
-import { asksToComeBack, backoffMs, HostPauses, isRetryable, parseRetryAfter, type RetryPolicy } from "./retry.js";
+import { type Attempts, asksToComeBack, HostPauses, isRetryable, parseRetryAfter, type RetryPolicy } from "./retry.js";
 
 const MOST_REDIRECTS = 10;
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -47,29 +47,24 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    this.#pauses = new HostPauses(options.clock);
+    this.#pauses = HostPauses.of(options.clock);
     // One listener a request.
     setMaxListeners(0, options.signal);
   }
 
   /**
-   * Sends a request, as often as the policy has it, and follows redirects of GET and HEAD.
+   * Sends a request, as often as there are attempts, and follows redirects of GET and HEAD.
    * @param authorization goes to the URL's own origin alone, and no more once another one was in between
    * @throws OciNixError `unavailable` where there is no answer; `invalid-input` for redirects that lead nowhere or out of TLS; the signal's reason
    */
-  async ask(
-    url: URL,
-    request: Sent,
-    authorization: string | undefined,
-    policy: Partial<RetryPolicy> = {},
-  ): Promise<Answer> {
-    return await this.#follow(url, request, outgoingBody(request.body), authorization, policy);
+  async ask(url: URL, request: Sent, authorization: string | undefined, attempts: Attempts): Promise<Answer> {
+    return await this.#follow(url, request, outgoingBody(request.body), authorization, attempts);
   }
 
-  prepare(request: Sent): Prepared {
+  prepare(request: Sent, attempts: Attempts): Prepared {
     const body = outgoingBody(request.body);
     return {
-      send: (url, authorization) => this.#follow(url, request, body, authorization, {}),
+      send: (url, authorization) => this.#follow(url, request, body, authorization, attempts),
       isWhole: () => body.isWhole(),
     };
   }
@@ -79,14 +74,14 @@ export class Sender {
     request: Sent,
     body: OutgoingBody,
     authorization: string | undefined,
-    policy: Partial<RetryPolicy>,
+    attempts: Attempts,
   ): Promise<Answer> {
     let url = start;
     let isOwn = true;
     for (let hops = 0; ; hops++) {
       this.#assertAllowed(url, start);
       const headers = headersFor(request.headers ?? {}, body, isOwn ? authorization : undefined);
-      const response = await this.#attempt(url, request, headers, body, { ...this.#options.policy, ...policy });
+      const response = await this.#attempt(url, request, headers, body, attempts);
       const location = response.header("location");
       const isRedirect = REDIRECTS.has(response.status) && (request.method === "GET" || request.method === "HEAD");
       if (!isRedirect || location === undefined) return { response, isOwn };
@@ -116,20 +111,20 @@ export class Sender {
     { method, isRepeatable }: Sent,
     headers: Readonly<Record<string, string>>,
     body: OutgoingBody,
-    policy: RetryPolicy,
+    attempts: Attempts,
   ): Promise<RegistryResponse> {
     const { connections, signal, clock } = this.#options;
     const place = `${method} ${speakableUrl(url)}`;
-    for (let attempt = 1; ; attempt++) {
+    for (;;) {
       await this.#pauseFor(url);
       try {
         const response = await connections.send(url, { method, headers, body: body.content, signal }, (error) =>
           signal.aborted ? abortReason(signal) : brokenOff(place, url, error),
         );
-        const pause = this.#noted(url, response, policy);
-        const isLast = attempt >= policy.attempts || !isRetryable(response.status, isRepeatable) || !body.isWhole();
-        const wait = pause || backoffMs(attempt, policy, clock);
-        if (isLast || wait > policy.maxRetryAfterMs || !this.#hasTimeFor(wait)) return response;
+        const pause = this.#noted(url, response, attempts);
+        const wait = pause || attempts.backoffMs();
+        const mayBeAgain = isRetryable(response.status, isRepeatable) && body.isWhole() && this.#hasTimeFor(wait);
+        if (!mayBeAgain || !attempts.take()) return response;
         await response.discard();
         // A pause that was asked for is kept before each attempt.
         if (wait !== pause) await clock.sleep(wait, signal);
@@ -141,20 +136,24 @@ export class Sender {
         if (error instanceof OciNixError) throw error;
         const failure = explainFailure(error);
         const isWorthIt = failure.kind === "not-sent" || (failure.kind === "broken" && isRepeatable);
-        const wait = backoffMs(attempt, policy, clock);
-        if (!isWorthIt || !body.isWhole() || attempt >= policy.attempts || !this.#hasTimeFor(wait)) {
-          throw unavailable(place, url, failure, attempt, error);
+        const wait = attempts.backoffMs();
+        const { made } = attempts;
+        if (!isWorthIt || !body.isWhole() || !this.#hasTimeFor(wait) || !attempts.take()) {
+          throw unavailable(place, url, failure, { attempts: made, proxy: connections.proxyOf(url), cause: error });
         }
         await clock.sleep(wait, signal);
       }
     }
   }
 
-  /** Takes note of a pause that the host asks for, and gives it, in milliseconds. */
-  #noted(url: URL, response: RegistryResponse, policy: RetryPolicy): number | undefined {
+  /** Takes note of a pause that the host asks for, and gives it, in milliseconds. One that is not waited for ends the attempts. */
+  #noted(url: URL, response: RegistryResponse, attempts: Attempts): number | undefined {
     if (!asksToComeBack(response.status)) return undefined;
     const pause = parseRetryAfter(response.header("retry-after"), this.#options.clock.now());
-    if (pause !== undefined && pause <= policy.maxRetryAfterMs) this.#pauses.pause(url.host, pause);
+    if (pause === undefined) return undefined;
+    const isKept = pause <= this.#options.policy.maxRetryAfterMs;
+    if (isKept) this.#pauses.pause(url.host, pause);
+    if (!isKept || !this.#hasTimeFor(pause)) attempts.end();
     return pause;
   }
 
@@ -205,14 +204,26 @@ function redirected(from: URL, location: string): URL {
   return to;
 }
 
-function unavailable(place: string, url: URL, failure: Failure, attempts: number, cause: unknown): OciNixError {
+function unavailable(
+  place: string,
+  url: URL,
+  failure: Failure,
+  {
+    attempts,
+    proxy,
+    cause,
+  }: { readonly attempts: number; readonly proxy: string | undefined; readonly cause: unknown },
+): OciNixError {
   const tried = attempts === 1 ? "" : `, after ${attempts} attempts`;
-  const hint = hintFor(failure, url);
-  return new OciNixError("unavailable", `${url.host} cannot be reached: ${failure.words} (${place}${tried})`, {
+  const over = proxy === undefined ? "" : ` over the proxy ${proxy}`;
+  const hint = hintFor(failure, url) ?? (proxy === undefined ? undefined : PROXY_HINT);
+  return new OciNixError("unavailable", `${url.host} cannot be reached${over}: ${failure.words} (${place}${tried})`, {
     cause,
     ...(hint === undefined ? {} : { hint }),
   });
 }
+
+const PROXY_HINT = "the proxy is named by HTTPS_PROXY or HTTP_PROXY; NO_PROXY takes hosts out";
 
 /** The error for a body that ends before its end. */
 function brokenOff(place: string, url: URL, cause: unknown): OciNixError {
@@ -231,6 +242,5 @@ function hintFor({ kind, words }: Failure, url: URL): string | undefined {
   }
   if (words.includes("does not speak TLS"))
     return "a registry that speaks plain http is reached with --tls-verify=false";
-  if (words.includes("proxy")) return "the proxy is named by HTTPS_PROXY or HTTP_PROXY; NO_PROXY takes hosts out";
   return undefined;
 }

@@ -32,9 +32,9 @@ export async function openRegistrySource(
   name: RegistryName,
   options: RegistrySourceOptions = {},
 ): Promise<ImageSource> {
-  const { platform, lock, signal, tlsVerify, deadlineMs, open = openRegistryHttp } = options;
+  const { platform, lock, signal, tlsVerify, deadlineMs, retry, clock, open = openRegistryHttp } = options;
   if (lock !== undefined) checkLock(lock, name, platform);
-  const http = open(name.host, { signal, tlsVerify, deadlineMs });
+  const http = open(name.host, { signal, tlsVerify, deadlineMs, retry, clock });
   const close = () => void http.close().catch(() => undefined);
   try {
     const { host, repository } = name;

@@ -1,19 +1,22 @@
 import { statSync } from "node:fs";
-import type { Digest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import { type Descriptor, kindOfMediaType } from "../../oci/manifest.js";
-import type { BlobFate, BlobSink, Document, FinishedImage, ImageTarget } from "../image.js";
+import type { BlobFate, BlobSink, FinishedImage, ImageTarget } from "../image.js";
+import { Arrivals } from "./arrivals.js";
+import { Background } from "./background.js";
 import { fileBody, type UploadBody, WindowBody } from "./body.js";
 import { deferred } from "./deferred.js";
 import { ofFile } from "./failure.js";
 import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "./http.js";
 import { LeftSessions } from "./left-sessions.js";
+import { Manifests } from "./manifests.js";
 import { type KnownLocations, Mounts } from "./mounts.js";
 import { formatRegistryName, type RegistryName } from "./reference.js";
-import { Repository, type UploadSession } from "./repository.js";
+import { Repository } from "./repository.js";
 import { Slots } from "./slots.js";
 import { uploadBlob } from "./upload.js";
+import type { UploadSession } from "./upload-session.js";
 
 export interface RegistryTargetOptions extends RegistryOptions {
   /** More tags for the image. */
@@ -45,74 +48,92 @@ class RegistryTarget implements ImageTarget {
   readonly takesOne = true;
   readonly #name: RegistryName;
   readonly #options: RegistryTargetOptions;
-  readonly #abort = new AbortController();
-  readonly #signal: AbortSignal;
+  readonly #work: Background;
   readonly #http: RegistryHttp;
   readonly #repository: Repository;
   readonly #mounts: Mounts;
+  readonly #manifests: Manifests;
   readonly #uploads = new Slots(UPLOADS);
   readonly #questions = new Slots(QUESTIONS);
-  /** What is under way; does not fail. */
-  readonly #running = new Set<Promise<void>>();
-  readonly #there = new Set<Digest>();
-  readonly #coming = new Set<Digest>();
-  readonly #lost: Descriptor[] = [];
+  readonly #arrivals = new Arrivals();
   readonly #left = new LeftSessions();
   readonly #onLeft = (session: UploadSession) => this.#left.add(session);
-  readonly #manifests = new Map<Digest, Document>();
-  #failure: unknown;
+  /** Whether other repositories' blobs may be had: where one may not, the others may not either. */
+  #mayFollow = true;
 
   constructor(name: RegistryName, options: RegistryTargetOptions) {
-    const { signal } = options;
     this.title = `docker://${formatRegistryName(name)}`;
     this.#name = name;
     this.#options = options;
-    this.#signal = signal === undefined ? this.#abort.signal : AbortSignal.any([signal, this.#abort.signal]);
-    ({ http: this.#http, repository: this.#repository } = this.#open(this.#signal));
+    this.#work = new Background(options.signal);
+    const { signal } = this.#work;
+    signal.addEventListener("abort", () => this.#arrivals.end(), { once: true });
+    ({ http: this.#http, repository: this.#repository } = this.#open(signal));
     const { mountFrom: from, locations } = options;
     this.#mounts = new Mounts(this.#repository, { from, locations, onLeft: this.#onLeft });
+    this.#manifests = new Manifests(this.#repository, this.title);
   }
 
   refuses(): undefined {
     return undefined;
   }
 
+  checkManifest({ digest }: Descriptor): void {
+    const { digest: wanted } = this.#name;
+    if (wanted === undefined || digest === wanted) return;
+    throw new OciNixError("verification", `${this.title}: the image is ${digest}`, {
+      hint: "leave the digest out, or build what it is of",
+    });
+  }
+
   async has(blob: Descriptor): Promise<boolean> {
-    this.#check();
+    this.#work.check();
     // It is written again, to be there when it gets its tag.
     if (isManifest(blob)) return false;
-    if (this.#there.has(blob.digest) || this.#coming.has(blob.digest)) return true;
-    const isThere = await this.#questions.run(
-      async () => (await this.#repository.hasBlob(blob)) || (await this.#mounts.mount(blob)),
-    );
-    if (isThere) this.#there.add(blob.digest);
+    if (this.#arrivals.has(blob.digest)) return true;
+    const isThere = await this.#questions.run(async () => {
+      const repository = this.#repository.within(this.#repository.attempts());
+      return (await repository.hasBlob(blob)) || (await this.#mounts.mount(blob, repository));
+    });
+    if (isThere) this.#arrivals.arrived(blob.digest);
     return isThere;
   }
 
   async foresee(blob: Descriptor): Promise<BlobFate> {
     return await this.#questions.run(async () => {
       if (await this.#repository.hasBlob(blob)) return "exists";
-      for (const name of this.#mounts.sourcesOf(blob)) {
-        const { host } = this.#repository;
-        const source = new Repository(this.#http, { host, name, access: "pull", signal: this.#signal });
-        try {
-          if (await source.hasBlob(blob)) return "mounts";
-        } catch (error) {
-          // What may not be asked for may not be mounted.
-          if (!(error instanceof OciNixError) || error.code !== "denied") throw error;
-        }
-      }
-      return "uploads";
+      return (await this.#mounts.wouldMount(blob)) ? "mounts" : "uploads";
     });
   }
 
+  follow(other: ImageTarget): ((blob: Descriptor) => void) | undefined {
+    if (!(other instanceof RegistryTarget) || other.#name.host !== this.#name.host) return undefined;
+    const from = other.#name.repository;
+    const isSame = from === this.#name.repository;
+    if (!isSame && !this.#mayFollow) return undefined;
+    const isGiven = async ({ digest }: Descriptor): Promise<boolean> => {
+      if (!(await this.#arrivals.at(other.#arrivals, digest))) return false;
+      if (isSame || (await this.#questions.run(() => this.#mounts.mountFrom(digest, from)))) return true;
+      this.#mayFollow = false;
+      return false;
+    };
+    return (blob) => {
+      if (this.#arrivals.has(blob.digest)) return;
+      this.#arrivals.coming(blob.digest);
+      this.#work.start(async () => {
+        if (await isGiven(blob)) this.#arrivals.arrived(blob.digest);
+        else this.#arrivals.lost(blob);
+      });
+    };
+  }
+
   async link(blob: Descriptor, file: string): Promise<boolean> {
-    this.#check();
+    this.#work.check();
     if (isManifest(blob) || statSync(file, { throwIfNoEntry: false })?.size !== blob.size) return false;
-    this.#start(async () => {
+    this.#work.start(async () => {
       const giveBack = await this.#uploads.take();
       try {
-        if (this.#signal.aborted) return;
+        if (this.#work.signal.aborted) return;
         const known = { known: blob, blob: Promise.resolve(blob) };
         await this.#send(fileBody(file, blob.size), known).catch((error: unknown) => {
           throw ofFile(error, file);
@@ -121,13 +142,14 @@ class RegistryTarget implements ImageTarget {
         giveBack();
       }
     });
-    this.#coming.add(blob.digest);
+    this.#arrivals.coming(blob.digest);
     return true;
   }
 
   async begin(known?: Descriptor): Promise<BlobSink> {
-    this.#check();
-    if (known !== undefined && isManifest(known)) return this.#manifestSink();
+    this.#work.check();
+    if (known !== undefined && isManifest(known)) return this.#manifests.begin();
+    const { signal } = this.#work;
     const giveBack = await this.#uploads.take(true);
     const body = new WindowBody();
     const { promise: blob, resolve: commit, reject } = deferred<Descriptor>();
@@ -135,11 +157,11 @@ class RegistryTarget implements ImageTarget {
       body.fail(reason);
       reject(reason);
     };
-    const onAbort = () => giveUp(abortReason(this.#signal));
-    this.#signal.addEventListener("abort", onAbort, { once: true });
-    if (this.#signal.aborted) onAbort();
+    const onAbort = () => giveUp(abortReason(signal));
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
     let isDiscarded = false;
-    this.#start(async () => {
+    this.#work.start(async () => {
       try {
         if (known !== undefined || !(await this.#isSmallAndThere(body, blob))) await this.#send(body, { known, blob });
       } catch (error) {
@@ -148,15 +170,15 @@ class RegistryTarget implements ImageTarget {
         body.fail(error);
         throw error;
       } finally {
-        this.#signal.removeEventListener("abort", onAbort);
+        signal.removeEventListener("abort", onAbort);
         giveBack();
       }
     });
     return {
       write: (bytes) => body.push(bytes),
       commit: async (written) => {
-        this.#check();
-        this.#coming.add(written.digest);
+        this.#work.check();
+        this.#arrivals.coming(written.digest);
         body.end();
         commit(written);
       },
@@ -169,39 +191,32 @@ class RegistryTarget implements ImageTarget {
   }
 
   async lost(): Promise<readonly Descriptor[]> {
-    await this.#settled();
-    return this.#lost.splice(0);
+    await this.#work.settled();
+    return this.#arrivals.takeLost();
   }
 
   async finish(images: readonly FinishedImage[]): Promise<void> {
-    const { tag, digest } = this.#name;
+    const { tag } = this.#name;
     const tags = [...(tag === undefined ? [] : [tag]), ...(this.#options.tags ?? [])];
-    await this.#settled();
-    for (const { manifest } of images) {
-      if (digest === undefined || manifest.digest === digest) continue;
-      throw new OciNixError("verification", `${this.title}: the image is ${manifest.digest}`, {
-        hint: "leave the digest out, or build what it is of",
-      });
-    }
-    for (const image of images) {
-      const references = tags.length > 0 ? tags : [image.manifest.digest];
-      for (const reference of references) await this.#putManifest(image.manifest, reference);
+    await this.#work.settled();
+    for (const { manifest, config, layers } of images) {
+      const references = tags.length > 0 ? tags : [manifest.digest];
+      for (const reference of references) await this.#manifests.put(manifest.digest, reference);
       const { locations } = this.#options;
       const { host, name } = this.#repository;
-      for (const blob of [image.config, ...image.layers]) locations?.remember(host, blob.digest, name);
+      for (const blob of [config, ...layers]) locations?.remember(host, blob.digest, name);
     }
   }
 
   remains(): string | undefined {
-    const count = this.#there.size;
+    const { count } = this.#arrivals;
     if (count === 0) return undefined;
     const blobs = count === 1 ? "one blob is" : `${count} blobs are`;
     return `${blobs} at ${this.#repository.title} already and need not be sent again`;
   }
 
   async close(): Promise<void> {
-    this.#abort.abort(new OciNixError("interrupted", `${this.title} is closed`));
-    await Promise.all(this.#running);
+    await this.#work.end(new OciNixError("interrupted", `${this.title} is closed`));
     this.#mounts.close();
     await this.#left.cancel((signal) => this.#open(signal));
     await this.#http.close().catch(() => undefined);
@@ -209,31 +224,9 @@ class RegistryTarget implements ImageTarget {
 
   #open(signal: AbortSignal): { readonly http: RegistryHttp; readonly repository: Repository } {
     const { host, repository: name } = this.#name;
-    const { tlsVerify, deadlineMs, open = openRegistryHttp } = this.#options;
-    const http = open(host, { tlsVerify, deadlineMs, signal });
+    const { tlsVerify, deadlineMs, retry, clock, open = openRegistryHttp } = this.#options;
+    const http = open(host, { tlsVerify, deadlineMs, retry, clock, signal });
     return { http, repository: new Repository(http, { host, name, access: "pull,push", signal }) };
-  }
-
-  /** @throws what went wrong in the background */
-  #check(): void {
-    if (this.#options.signal?.aborted) throw abortReason(this.#options.signal);
-    if (this.#failure !== undefined) throw this.#failure;
-  }
-
-  /** Runs something in the background; its failure ends everything. */
-  #start(job: () => Promise<void>): void {
-    const running = job()
-      .catch((error: unknown) => {
-        this.#failure ??= error;
-        this.#abort.abort(error);
-      })
-      .finally(() => this.#running.delete(running));
-    this.#running.add(running);
-  }
-
-  async #settled(): Promise<void> {
-    await Promise.all(this.#running);
-    this.#check();
   }
 
   async #send(
@@ -245,14 +238,13 @@ class RegistryTarget implements ImageTarget {
         known,
         blob,
         session: known && this.#mounts.takeSession(known.digest),
-        signal: this.#signal,
+        signal: this.#work.signal,
         onLeft: this.#onLeft,
       });
       if (result === "lost") body.drop?.();
       const sent = await blob;
-      if (result === "done") this.#there.add(sent.digest);
-      else this.#lost.push(sent);
-      if (result === "lost") this.#coming.delete(sent.digest);
+      if (result === "done") this.#arrivals.arrived(sent.digest);
+      else this.#arrivals.lost(sent);
     } finally {
       body.close();
     }
@@ -262,38 +254,9 @@ class RegistryTarget implements ImageTarget {
     if ((await body.available(SMALL)) === SMALL) return false;
     const written = await blob;
     if (!(await this.#repository.hasBlob(written))) return false;
-    this.#there.add(written.digest);
+    this.#arrivals.arrived(written.digest);
     body.close();
     return true;
-  }
-
-  #manifestSink(): BlobSink {
-    const pieces: Buffer[] = [];
-    return {
-      write: (bytes) => void pieces.push(Buffer.from(bytes)),
-      commit: async (descriptor) => {
-        this.#manifests.set(descriptor.digest, { descriptor, bytes: Buffer.concat(pieces) });
-      },
-      discard: async () => undefined,
-    };
-  }
-
-  async #putManifest({ digest }: Descriptor, reference: string): Promise<void> {
-    const { descriptor, bytes } = this.#manifests.get(digest) as Document;
-    if ((await this.#repository.manifestDigest(reference)) === digest) return;
-    const response = await this.#repository.writeManifest(reference, descriptor.mediaType, bytes);
-    const said = response.header("docker-content-digest");
-    if (response.status === 201 && said === digest) return;
-    // A gateway may answer what the registry never saw.
-    const found = (await this.#repository.manifestDigest(reference)) ?? said;
-    if (found === digest || (response.status === 201 && found === undefined)) return;
-    throw new OciNixError(
-      "verification",
-      `${this.title}: the registry has ${found ?? "no manifest"}, but ${digest} was sent`,
-      {
-        hint: "something between here and the registry changes or keeps manifests",
-      },
-    );
   }
 }
 

@@ -3,6 +3,7 @@ import { isJsonObject, type Json, JsonNumber, parseJson } from "../../core/json.
 import type { Clock } from "./clock.js";
 import type { Credential } from "./credentials.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
+import type { Attempts } from "./retry.js";
 import { coversScopes, unionOfScopes } from "./scopes.js";
 
 /** Who gives tokens for a registry, as it says in its challenge. */
@@ -16,6 +17,7 @@ export type SendToTokenServer = (
   url: URL,
   request: Pick<RegistryRequest, "method" | "headers" | "body">,
   authorization: string | undefined,
+  attempts: Attempts,
 ) => Promise<RegistryResponse>;
 
 const ANSWER_LIMIT = 1024 * 1024;
@@ -33,6 +35,15 @@ interface Token {
   readonly text: string;
   /** By the clock, in milliseconds. */
   readonly expires: number;
+}
+
+/** Who asks for a token. */
+interface Asker {
+  /** Tokens of one key are for the same. */
+  readonly key: string;
+  readonly server: TokenServer;
+  readonly credential: Credential | undefined;
+  readonly attempts: Attempts;
 }
 
 /** Bearer tokens of one registry, kept as long as they hold. */
@@ -55,7 +66,12 @@ export class Tokens {
    * A token with rights to `scopes`, as far as the server grants them. A new one is asked for together with what the last one was for.
    * @throws OciNixError `denied` where the server refuses; `unavailable` where it cannot answer; `invalid-input` for an answer without a token
    */
-  async get(server: TokenServer, credential: Credential | undefined, scopes: readonly string[]): Promise<string> {
+  async get(
+    server: TokenServer,
+    credential: Credential | undefined,
+    scopes: readonly string[],
+    attempts: Attempts,
+  ): Promise<string> {
     const key = JSON.stringify([server.realm.href, server.service, credential]);
     const own = this.#known.filter((token) => token.key === key);
     const usable = own.findLast((token) => token.expires > this.#clock.now() && coversScopes(token.scopes, scopes));
@@ -63,7 +79,7 @@ export class Tokens {
     const pendingKey = JSON.stringify([key, [...scopes].sort()]);
     const pending =
       this.#pending.get(pendingKey) ??
-      this.#ask(key, server, credential, scopes, own.at(-1)?.scopes ?? []).finally(() =>
+      this.#ask({ key, server, credential, attempts }, scopes, own.at(-1)?.scopes ?? []).finally(() =>
         this.#pending.delete(pendingKey),
       );
     this.#pending.set(pendingKey, pending);
@@ -75,23 +91,18 @@ export class Tokens {
     this.#known = this.#known.filter((token) => token.text !== text);
   }
 
-  async #ask(
-    key: string,
-    server: TokenServer,
-    credential: Credential | undefined,
-    scopes: readonly string[],
-    before: readonly string[],
-  ): Promise<string> {
+  async #ask(asker: Asker, scopes: readonly string[], before: readonly string[]): Promise<string> {
+    const { key, server, credential } = asker;
     const union = unionOfScopes(scopes, before);
     const wanted = union.length > MOST_SCOPES ? unionOfScopes(scopes) : union;
     const started = this.#clock.now();
     let asked = wanted;
-    let response = await this.#request(server, credential, asked);
+    let response = await this.#request(asker, asked);
     if (isRefusal(response.status) && !coversScopes(scopes, wanted)) {
       // Some servers refuse the whole where they would refuse a part.
       await response.discard();
       asked = unionOfScopes(scopes);
-      response = await this.#request(server, credential, asked);
+      response = await this.#request(asker, asked);
     }
     const { token, lifetimeS } = await this.#read(response, server, credential);
     const margin = Math.min(LONGEST_MARGIN_MS, lifetimeS * 100);
@@ -103,11 +114,7 @@ export class Tokens {
     return token;
   }
 
-  async #request(
-    server: TokenServer,
-    credential: Credential | undefined,
-    scopes: readonly string[],
-  ): Promise<RegistryResponse> {
+  async #request({ server, credential, attempts }: Asker, scopes: readonly string[]): Promise<RegistryResponse> {
     const url = new URL(server.realm);
     const service: readonly [string, string][] = server.service === undefined ? [] : [["service", server.service]];
     if (credential?.kind === "identity") {
@@ -119,7 +126,12 @@ export class Tokens {
         ["refresh_token", this.#rotated.get(credential.token) ?? credential.token],
       ]);
       const headers = { "content-type": "application/x-www-form-urlencoded", accept: "application/json" };
-      return await this.#send(url, { method: "POST", headers, body: Buffer.from(form.toString()) }, undefined);
+      return await this.#send(
+        url,
+        { method: "POST", headers, body: Buffer.from(form.toString()) },
+        undefined,
+        attempts,
+      );
     }
     const account: readonly [string, string][] =
       credential?.kind === "password" ? [["account", credential.username]] : [];
@@ -127,7 +139,7 @@ export class Tokens {
       url.searchParams.append(name, value);
     }
     const authorization = credential?.kind === "password" ? basicAuthorization(credential) : undefined;
-    return await this.#send(url, { method: "GET", headers: { accept: "application/json" } }, authorization);
+    return await this.#send(url, { method: "GET", headers: { accept: "application/json" } }, authorization, attempts);
   }
 
   /** What of a credential a server may repeat. */

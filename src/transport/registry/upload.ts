@@ -1,10 +1,11 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import type { Descriptor } from "../../oci/manifest.js";
 import type { UploadBody } from "./body.js";
 import { RegistryFailure } from "./failure.js";
-import type { Repository, UploadSession } from "./repository.js";
+import type { Repository } from "./repository.js";
+import type { Attempts } from "./retry.js";
+import type { UploadSession } from "./upload-session.js";
 
 export interface UploadOptions {
   /** What the blob is, where that is known before its bytes end. */
@@ -18,13 +19,7 @@ export interface UploadOptions {
   readonly onLeft: (session: UploadSession) => void;
 }
 
-/** How often in a row something may go wrong without one more byte having arrived. */
-const MAX_FAILURES = 5;
 const CHUNK = 8 << 20;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 10_000;
-/** What a registry may ask for; longer is not waited. */
-const LONGEST_WAIT_MS = 120_000;
 
 /**
  * Uploads a blob: in one request at first, whose end may be unknown; where that fails, from where the registry says, in chunks.
@@ -46,6 +41,7 @@ export async function uploadBlob(
 }
 
 class Upload {
+  readonly #attempts: Attempts;
   readonly #repository: Repository;
   readonly #body: UploadBody;
   readonly #options: UploadOptions;
@@ -54,12 +50,13 @@ class Upload {
   #received = 0;
   /** Bytes that arrived in any session: more of them is progress. */
   #most = 0;
-  #failures = 0;
   #inChunks = false;
   #wasOtherDigest = false;
+  #wasRefused = false;
 
   constructor(repository: Repository, body: UploadBody, options: UploadOptions) {
-    this.#repository = repository;
+    this.#attempts = repository.attempts();
+    this.#repository = repository.within(this.#attempts);
     this.#body = body;
     this.#options = options;
     this.#session = options.session;
@@ -123,7 +120,7 @@ class Upload {
     this.#received = count;
     if (count <= this.#most) return;
     this.#most = count;
-    this.#failures = 0;
+    this.#attempts.progress();
   }
 
   /** Waits, where what failed may work when it is done again. @throws what it was told where it may not */
@@ -131,15 +128,7 @@ class Upload {
     const { signal } = this.#options;
     if (signal.aborted) throw abortReason(signal);
     if (this.#body.failure !== undefined || !(error instanceof OciNixError)) throw error;
-    if (++this.#failures > MAX_FAILURES || !this.#isPassing(error)) throw error;
-    // What opens a session is sent again below this already.
-    if (this.#session === undefined && error instanceof RegistryFailure && error.status >= 429) throw error;
-    const pause = Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
-    const wanted = error instanceof RegistryFailure ? (error.retryAfterMs ?? 0) : 0;
-    if (wanted > LONGEST_WAIT_MS) throw error;
-    await sleep(Math.max(pause, wanted), undefined, { signal }).catch(() => {
-      throw abortReason(signal);
-    });
+    if (!this.#isPassing(error) || !(await this.#attempts.takeLater())) throw error;
     // Not again what failed: smaller requests may get through where a large one does not.
     if (this.#session !== undefined) this.#inChunks = true;
   }
@@ -151,7 +140,11 @@ class Upload {
     // The session ended, or is elsewhere than was thought.
     if (status === 404 || status === 416) return !codes.includes("NAME_UNKNOWN");
     // A token that ended amid a request that cannot be sent twice.
-    if (status === 401) return this.#failures === 1;
+    if (status === 401) {
+      const wasRefused = this.#wasRefused;
+      this.#wasRefused = true;
+      return !wasRefused;
+    }
     // Proxies limit requests, not blobs.
     if (status === 413) return !this.#inChunks;
     if (status !== 400) return false;

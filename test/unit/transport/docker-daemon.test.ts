@@ -37,6 +37,13 @@ describe("docker-daemon:", () => {
   });
 });
 
+it("docker-daemon: as a target is no ID, which is said before the daemon is asked", async () => {
+  const id = parseTransport(`docker-daemon:sha256:${"0".repeat(64)}`);
+  vi.stubEnv("DOCKER_HOST", "tcp://127.0.0.1:9");
+  await expect(openTargets([id])).rejects.toMatchObject({ code: "usage" });
+  vi.unstubAllEnvs();
+});
+
 const image = imageOf(["lower", "upper"], { known: true });
 const layers = ["lower", "upper"].map(layerOf);
 const config = image.config(layers).descriptor;

@@ -29,6 +29,16 @@ const state = () => [
 ];
 
 describe("an OCI layout", () => {
+  it("leaves nothing behind where nothing came of it", async () => {
+    const made = join(directory, "new", "layout");
+    const failing = () => deliverAll([imageOf(["a"], { failing: "a" })], [openOciLayoutTarget(made, "1")]);
+    await expect(failing()).rejects.toThrow("a file changed");
+    expect(existsSync(made)).toBe(false);
+    mkdirSync(made, { recursive: true });
+    await expect(failing()).rejects.toThrow("a file changed");
+    expect(readdirSync(made)).toEqual([]);
+  });
+
   it("holds layers, config and manifest by their digests, and names the image in its index", async () => {
     const { manifest, config, layers } = await write("1", "lower", "upper");
     expect(JSON.parse(read("oci-layout"))).toEqual({ imageLayoutVersion: "1.0.0" });

@@ -10,8 +10,10 @@ import { fileBody, WindowBody } from "../../../src/transport/registry/body.js";
 import type { RegistryHttp, RegistryRequest, RegistryResponse } from "../../../src/transport/registry/http.js";
 import { parseLock } from "../../../src/transport/registry/lock.js";
 import { parseRegistryName } from "../../../src/transport/registry/reference.js";
+import { Attempts, DEFAULT_RETRY_POLICY } from "../../../src/transport/registry/retry.js";
 import { openRegistrySource } from "../../../src/transport/registry/source.js";
 import { openRegistryTarget } from "../../../src/transport/registry/target.js";
+import { virtualClock } from "../../support/clock.js";
 import { deliverAll, imageOf } from "../../support/outgoing.js";
 
 const MB = 1 << 20;
@@ -40,6 +42,7 @@ function scripted(answer: (request: RegistryRequest) => Answer | undefined): {
     requests,
     open: () => ({
       host: "registry.example",
+      attempts: () => new Attempts(new AbortController().signal, DEFAULT_RETRY_POLICY, virtualClock()),
       async request(request) {
         requests.push(request);
         const { body } = request;
@@ -157,6 +160,18 @@ describe("a push", () => {
         : undefined,
     );
     expect(await failure(push(registry))).toMatchObject({ code: "verification" });
+  });
+
+  it("under another digest than the image's fails before the first request, or as soon as that is known", async () => {
+    const other = parseRegistryName(`registry.example/team/app@${sha256("another")}`, "the test");
+    for (const known of [true, false]) {
+      const registry = scripted(() => undefined);
+      const target = openRegistryTarget(other, { open: registry.open });
+      const error = await failure(deliverAll([imageOf(["a", "b"], { known })], [target]));
+      expect(error).toMatchObject({ code: "verification", message: expect.stringContaining("the image is sha256:") });
+      if (known) expect(registry.requests).toEqual([]);
+      expect(registry.requests.some(({ url }) => url.includes("manifests"))).toBe(false);
+    }
   });
 
   it("tells which blobs are there where the last step fails", async () => {

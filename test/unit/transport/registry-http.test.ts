@@ -356,9 +356,16 @@ describe("credentials", () => {
 
   it("that are refused give the refusal, as the lack of any does", async () => {
     const server = await serve(() => ({ status: 401, headers: { "www-authenticate": "Basic realm=x" }, body: "no" }));
-    expect(await text(open(server.host), "/v2/x")).toBe("401 no");
+    const refusal = async (): Promise<string | undefined> => {
+      const response = await open(server.host).request(get("/v2/x"));
+      expect([response.status, (await response.bytes(10)).toString()]).toEqual([401, "no"]);
+      return response.loginHint;
+    };
+    expect(await refusal()).toContain(`no credentials for ${server.host} were found`);
     login(server.host, USER);
-    expect(await text(open(server.host), "/v2/x")).toBe("401 no");
+    const hint = await refusal();
+    expect(hint).toContain(`from ${join(home, ".docker/config.json")}`);
+    expect(hint).not.toContain("hunter2");
     expect(server.arrived.map(({ headers }) => headers.authorization)).toEqual([
       undefined,
       undefined,

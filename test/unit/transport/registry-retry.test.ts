@@ -1,10 +1,19 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { BlockWriter } from "../../../src/core/block-writer.js";
+import { nullSink } from "../../../src/core/byte-sink.js";
+import { sha256 } from "../../../src/core/digest.js";
 import { OciNixError } from "../../../src/core/errors.js";
+import { MediaType } from "../../../src/oci/manifest.js";
 import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "../../../src/transport/registry/http.js";
+import { registryLayer } from "../../../src/transport/registry/layer.js";
+import { parseRegistryName } from "../../../src/transport/registry/reference.js";
+import { Repository } from "../../../src/transport/registry/repository.js";
 import { backoffMs, DEFAULT_RETRY_POLICY, parseRetryAfter } from "../../../src/transport/registry/retry.js";
+import { openRegistryTarget } from "../../../src/transport/registry/target.js";
 import { type VirtualClock, virtualClock } from "../../support/clock.js";
-import { type Answer, type HttpServer, startHttpServer } from "../../support/http-server.js";
+import { type Answer, type Arrived, type HttpServer, startHttpServer } from "../../support/http-server.js";
+import { deliverAll, imageOf } from "../../support/outgoing.js";
 
 let clock: VirtualClock;
 const running: { stop(): Promise<void> }[] = [];
@@ -140,6 +149,11 @@ describe("Retry-After", () => {
     expect(clock.slept).toEqual([17_000]);
     expect(await statusOf(second, GET)).toBe(200);
     expect(clock.slept).toEqual([17_000, 9000]);
+    // Whoever else asks it as well.
+    const third = await serve({ status: 429, headers: { "retry-after": "5" } }, {});
+    expect(await statusOf(open(third.host), { ...POST, body: { stream: stream() } })).toBe(429);
+    expect(await statusOf(open(third.host), { ...POST, body: { stream: stream() } })).toBe(200);
+    expect(clock.slept).toEqual([17_000, 9000, 5000]);
   });
 
   it("is jittered a little, so that not all come back at once", async () => {
@@ -161,6 +175,103 @@ describe("Retry-After", () => {
     expect(await statusOf(http, GET)).toBe(429);
     expect(clock.slept).toEqual([]);
     expect(server.asked()).toHaveLength(2);
+  });
+});
+
+describe("all that an upload takes", () => {
+  const upload = async (host: string) => {
+    const name = parseRegistryName(`${host}/app:1`, "the test");
+    const target = openRegistryTarget(name, { clock });
+    return await failure(deliverAll([imageOf(["layer"], { known: true })], [target]));
+  };
+  const isUpload = ({ method, url }: { readonly method: string; readonly url: string }) =>
+    url.includes("/uploads/") && method !== "DELETE";
+  /** A registry that goes on well until something is sent to it. */
+  const serveUntil = async (onUpload: (request: Arrived) => Answer | "drop" | undefined) => {
+    const server = await startHttpServer((one, { request }) => {
+      const answer = onUpload(one);
+      if (answer === "drop") request.socket.destroy();
+      if (answer !== undefined) return answer === "drop" ? undefined : answer;
+      if (one.method === "HEAD") return { status: 404 };
+      if (one.method === "POST") return { status: 202, headers: { location: "/v2/app/blobs/uploads/1" } };
+      return { status: { PUT: 201, PATCH: 202, GET: 204 }[one.method] ?? 200 };
+    });
+    running.push(server);
+    return server;
+  };
+
+  it("is tried five times in all where the registry is gone, resuming and opening sessions included", async () => {
+    let isGone = false;
+    const server = await serveUntil(({ method }) => {
+      isGone ||= method === "PUT";
+      return isGone ? "drop" : undefined;
+    });
+    const error = await upload(server.host);
+    expect([error.code, error.message]).toEqual(["unavailable", expect.stringContaining("after 5 attempts")]);
+    const all = server.asked().filter(({ method }) => method !== "DELETE");
+    expect(all.length - all.findIndex(({ method }) => method === "PUT")).toBe(5);
+  });
+
+  it("is tried five times in all where the registry answers that it cannot", async () => {
+    const server = await serveUntil((one) => (isUpload(one) && one.method !== "POST" ? { status: 500 } : undefined));
+    expect((await upload(server.host)).code).toBe("unavailable");
+    expect(server.asked().filter((one) => isUpload(one) && one.method !== "POST")).toHaveLength(5);
+  });
+
+  it("waits as long as the registry wants, and is not tried again where that is too long", async () => {
+    clock.chance = 0;
+    let isAsked = false;
+    const busy = await serveUntil(({ method }) => {
+      if (method !== "PUT" || isAsked) return undefined;
+      isAsked = true;
+      return { status: 429, headers: { "retry-after": "Fri, 02 Jan 2026 03:05:05 GMT" } };
+    });
+    const name = parseRegistryName(`${busy.host}/app:1`, "the test");
+    await deliverAll([imageOf(["layer"], { known: true })], [openRegistryTarget(name, { clock })]);
+    expect(clock.slept.filter((ms) => ms > 0)).toEqual([60_000]);
+    const closed = await serveUntil(({ method }) =>
+      method === "PUT" ? { status: 503, headers: { "retry-after": "3600" } } : undefined,
+    );
+    expect((await upload(closed.host)).message).toContain("503");
+    expect(closed.asked().filter(({ method }) => method === "PUT")).toHaveLength(1);
+  });
+
+  it("asks a token server five times in all that fails amid it", async () => {
+    let isOver = false;
+    const tokens = await startHttpServer(() => (isOver ? { status: 503 } : { body: '{"token":"one"}' }));
+    running.push(tokens);
+    const challenge = { "www-authenticate": `Bearer realm="${tokens.origin}/token",service="x"` };
+    const server = await serveUntil(({ url, method, headers }) => {
+      isOver ||= method === "PUT";
+      const isWelcome = !isOver && headers.authorization === "Bearer one";
+      return url === "/v2/" || !isWelcome ? { status: 401, headers: challenge } : undefined;
+    });
+    expect((await upload(server.host)).message).toContain("the token server");
+    // One while it still answered, and one to cancel the upload.
+    expect(tokens.asked()).toHaveLength(1 + 5 + 1);
+  });
+});
+
+describe("a layer that is read", () => {
+  it("is asked for five times in a row without a byte more, and then no more", async () => {
+    const bytes = Buffer.from("a layer");
+    const descriptor = { mediaType: MediaType.layer, digest: sha256(bytes), size: bytes.length };
+    const server = await startHttpServer(({ url }, { request, response }) => {
+      if (url === "/v2/") return {};
+      if (request.headers.range !== undefined) request.socket.destroy();
+      else {
+        response.writeHead(200, { "content-length": bytes.length });
+        response.write(bytes.subarray(0, 3), () => setImmediate(() => response.destroy()));
+      }
+      return undefined;
+    });
+    running.push(server);
+    const { signal } = new AbortController();
+    const repository = new Repository(open(server.host), { host: server.host, name: "app", access: "pull" });
+    const layer = registryLayer(repository, { descriptor, diffId: descriptor.digest, where: "the test" }, signal);
+    const error = await failure(layer.blob.writeTo(new BlockWriter(nullSink)));
+    expect([error.code, error.message]).toEqual(["unavailable", expect.stringContaining("after 5 attempts")]);
+    expect(server.asked()).toHaveLength(5);
   });
 });
 

@@ -1,6 +1,7 @@
+import { once } from "node:events";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
@@ -249,6 +250,49 @@ describe("plain http", () => {
   });
 });
 
+describe("a connection that never gets ready", () => {
+  /** Takes connections and says nothing, or one word to each. */
+  const startMute = async (word?: string) => {
+    const sockets: Socket[] = [];
+    const server = createTcpServer((socket) => {
+      sockets.push(socket);
+      socket.on("error", () => {});
+      socket.on("data", (bytes) => {
+        if (word !== undefined && bytes.includes("CONNECT")) socket.write(word);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    running.push({
+      stop: async () => {
+        for (const socket of sockets) socket.destroy();
+        await new Promise((resolve) => server.close(resolve));
+      },
+    });
+    return { sockets, host: `127.0.0.1:${(server.address() as AddressInfo).port}` };
+  };
+  /** The library gives up after ten seconds, this test before. */
+  const closesAtOnce = async (host: string, sockets: readonly Socket[], isBegun: () => boolean) => {
+    const http = openRegistryHttp(host, {});
+    const attempt = failure(text(http));
+    await vi.waitUntil(isBegun);
+    const closed = once(sockets[0] as Socket, "close");
+    await http.close();
+    await closed;
+    expect((await attempt).message).toContain("was closed");
+  };
+
+  it("is closed with all others", { timeout: 5000 }, async () => {
+    const { sockets, host } = await startMute();
+    await closesAtOnce(host, sockets, () => sockets.some(({ bytesRead }) => bytesRead > 0));
+  });
+
+  it("is closed behind a proxy, too", { timeout: 5000 }, async () => {
+    const { sockets, host } = await startMute("HTTP/1.1 200 OK\r\n\r\n");
+    vi.stubEnv("HTTPS_PROXY", `http://${host}`);
+    await closesAtOnce("registry.example", sockets, () => sockets.some(({ bytesRead }) => bytesRead > 200));
+  });
+});
+
 describe("a proxy", () => {
   it("is told its own credentials, and not those for the registry", async () => {
     const server = await serve(({ headers }) =>
@@ -291,7 +335,11 @@ describe("a proxy", () => {
       /the proxy refuses the connection \(status 502\) .*after 5 attempts/,
     );
     await proxy.stop();
-    expect((await failure(text(open("registry.example")))).message).toMatch(/ECONNREFUSED/);
+    const away = await failure(text(open("registry.example")));
+    expect(away.message).toMatch(
+      /registry.example cannot be reached over the proxy 127.0.0.1:\d+: connection refused \(ECONNREFUSED\)/,
+    );
+    expect(away.hint).toContain("HTTPS_PROXY");
   });
 
   it("is not used for hosts that NO_PROXY names", async () => {

@@ -29,8 +29,8 @@ export interface Update {
 }
 
 /**
- * Compares planned layers with those of an image that is there. A layer is kept if it holds the same store paths, all at their own place,
- * as one of the previous image; owners, permissions and contents are not looked at.
+ * Compares planned layers with those of an image that is there. A layer is kept if it holds the same store paths as one of the
+ * previous image, all at their own place and with their own permissions; owners and contents are not looked at.
  */
 export function updateOf(closure: Closure, plans: readonly LayerPlan[], previous: PreviousLayout): Update {
   const before = new Set(previous.layers.map(({ storePaths }) => keyOf(storePaths)));
@@ -72,9 +72,10 @@ export function pathFates(
   return plans.map((plan, i) => storePathsOf(plan).map((path) => (fates[i] === "kept" ? "kept" : fateOf(path))));
 }
 
-/** Undefined where something is not a store path at its own place, or there is nothing. */
+/** Undefined where something is not a store path as it is in the store, or there is nothing. */
 function keyOfPlan(plan: LayerPlan): string | undefined {
-  const isPlain = plan.generated === undefined && plan.contents.every(({ rewrite }) => rewrite === undefined);
+  const isAsInStore = plan.contents.every(({ rewrite, permissions }) => (rewrite ?? permissions) === undefined);
+  const isPlain = plan.generated === undefined && isAsInStore;
   return isPlain && plan.contents.length > 0 ? keyOf(storePathsOf(plan)) : undefined;
 }
 

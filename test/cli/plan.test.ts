@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -92,6 +92,20 @@ describe("oci-nix plan", () => {
   });
 });
 
+describe("oci-nix plan --exact", () => {
+  it("needs to know where the previous image is, to say which blobs are there", async () => {
+    const build = ["build", store.closureFile, "--store-root", store.storeRoot, "--to", `oci:${directory}/bare:1`];
+    expectOk(await runCli(build), "build");
+    const args = [store.closureFile, "--store-root", store.storeRoot, "--exact", "--compression", "none"];
+    const bare = await plan(...args, "--previous", join(directory, "bare"));
+    expect([bare.status, bare.stderr]).toEqual([2, expect.stringContaining("--exact cannot tell which blobs")]);
+    const { exact } = jsonOf(await plan(...args, "--previous", `oci:${directory}/bare:1`, "--json"));
+    expect(exact).toMatchObject({ codec: "none", uploadBytes: 0, manifest: { isHeld: true } });
+    const { exact: first } = jsonOf(await plan(...args, "--previous", `oci:${directory}/missing:1`, "--json"));
+    expect(first.uploadBytes).toBeGreaterThan(first.configBytes);
+  });
+});
+
 describe("oci-nix plan --why", () => {
   it("explains a store path that a part of its name stands for", async () => {
     const file = graphFile("app.json", APP);
@@ -117,6 +131,18 @@ describe("oci-nix plan --why", () => {
     expect([several.status, several.stderr]).toEqual([2, expect.stringMatching(/any of 4 store paths: .*-app, /)]);
     const none = await plan(file, "--why", "curl");
     expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("no store path of the closure")]);
+  });
+});
+
+describe("oci-nix plan --html", () => {
+  it("writes the page beside what it prints, whole or not at all", async () => {
+    const file = graphFile("app.json", APP);
+    expect(textOf(await plan(file, "--html", "plan.html", "--json"))).toMatch(/^\{/);
+    expect(readFileSync(join(directory, "plan.html"), "utf8")).toMatch(/^<!doctype html>[\s\S]*<\/html>\n$/);
+    const nowhere = await plan(file, "--html", "missing/plan.html");
+    expect([nowhere.status, String(nowhere.stdout)]).toEqual([1, ""]);
+    expect(nowhere.stderr).toContain("there is no directory");
+    expect(readdirSync(directory).filter((name) => name.endsWith(".tmp"))).toEqual([]);
   });
 });
 

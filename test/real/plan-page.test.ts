@@ -176,6 +176,25 @@ describe.skipIf(requireTools(...CHROMIUM_TOOLS))("the page of a plan in Chromium
     });
   });
 
+  it("says of excluded store paths that they are", async () => {
+    const closure = chainClosure(8);
+    const shipped = [...closure.objects.keys()].filter((path) => !path.includes("-package1-"));
+    await withPage(
+      planPage(
+        closure,
+        shipped.map((path) => storeLayer([path], "")),
+      ),
+      {},
+      async (page) => {
+        await page.evaluate(
+          `[...document.querySelectorAll("#paths tbody button")].find((one) => one.innerText.startsWith("app")).click()`,
+        );
+        expect(await textOf(page, "#details")).toMatch(/package1-1\.1\s+excluded/);
+        expect(await textOf(page, ".figures")).toContain("1 more excluded");
+      },
+    );
+  });
+
   it("sorts its table by any column, and shows more rows when asked", async () => {
     await withPage(updatePage(260), {}, async (page) => {
       expect(await count(page, "#paths tbody tr")).toBe(100);

@@ -98,6 +98,11 @@ async function measured(spec: ImageSpec, { previous }: Planned, invocation: Invo
 
 /** Digests of what is there with the previous image. */
 async function previousBlobs({ previous = "", ...spec }: ImageSpec, invocation: Invocation): Promise<BlobDigests> {
+  if (!/^[a-z-]+:/.test(previous)) {
+    throw new OciNixError("usage", `--exact cannot tell which blobs are where ${previous} is`, {
+      hint: "name the previous image as docker://NAME:TAG, oci:DIR:TAG or docker-archive:FILE",
+    });
+  }
   const { architecture = "amd64", variant } = spec;
   const platform = ["linux", architecture, ...(variant === undefined ? [] : [variant])].join("/");
   const flags = { ...invocation.flags, platform };

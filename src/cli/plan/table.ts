@@ -1,4 +1,5 @@
 import type { MeasuredImage } from "../../index.js";
+import { visible } from "../ui.js";
 import type { BudgetResult } from "./budget.js";
 import { type Planned, ratio, total } from "./planned.js";
 import { columns, counted, percent, size } from "./text.js";
@@ -25,7 +26,7 @@ export function formatTable(plan: Planned, exact: MeasuredImage | undefined): st
     reason,
   ]);
   const right = new Set(["layer", "bytes", "packed", "changes", "per release"]);
-  return `${columns(heading, rows, right)}\n${summary(plan, exact).join("\n")}\n`;
+  return `${columns(heading, rows, right)}\n${summary(plan, exact).map(visible).join("\n")}\n`;
 }
 
 function fateOf({ update }: Planned, exact: MeasuredImage | undefined, index: number): string {

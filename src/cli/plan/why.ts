@@ -1,4 +1,5 @@
 import { explainPath, findInClosure, type PathExplanation, type StorePath } from "../../index.js";
+import { visible } from "../ui.js";
 import type { Planned } from "./planned.js";
 import { counted, difference, percent, size } from "./text.js";
 
@@ -8,7 +9,7 @@ const SHOWN_LAYERS = 3;
 /** Why one store path is in the image and where it is, for people or for programs. @throws OciNixError as {@link findInClosure} */
 export function formatWhy(plan: Planned, text: string, isJson: boolean): string {
   const found = explainPath(plan.closure, plan.plans, findInClosure(plan.closure, text), plan.model);
-  return isJson ? formatJson(plan, found) : `${lines(plan, found).join("\n")}\n`;
+  return isJson ? formatJson(plan, found) : `${lines(plan, found).map(visible).join("\n")}\n`;
 }
 
 function formatJson({ layers, update }: Planned, found: PathExplanation): string {

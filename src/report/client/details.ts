@@ -87,7 +87,7 @@ function related(
 }
 
 function pathList(
-  { data }: View,
+  { data, itemOf }: View,
   paths: readonly number[],
   show: (path: number) => void,
   most: number,
@@ -95,7 +95,12 @@ function pathList(
 ): HTMLElement {
   const list = make(kind, { class: "paths" });
   for (const path of paths.slice(0, most)) {
-    const button = make("button", { type: "button", class: "link", text: shortName(data.paths[path] ?? "") });
+    const name = shortName(data.paths[path] ?? "");
+    if (!itemOf.has(path)) {
+      list.append(make("li", {}, make("span", { text: name }), make("span", { class: "hint", text: "excluded" })));
+      continue;
+    }
+    const button = make("button", { type: "button", class: "link", text: name });
     button.addEventListener("click", () => show(path));
     list.append(make("li", {}, button, make("span", { class: "number", text: formatBytes(data.sizes[path] ?? null) })));
   }

@@ -37,8 +37,8 @@ function main(): void {
     map.light(selection);
     fillDetails(details, view, selection, (path) => {
       pointed = undefined;
-      const index = view.items.findIndex((item) => item.path === path);
-      if (index < 0) return;
+      const index = view.itemOf.get(path);
+      if (index === undefined) return;
       if (pinned?.[0] !== index || pinned.length > 1) pin([index]);
       // What was pressed is gone.
       details.focus({ preventScroll: true });

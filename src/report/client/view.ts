@@ -8,6 +8,8 @@ export interface View {
   readonly items: readonly Item[];
   readonly relations: Relations;
   readonly roots: ReadonlySet<number>;
+  /** The first item of each store path that has one: those that are excluded have none. */
+  readonly itemOf: ReadonlyMap<number, number>;
   /** What `search` looks at, by store path: the base name in lower case. */
   readonly haystack: readonly string[];
 }
@@ -16,9 +18,12 @@ export interface View {
 export type Selection = readonly number[];
 
 export function viewOf(data: PageData): View {
+  const items = itemsOf(data);
   return {
     data,
-    items: itemsOf(data),
+    items,
+    // Later entries win.
+    itemOf: new Map([...items.entries()].reverse().map(([index, { path }]) => [path, index])),
     relations: relationsOf(data.references),
     roots: new Set(data.roots),
     haystack: data.paths.map((name) => name.toLowerCase()),

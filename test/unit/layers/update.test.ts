@@ -47,14 +47,15 @@ describe("an update", () => {
     expect(pathFates(plans, previous, update)).toEqual([["again"], ["again", "changed", "new"]]);
   });
 
-  it("takes what goes to the root, and what is generated, for no layer of store paths", () => {
+  it("takes what goes to the root, is generated or has other permissions for no layer that could be kept", () => {
     const rewrite = { regex: "^x", replacement: "" };
     const plans: LayerPlan[] = [
       { contents: [{ storePath: path("app-1.0"), rewrite }], reason: "" },
       { contents: [], generated: [], reason: "" },
+      { contents: [{ storePath: path("app-1.0"), permissions: [{ regex: "", uid: 0, gid: 0 }] }], reason: "" },
     ];
     const update = updateOf(closure, plans, previous);
-    expect(update.fates).toEqual(["uploaded", "uploaded"]);
+    expect(update.fates).toEqual(["uploaded", "uploaded", "uploaded"]);
     expect(update.dropped).toEqual({ layers: 2, bytes: 504 });
   });
 

@@ -29,6 +29,9 @@ export interface PathExplanation {
   readonly alone: number | undefined;
 }
 
+/** What is asked of a cost model. */
+type Costs = Pick<CostModel, "chanceOfChange" | "expectedBytes">;
+
 export interface Alternative {
   readonly layer: number;
   /** Bytes that a release is expected to push more, or, below zero, less. */
@@ -74,7 +77,7 @@ export function explainPath(
   closure: Closure,
   plans: readonly LayerPlan[],
   storePath: StorePath,
-  model: CostModel,
+  model: Costs,
 ): PathExplanation {
   const users = new Map<StorePath, StorePath[]>();
   for (const { path, references } of closure.objects.values()) {
@@ -107,7 +110,7 @@ function alternatives(
   plans: readonly LayerPlan[],
   layers: readonly number[],
   storePath: StorePath,
-  model: CostModel,
+  model: Costs,
 ): Pick<PathExplanation, "elsewhere" | "alone"> {
   const [own, ...others] = layers;
   if (own === undefined || others.length > 0) return { elsewhere: [], alone: undefined };

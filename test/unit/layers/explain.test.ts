@@ -33,14 +33,14 @@ const closure = createClosure({
 });
 const plans = [storeLayer([libc], "a"), storeLayer([ssl, libcBin], "b"), storeLayer([app, web], "c")];
 /** Every path changes in a tenth of the releases, each for itself. */
-const model: Pick<CostModel, keyof CostModel> = {
+const model: Pick<CostModel, "chanceOfChange" | "expectedBytes"> = {
   chanceOfChange: (paths) => 0.1 * [...paths].length,
   expectedBytes(paths) {
     const all = [...paths];
     return 0.1 * all.length * all.reduce((sum, each) => sum + (SIZES[each] ?? 0), 0);
   },
 };
-const explain = (of: StorePath) => explainPath(closure, plans, of, model as CostModel);
+const explain = (of: StorePath) => explainPath(closure, plans, of, model);
 
 describe("explaining a store path", () => {
   it("tells who refers to it and what it refers to, itself excepted, and a shortest way from a root", () => {
@@ -75,7 +75,7 @@ describe("explaining a store path", () => {
   it("knows no cost of being alone for what is alone, and none at all for what is in no layer", () => {
     expect(explain(libc).alone).toBeUndefined();
     expect(explain(libc).elsewhere).toHaveLength(2);
-    expect(explainPath(closure, plans.slice(1), libc, model as CostModel)).toMatchObject({
+    expect(explainPath(closure, plans.slice(1), libc, model)).toMatchObject({
       layers: [],
       elsewhere: [],
       alone: undefined,

@@ -29,8 +29,8 @@ button{cursor:pointer}
 header{display:flex;gap:16px;justify-content:space-between;align-items:flex-start}
 .plain{background:var(--panel);border:1px solid var(--line);border-radius:7px;padding:5px 13px;font-size:13.5px;flex:none}
 .plain:hover{border-color:var(--control)}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:1px;margin:20px 0;background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden}
-.figures div{background:var(--panel);padding:12px 16px}
+.figures{display:flex;flex-wrap:wrap;gap:1px;margin:20px 0;background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden}
+.figures div{flex:1 1 140px;background:var(--panel);padding:12px 16px}
 .figures dt{color:var(--soft);font-size:13px}
 .figures dd{font-size:20px;font-weight:600;line-height:1.35;font-variant-numeric:tabular-nums;letter-spacing:-.01em}
 .figures small{display:block;color:var(--soft);font-size:12.5px;font-weight:400;letter-spacing:0}
@@ -110,7 +110,7 @@ rect{fill:var(--control)}
 #paths .plain{margin-top:12px}
 footer{margin-top:28px;max-width:80ch}
 @media (max-width:900px){.panes{grid-template-columns:minmax(0,1fr)}#details{position:static;max-height:none}#legend{margin-left:0}}
-@media (max-width:560px){body{padding-top:16px}h1{font-size:19px}#map{height:clamp(340px,70vh,520px)}.search{flex:1 1 100%}.figures{grid-template-columns:repeat(2,1fr)}.figures div:last-child:nth-child(odd){grid-column:span 2}th,td,thead td{padding:6px 10px}.bar-cell{display:none}#paths th:first-child{min-width:190px}.why{white-space:nowrap}}
+@media (max-width:560px){body{padding-top:16px}h1{font-size:19px}#map{height:clamp(340px,70vh,520px)}.search{flex:1 1 100%}.figures div{flex-basis:calc(50% - 1px)}th,td,thead td{padding:6px 10px}.bar-cell{display:none}#paths th:first-child{min-width:190px}.why{white-space:nowrap}}
 @media (prefers-reduced-motion:reduce){*{transition:none!important;scroll-behavior:auto!important}}
 @media (forced-colors:active){.tile{border:1px solid CanvasText}}
 @media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:12px}.search,#result,#theme,#details,.skip,.plain{display:none!important}.panes{display:block}#map{height:120mm;break-inside:avoid}.tile,.frame,.swatch,rect{print-color-adjust:exact;-webkit-print-color-adjust:exact}.tile{opacity:1!important}.scroll{border:0;overflow:visible}thead{display:table-header-group}h2,thead{break-after:avoid}.bar-cell{display:none}th,td,thead td{padding:3px 8px}tr{break-inside:avoid}}

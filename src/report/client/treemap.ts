@@ -1,3 +1,4 @@
+import type { LayerData } from "./data.js";
 import { make } from "./dom.js";
 import { counted, FATES, formatBytes, formatCount, shortName } from "./format.js";
 import { reach } from "./graph.js";
@@ -120,8 +121,9 @@ export class TreeMap {
   }
 
   #frame({ layer = 0, heading }: Frame): HTMLElement {
-    const { size, items } = this.#view.data.layers[layer] as { size: number | null; items: readonly number[] };
-    const text = `Layer ${layer + 1} · ${formatBytes(size)} · ${counted(items.length, "path")}`;
+    const { size, items, isKept } = this.#view.data.layers[layer] as LayerData;
+    const fate = isKept === undefined ? "" : ` · ${isKept ? "kept" : "uploaded"}`;
+    const text = `Layer ${layer + 1}${fate} · ${formatBytes(size)} · ${counted(items.length, "path")}`;
     return make("div", { class: "frame", "aria-hidden": "true" }, ...(heading > 0 ? [make("span", { text })] : []));
   }
 

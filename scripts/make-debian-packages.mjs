@@ -42,15 +42,22 @@ try {
   execFileSync("apt-get", [...settings.flatMap((setting) => ["-o", setting]), "update"], { stdio: "inherit" });
 
   const suites = SUITES.map((suite) => {
-    const file = readdirSync(lists).find((name) => name.includes(`_dists_${suite}_main_`) && name.endsWith("_Packages"));
+    const file = readdirSync(lists).find(
+      (name) => name.includes(`_dists_${suite}_main_`) && name.endsWith("_Packages"),
+    );
     return readPackages(readFileSync(join(lists, file), "utf8"));
   });
   // Backports are installed only where they are asked for: here of a few packages that images take from there.
-  const wanted = (name, i) => i < 2 || /^(postgresql|libpq|pgbouncer|python3-django|ffmpeg|libav|libsw|nginx|libnginx|curl|libcurl)/.test(name);
-  const releases = suites.map((_, i) => newest(suites.slice(0, i + 1).map((suite, j) => new Map([...suite].filter(([name]) => wanted(name, j))))));
+  const wanted = (name, i) =>
+    i < 2 || /^(postgresql|libpq|pgbouncer|python3-django|ffmpeg|libav|libsw|nginx|libnginx|curl|libcurl)/.test(name);
+  const releases = suites.map((_, i) =>
+    newest(suites.slice(0, i + 1).map((suite, j) => new Map([...suite].filter(([name]) => wanted(name, j))))),
+  );
   const document = {
     images: IMAGES,
-    releases: Object.fromEntries(SUITES.map((suite, i) => [suite, closureOf(releases[i], Object.values(IMAGES).flat())])),
+    releases: Object.fromEntries(
+      SUITES.map((suite, i) => [suite, closureOf(releases[i], Object.values(IMAGES).flat())]),
+    ),
   };
   const file = fileURLToPath(new URL("../testdata/packages/debian.json", import.meta.url));
   mkdirSync(fileURLToPath(new URL("../testdata/packages/", import.meta.url)), { recursive: true });
@@ -84,7 +91,10 @@ function readPackages(text) {
       version: fields.get("Version"),
       size: Number(fields.get("Installed-Size") ?? 0) * 1024,
       depends: [fields.get("Pre-Depends"), fields.get("Depends")].filter(Boolean).flatMap((list) => list.split(", ")),
-      provides: (fields.get("Provides") ?? "").split(", ").map((item) => item.split(" ", 1)[0]).filter(Boolean),
+      provides: (fields.get("Provides") ?? "")
+        .split(", ")
+        .map((item) => item.split(" ", 1)[0])
+        .filter(Boolean),
     });
   }
   return packages;
@@ -96,7 +106,9 @@ function newest([first, ...later]) {
   for (const suite of later) {
     for (const [name, candidate] of suite) {
       const known = packages.get(name);
-      const isNewer = known === undefined || spawnSync("dpkg", ["--compare-versions", candidate.version, "gt", known.version]).status === 0;
+      const isNewer =
+        known === undefined ||
+        spawnSync("dpkg", ["--compare-versions", candidate.version, "gt", known.version]).status === 0;
       if (isNewer) packages.set(name, candidate);
     }
   }
@@ -115,7 +127,11 @@ function closureOf(packages, roots) {
     const { version, size, depends } = packages.get(name);
     const names = depends.flatMap((alternatives) => {
       const plain = alternatives.split("|").map((item) => item.trim().split(/[ :(]/, 1)[0]);
-      return plain.find((candidate) => packages.has(candidate)) ?? plain.map((candidate) => providers.get(candidate)).find(Boolean) ?? [];
+      return (
+        plain.find((candidate) => packages.has(candidate)) ??
+        plain.map((candidate) => providers.get(candidate)).find(Boolean) ??
+        []
+      );
     });
     const unique = [...new Set(names)].filter((other) => other !== name).sort();
     found.set(name, { version, size, depends: unique });

@@ -11,6 +11,13 @@ export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
+export {
+  type BlobDigests,
+  blobDigestsOf,
+  type MeasuredBlob,
+  type MeasuredImage,
+  measurePlannedImage,
+} from "./build/measure.js";
 export { makeNixDatabase, type NixDatabaseSummary } from "./build/nix-database.js";
 export { composeNix2containerImage } from "./build/nix2container/compose.js";
 export { planNix2containerImage } from "./build/nix2container/image.js";
@@ -67,16 +74,22 @@ export type { LayerBlob, LayerPlace, LayersDiff } from "./examine/diff-layers.js
 export type { Finding, Severity } from "./examine/findings.js";
 export { type InspectedImage, type InspectedLayer, inspectImages } from "./examine/inspect.js";
 export { type ValidatedImage, validateImages } from "./examine/validate.js";
+export { CostModel } from "./layers/cost-model.js";
+export { type Alternative, explainPath, findInClosure, type PathExplanation } from "./layers/explain.js";
 export { type Pipeline, parsePipeline } from "./layers/pipeline/parse.js";
 export { type LayerContent, type LayerPlan, storePathsOf } from "./layers/plan.js";
 export { DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS, planLayers, STRATEGY_NAMES } from "./layers/plan-layers.js";
 export type { PreviousLayer, PreviousLayout } from "./layers/previous.js";
+export { type RebalanceAdvice, rebalanceAdvice } from "./layers/rebalance.js";
 export { type Release, replay } from "./layers/replay.js";
+export { type Amount, type LayerFate, type PathFate, pathFates, type Update, updateOf } from "./layers/update.js";
 export { type Closure, createClosure, type StoreObject } from "./nix/closure.js";
 export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
 export { parsePlatform } from "./oci/platform.js";
+export type { PlanPageInput } from "./report/page-data.js";
+export { formatPlanPage } from "./report/plan-page.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
 export type { DeliveredImage } from "./transport/deliver.js";
 export type { ForeseenLayer } from "./transport/foresee.js";

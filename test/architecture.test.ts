@@ -17,8 +17,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cache: ["core"],
   examine: ["core", "tar", "oci", "transport"],
   build: ["core", "tar", "nix", "layers", "oci", "transport", "cache"],
+  report: ["core", "nix", "layers"],
   cli: ["index.ts"],
-  "index.ts": ["core", "tar", "nix", "layers", "oci", "transport", "cache", "examine", "build"],
+  "index.ts": ["core", "tar", "nix", "layers", "oci", "transport", "cache", "examine", "build", "report"],
 };
 
 interface Import {

@@ -8,13 +8,12 @@ import {
   DIFF_FLAGS,
   EXAMINE_FLAGS,
   GLOBAL_FLAGS,
-  LAYER_FLAGS,
   N2C_FLAGS,
   N2C_IMAGE_FLAGS,
   N2C_LAYER_FLAGS,
   NIX_DATABASE_FLAGS,
+  PLAN_FLAGS,
   PUSH_IMAGE_FLAGS,
-  REGISTRY_FLAGS,
   STREAM_FLAGS,
 } from "./flags.js";
 
@@ -50,9 +49,9 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
   },
   {
     name: "plan",
-    describe: "Show which store path goes to which layer",
+    describe: "Show which store path goes to which layer, why, and what an update uploads",
     inputs: "INPUT...",
-    flags: { ...LAYER_FLAGS, ...CLOSURE_FLAGS, ...REGISTRY_FLAGS },
+    flags: PLAN_FLAGS,
     load: () => import("./commands/plan.js"),
   },
   {

@@ -14,7 +14,7 @@ export const CLOSURE_FLAGS: Flags = {
 };
 
 /** How the closure is split into layers. */
-export const LAYER_FLAGS: Flags = {
+const LAYER_FLAGS: Flags = {
   "max-layers": {
     type: "number",
     describe: "Layers of the image at most (default 100, at most 125)",
@@ -143,7 +143,7 @@ export const CACHE_PRUNE_FLAGS: Flags = {
 };
 
 /** How registries are reached. */
-export const REGISTRY_FLAGS: Flags = {
+const REGISTRY_FLAGS: Flags = {
   "tls-verify": {
     type: "string",
     choices: ["true", "false"],
@@ -199,6 +199,31 @@ export const BUILD_FLAGS: Flags = {
   ...IMAGE_FLAGS,
   ...CACHE_FLAGS,
   ...PUSH_FLAGS,
+};
+
+/** What is to be known of a plan. */
+export const PLAN_FLAGS: Flags = {
+  exact: {
+    type: "boolean",
+    describe: "Make and pack the layers, keeping none: sizes to the byte, as push would send them",
+  },
+  html: { type: "string", describe: "Write a page with a map of the layers to FILE, which needs nothing else" },
+  why: { type: "string", describe: "Explain one store path, given whole or by a part of its name" },
+  budget: {
+    type: "string",
+    repeated: true,
+    describe: "Fail where it takes more: 40layers, or 500MB, to upload where there is a previous image, else in all",
+  },
+  compare: { type: "string", describe: "Put strategies side by side: NAME,NAME,…" },
+  history: {
+    type: "string",
+    repeated: true,
+    describe: "With --compare: closure graph of an earlier release, oldest first",
+  },
+  compression: { type: "string", describe: "With --exact: none, gzip (default) or zstd, with a level: zstd:19" },
+  ...IMAGE_FLAGS,
+  ...CACHE_FLAGS,
+  ...REGISTRY_FLAGS,
 };
 
 /** How images are copied. */

@@ -13,7 +13,7 @@ const RATE_FROM_ABOVE = 1;
 const RATE_OF_EACH = 0.0015;
 
 /** How often a layer of several store paths changes because one of them comes or goes, a release. */
-const RATE_OF_COMPANY = 0.02;
+const RATE_OF_COMPANY = 0.05;
 
 /**
  * How a closure is expected to change from one release to the next.

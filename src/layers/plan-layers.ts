@@ -32,7 +32,7 @@ export type StrategyName = keyof typeof STRATEGIES;
 
 export const STRATEGY_NAMES = Object.keys(STRATEGIES) as readonly StrategyName[];
 
-export const DEFAULT_STRATEGY: StrategyName = "popularity";
+export const DEFAULT_STRATEGY: StrategyName = "closure-cost";
 
 /** What `--max-layers` is where nobody says otherwise. */
 export const DEFAULT_MAX_LAYERS = 100;

@@ -1,3 +1,4 @@
+import { compareStrings } from "../core/errors.js";
 import type { StorePath } from "../nix/store-path.js";
 
 /** How an image that is there already is split, as far as its documents say. */
@@ -13,4 +14,9 @@ export interface PreviousLayer {
   readonly storePaths: readonly StorePath[];
   /** Bytes of its blob as it is stored; undefined where nobody says. */
   readonly size?: number | undefined;
+}
+
+/** The same for layers of the same store paths, whatever their order. */
+export function storePathsKey(paths: readonly StorePath[]): string {
+  return paths.toSorted(compareStrings).join(" ");
 }

@@ -2,7 +2,7 @@ import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
 import { storePathsOf } from "./plan.js";
 import { planLayers } from "./plan-layers.js";
-import type { PreviousLayout } from "./previous.js";
+import { type PreviousLayout, storePathsKey } from "./previous.js";
 
 /** What one release of a chain costs. */
 export interface Release {
@@ -13,11 +13,6 @@ export interface Release {
   readonly layers: number;
   /** Layers that an earlier release had. */
   readonly kept: number;
-}
-
-/** A layer's identity: the store paths it holds. */
-export function layerIdentity(paths: readonly StorePath[]): string {
-  return [...paths].sort().join(" ");
 }
 
 /**
@@ -41,7 +36,7 @@ export function replay(
     const plans = planLayers(closure, { ...planning, previous: follow ? previous : undefined }).map(storePathsOf);
     const bytes = (paths: readonly StorePath[]) =>
       paths.reduce((sum, path) => sum + (closure.objects.get(path)?.narSize ?? 0), 0);
-    const fresh = plans.filter((paths) => !layersThere.has(layerIdentity(paths)));
+    const fresh = plans.filter((paths) => !layersThere.has(storePathsKey(paths)));
     const release = {
       uploaded: fresh.reduce((sum, paths) => sum + bytes(paths), 0),
       ideal: bytes(plans.flat().filter((path) => !pathsThere.has(path))),
@@ -49,7 +44,7 @@ export function replay(
       kept: plans.length - fresh.length,
     };
     for (const paths of plans) {
-      layersThere.add(layerIdentity(paths));
+      layersThere.add(storePathsKey(paths));
       for (const path of paths) pathsThere.add(path);
     }
     previous = { source: "the release before", layers: plans.map((storePaths) => ({ storePaths })) };

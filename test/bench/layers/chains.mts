@@ -13,6 +13,12 @@ export type EventName = (typeof EVENTS)[number];
 
 export const RELEASES = 12;
 
+/** How often each comes in the life of an image, as we see it. */
+export const USUAL: readonly EventName[] = [
+  ...(["app", "app", "app", "app", "leaf", "leaf", "leaf"] as const),
+  ...(["middle", "add", "remove", "libc"] as const),
+];
+
 /**
  * Chains in which the same happens at every release, or, with several events, one of them by chance.
  * The program itself changes at each.
@@ -72,17 +78,17 @@ function changed(packages: Packages, event: EventName, { random, others, release
     case "add": {
       const candidates = others.filter((name) => !dependants.has(name));
       const added = candidates[Math.floor(random() * candidates.length)];
-      return added === undefined ? after : with_(after, { ...app, depends: [...app.depends, added] });
+      return added === undefined ? after : withApp(after, { ...app, depends: [...app.depends, added] });
     }
     case "remove": {
       if (app.depends.length < 2) return after;
       const removed = app.depends[Math.floor(random() * app.depends.length)];
-      return with_(after, { ...app, depends: app.depends.filter((name) => name !== removed) });
+      return withApp(after, { ...app, depends: app.depends.filter((name) => name !== removed) });
     }
   }
 }
 
-function with_(packages: Packages, app: Package): Packages {
+function withApp(packages: Packages, app: Package): Packages {
   return new Map([...packages, [APP, app]]);
 }
 

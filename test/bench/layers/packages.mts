@@ -85,7 +85,9 @@ export function closureOf(packages: Packages): Closure {
 }
 
 function storePath(name: string, references: readonly StorePath[]): StorePath {
-  const digest = createHash("sha256").update([name, ...references].join("\n")).digest();
+  const digest = createHash("sha256")
+    .update([name, ...references].join("\n"))
+    .digest();
   const hash = Array.from({ length: 32 }, (_, i) => BASE_32[(digest[i] as number) & 31]).join("");
   return `/nix/store/${hash}-${name.replace(/[^0-9a-zA-Z+\-._?=]/g, "_")}` as StorePath;
 }

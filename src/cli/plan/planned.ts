@@ -1,0 +1,100 @@
+import {
+  type Closure,
+  CostModel,
+  DEFAULT_MAX_LAYERS,
+  DEFAULT_STRATEGY,
+  type ImageSpec,
+  type LayerPlan,
+  narSizeOf,
+  type PreviousLayout,
+  planAllLayers,
+  type RebalanceAdvice,
+  readSpecClosure,
+  readSpecPrevious,
+  rebalanceAdvice,
+  type StorePath,
+  storePathsOf,
+  type Update,
+  updateOf,
+} from "../../index.js";
+import type { Invocation } from "../command.js";
+import { previousOptions } from "../delivery.js";
+
+/** A split, and what can be said of it without reading a file of the store. */
+export interface Planned {
+  readonly strategy: string;
+  /** Undefined where a pipeline has no limit. */
+  readonly maxLayers: number | undefined;
+  readonly closure: Closure;
+  readonly plans: readonly LayerPlan[];
+  /** One a plan. */
+  readonly layers: readonly LayerFigures[];
+  readonly model: CostModel;
+  readonly previous: PreviousLayout | undefined;
+  readonly update: Update | undefined;
+  readonly advice: RebalanceAdvice | undefined;
+}
+
+export interface LayerFigures {
+  readonly storePaths: readonly StorePath[];
+  /** Undefined where nobody knows. */
+  readonly narSize: number | undefined;
+  readonly reason: string;
+  /** Chance 0..1 that a release pushes it again. */
+  readonly chanceOfChange: number;
+  readonly expectedBytes: number;
+}
+
+/** Plans what a spec asks for. @throws OciNixError as {@link readSpecClosure}, {@link readSpecPrevious} and {@link planAllLayers} */
+export async function planned(
+  spec: ImageSpec,
+  { flags, signal }: Pick<Invocation, "flags" | "signal">,
+): Promise<Planned> {
+  const closure = await readSpecClosure(spec);
+  const previous = await readSpecPrevious(spec, previousOptions({ flags, signal }));
+  const plans = planAllLayers(spec, closure, previous);
+  const [anyStrategy, anyLimit] = spec.pipeline === undefined ? [DEFAULT_STRATEGY, DEFAULT_MAX_LAYERS] : ["pipeline"];
+  const { strategy = anyStrategy, maxLayers = anyLimit } = spec;
+  const model = new CostModel(closure);
+  const layers = plans.map((plan): LayerFigures => {
+    const storePaths = storePathsOf(plan);
+    return {
+      storePaths,
+      narSize: narSizeOf(plan, closure),
+      reason: plan.reason,
+      // What is made of all store paths changes with any of them.
+      chanceOfChange: model.chanceOfChange(storePaths.length === 0 ? closure.objects.keys() : storePaths),
+      expectedBytes: Math.round(model.expectedBytes(storePaths)),
+    };
+  });
+  return {
+    strategy,
+    maxLayers,
+    closure,
+    plans,
+    layers,
+    model,
+    previous,
+    update: previous && updateOf(closure, plans, previous),
+    // A pipeline does not follow a previous image.
+    advice:
+      previous === undefined || spec.pipeline !== undefined
+        ? undefined
+        : rebalanceAdvice(model, plans, planAllLayers(spec, closure), previous),
+  };
+}
+
+/** The sum; undefined where one is. */
+export function total(sizes: readonly (number | undefined)[]): number | undefined {
+  let sum = 0;
+  for (const size of sizes) {
+    if (size === undefined) return undefined;
+    sum += size;
+  }
+  return sum;
+}
+
+/** One number as a fraction of another; undefined where one is not known or there is nothing to divide by. */
+export function ratio(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined || b === 0 ? undefined : a / b;
+}

@@ -1,0 +1,88 @@
+import type { MeasuredImage } from "../../index.js";
+import { visible } from "../ui.js";
+import type { BudgetResult } from "./budget.js";
+import { type Planned, ratio, total } from "./planned.js";
+import { columns, counted, percent, size } from "./text.js";
+
+/** What the layers are, a line each, and what all of them come to. */
+export function formatTable(plan: Planned, exact: MeasuredImage | undefined): string {
+  const { layers, update } = plan;
+  const heading = [
+    "layer",
+    exact === undefined ? "bytes" : "packed",
+    "changes",
+    "per release",
+    ...(update === undefined ? [] : ["update"]),
+    "holds",
+    "why",
+  ];
+  const rows = layers.map(({ storePaths, narSize, chanceOfChange, expectedBytes, reason }, i) => [
+    String(i + 1),
+    size(exact === undefined ? narSize : exact.layers[i]?.size),
+    percent(chanceOfChange),
+    size(narSize === undefined ? undefined : expectedBytes),
+    ...(update === undefined ? [] : [fateOf(plan, exact, i)]),
+    storePaths.length === 1 ? (storePaths[0] as string) : `${storePaths.length || "no"} store paths`,
+    reason,
+  ]);
+  const right = new Set(["layer", "bytes", "packed", "changes", "per release"]);
+  return `${columns(heading, rows, right)}\n${summary(plan, exact).map(visible).join("\n")}\n`;
+}
+
+function fateOf({ update }: Planned, exact: MeasuredImage | undefined, index: number): string {
+  if (exact?.layers[index] !== undefined) return exact.layers[index].isHeld ? "kept" : "uploaded";
+  return update?.fates[index] ?? "";
+}
+
+function summary({ layers, update, advice }: Planned, exact: MeasuredImage | undefined): string[] {
+  const bytes = total(layers.map(({ narSize }) => narSize));
+  const expected = bytes === undefined ? undefined : total(layers.map(({ expectedBytes }) => expectedBytes));
+  const paths = new Set(layers.flatMap(({ storePaths }) => storePaths)).size;
+  const lines = [
+    `${counted(layers.length, "layer")} of ${counted(paths, "store path")}, ${size(bytes)}; a release is expected to push ${size(expected)}`,
+  ];
+  if (update !== undefined) {
+    const { kept, uploaded, dropped, idealBytes } = update;
+    const of = percent(ratio(uploaded.bytes, idealBytes));
+    lines.push(
+      `update of ${update.source}:`,
+      `  keeps    ${counted(kept.layers, "layer")}, ${size(kept.bytes)}`,
+      `  uploads  ${counted(uploaded.layers, "layer")}, ${size(uploaded.bytes)}${idealBytes === 0 ? "" : `: ${of} of the ideal`}, as ${size(idealBytes)} are in store paths that it lacks`,
+      `  drops    ${counted(dropped.layers, "layer")}, ${size(dropped.bytes)} as stored there`,
+    );
+  }
+  if (advice !== undefined) {
+    const { savedPerRelease, costNow, paysAfter } = advice;
+    lines.push(
+      `a fresh split, without --previous, would save ${size(savedPerRelease)} a release and cost ${size(costNow)} now: it pays after ${counted(paysAfter, "release")}`,
+    );
+  }
+  if (exact !== undefined) {
+    lines.push(
+      `packed by ${exact.codec}: ${exact.uploadBytes} bytes of blobs to upload (layers ${exact.uploadBytes - exact.configBytes}, config ${exact.configBytes}), and ${exact.manifest.size} of the manifest`,
+    );
+  }
+  return lines;
+}
+
+/** Everything there is, for programs. */
+export function formatPlanJson(
+  { strategy, maxLayers, layers, update, advice }: Planned,
+  exact: MeasuredImage | undefined,
+  budgets: readonly BudgetResult[],
+): string {
+  const json = {
+    strategy,
+    maxLayers,
+    layers: layers.map((layer, i) => ({
+      ...layer,
+      chanceOfChange: Number(layer.chanceOfChange.toFixed(6)),
+      fate: update?.fates[i],
+      blob: exact?.layers[i],
+    })),
+    update: update && { ...update, fates: undefined, ideal: ratio(update.uploaded.bytes, update.idealBytes), advice },
+    exact: exact && { ...exact, layers: undefined },
+    budgets: budgets.length === 0 ? undefined : budgets,
+  };
+  return `${JSON.stringify(json, undefined, 2)}\n`;
+}

@@ -25,6 +25,8 @@ export class CostModel {
   readonly graph: Graph;
   /** Bytes, by node: the NAR's, or 1 where that is not known. */
   readonly sizes: Float64Array;
+  /** How many store paths refer to a node, directly or not, itself included. */
+  readonly dependants: Uint32Array;
   /** Changes a release that start at a node. */
   readonly rates: Float64Array;
   readonly #reach: BitRows;
@@ -34,8 +36,9 @@ export class CostModel {
     this.graph = graphOf(closure);
     this.#ids = new Map(this.graph.paths.map((path, id) => [path, id]));
     this.sizes = Float64Array.from(this.graph.paths, (path) => Math.max(closure.objects.get(path)?.narSize ?? 1, 1));
-    this.rates = ratesOf(this.graph);
     this.#reach = reachOf(this.graph.references, this.graph.topological);
+    this.dependants = countDependants(this.#reach, this.sizes.length);
+    this.rates = ratesOf(this.graph, this.dependants);
   }
 
   /** @throws RangeError where the path is not in the closure */
@@ -55,15 +58,6 @@ export class CostModel {
     const causes = new Uint32Array(this.#reach.words);
     for (const path of paths) addTo(causes, this.#reach.row(this.idOf(path)));
     return causes;
-  }
-
-  /** How many store paths each refers to it, directly or not, itself included: by node. */
-  countDependants(): Uint32Array {
-    const counts = new Uint32Array(this.sizes.length);
-    for (let id = 0; id < counts.length; id++) {
-      for (const target of integersIn(this.#reach.row(id))) counts[target] = (counts[target] as number) + 1;
-    }
-    return counts;
   }
 
   /** Chance, from 0 to 1, that a release changes a layer of these store paths. */
@@ -94,7 +88,7 @@ function chanceOf(rate: number): number {
   return -Math.expm1(-rate);
 }
 
-function ratesOf({ references, topological }: Graph): Float64Array {
+function ratesOf({ references, topological }: Graph, dependants: Uint32Array): Float64Array {
   const isReferenced = new Set(references.flat());
   const roots = topological.filter((id) => !isReferenced.has(id));
   const arriving = new Float64Array(references.length);
@@ -102,10 +96,17 @@ function ratesOf({ references, topological }: Graph): Float64Array {
   const rates = new Float64Array(references.length);
   for (const id of topological) {
     const targets = references[id] as readonly number[];
-    const rate = arriving[id] as number;
-    const passedOn = targets.length === 0 ? 0 : rate / 2;
-    rates[id] = RATE_OF_EACH + rate - passedOn;
-    for (const target of targets) arriving[target] = (arriving[target] as number) + passedOn / targets.length;
+    const half = (arriving[id] as number) / 2;
+    rates[id] = RATE_OF_EACH + half / (dependants[id] as number);
+    for (const target of targets) arriving[target] = (arriving[target] as number) + half / targets.length;
   }
   return rates;
+}
+
+function countDependants(reach: BitRows, nodes: number): Uint32Array {
+  const counts = new Uint32Array(nodes);
+  for (let id = 0; id < nodes; id++) {
+    for (const target of integersIn(reach.row(id))) counts[target] = (counts[target] as number) + 1;
+  }
+  return counts;
 }

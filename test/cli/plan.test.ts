@@ -115,13 +115,13 @@ describe("oci-nix plan --why", () => {
     expect(text).toMatch(/^Referred to by 1, and by 2 in all\n {2}.*-app$/m);
     expect(text).toMatch(/^A shortest way to it\n {2}\S+-web\n {4}\S+-app\n {6}\S+-ssl$/m);
     expect(text).toMatch(/^Refers to 1, and to 1 in all$/m);
-    expect(text).toMatch(/in layer 1 \(1 store path\)\n.* in a layer of its own, one more$/m);
+    expect(text).toMatch(/in layer 2 \(2 store paths\)\n.* in a layer of its own, one more$/m);
     const json = jsonOf(await plan(file, "--why", path("ssl"), "--max-layers", "2", "--json"));
     expect(json).toMatchObject({
       storePath: path("ssl"),
       dependants: 2,
-      layers: [{ layer: 2 }],
-      elsewhere: [{ layer: 1, moreBytes: expect.any(Number) }],
+      layers: [{ layer: 1 }],
+      elsewhere: [{ layer: 2, moreBytes: expect.any(Number) }],
     });
   });
 

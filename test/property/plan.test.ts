@@ -162,3 +162,60 @@ describe("the per-path strategy", () => {
     expect(planLayers(closureOf(objects), { ...options, exclude: new Set([path(1)]) })).toHaveLength(2);
   });
 });
+
+describe("closure-cost after a previous image", () => {
+  const strategy = "closure-cost";
+
+  it("plans the same closure as before", () => {
+    fc.assert(
+      fc.property(graphs, fc.integer({ min: 1, max: MAX_LAYERS }), ([objects], maxLayers) => {
+        const closure = closureOf(objects);
+        const plans = planLayers(closure, { strategy, maxLayers });
+        const layers = plans.map((plan) => ({ storePaths: storePathsOf(plan).sort() }));
+        const again = planLayers(closure, { strategy, maxLayers, previous: { source: "the test", layers } });
+        expect(again.map(storePathsOf)).toEqual(plans.map(storePathsOf));
+      }),
+    );
+  });
+
+  it("ships everything in as many layers as allowed, whatever the previous image held", () => {
+    const layer = fc.uniqueArray(fc.nat({ max: 80 }), { minLength: 1, maxLength: 20 });
+    const layouts = fc.array(layer, { maxLength: 30 });
+    fc.assert(
+      fc.property(graphs, layouts, fc.integer({ min: 1, max: 40 }), ([objects, shuffled], layout, maxLayers) => {
+        const layers = layout.map((numbers) => ({ storePaths: numbers.map(path).sort() }));
+        const options = { strategy, maxLayers, previous: { source: "the test", layers } };
+        const plans = planLayers(closureOf(objects), options);
+        expect(plans.length).toBeLessThanOrEqual(maxLayers);
+        expect(plans.flatMap(storePathsOf).sort()).toEqual(objects.map((object) => object.path));
+        expect(planLayers(closureOf(shuffled), options)).toEqual(plans);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("ships everything of closures that are too large to compare each with each", () => {
+    const references = fc.array(fc.array(fc.nat({ max: 400 }), { maxLength: 4 }), { minLength: 1500, maxLength: 1500 });
+    fc.assert(
+      fc.property(references, (rows) => {
+        const objects = rows.map(
+          (row, i): StoreObject => ({
+            path: `/nix/store/${String(i).padStart(32, "0")}-package-${i}` as StorePath,
+            narHash: undefined,
+            narSize: (i * 7919) % 100_003,
+            references: [],
+            ...(row.length > 0 && {
+              references: [...new Set(row.map((step) => Math.min(i + step, rows.length - 1)))].map(
+                (j) => `/nix/store/${String(j).padStart(32, "0")}-package-${j}` as StorePath,
+              ),
+            }),
+          }),
+        );
+        const plans = planLayers(closureOf(objects), { strategy, maxLayers: 60 });
+        expect(plans.length).toBeLessThanOrEqual(60);
+        expect(plans.flatMap(storePathsOf).sort()).toEqual(objects.map((object) => object.path));
+      }),
+      { numRuns: 5 },
+    );
+  });
+});

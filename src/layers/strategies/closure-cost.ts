@@ -28,7 +28,6 @@ export function planByClosureCost(
 ): LayerPlan[] {
   // What is not shipped renames what refers to it all the same.
   const model = new CostModel(closure);
-  const dependants = model.countDependants();
   const units = unitsOf(
     model.graph.paths.filter((path) => !exclude.has(path)),
     model,
@@ -45,7 +44,7 @@ export function planByClosureCost(
   const layers = [...groups.values()].map((group, i) => {
     const paths = group.flatMap((unit) => unit.paths).sort(compareStrings);
     const isKept = group.length === 1 && (group[0] as Unit).isThere;
-    const shared = Math.min(...paths.map((path) => dependants[model.idOf(path)] as number));
+    const shared = Math.min(...paths.map((path) => model.dependants[model.idOf(path)] as number));
     return { paths, shared, place: isKept ? i : Number.POSITIVE_INFINITY };
   });
   layers.sort((a, b) => {

@@ -22,7 +22,7 @@ const LAYER_FLAGS: Flags = {
   strategy: {
     type: "string",
     describe:
-      "How to split: popularity (default), dockertools-auto, dockertools-popularity, nix2container, per-path or single",
+      "How to split: closure-cost (default), popularity, dockertools-auto, dockertools-popularity, nix2container, per-path or single",
   },
   "layering-pipeline": {
     type: "string",
@@ -30,7 +30,7 @@ const LAYER_FLAGS: Flags = {
   },
   previous: {
     type: "string",
-    describe: "Image that this one follows, of which unchanged layers are kept: docker://NAME:TAG, or a file",
+    describe: "Image that this one follows, of which closure-cost keeps unchanged layers: docker://NAME:TAG, or a file",
   },
   exclude: {
     type: "string",

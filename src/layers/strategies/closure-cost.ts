@@ -1,10 +1,11 @@
 import { compareStrings } from "../../core/errors.js";
 import type { Closure } from "../../nix/closure.js";
-import { baseNameOf, type StorePath } from "../../nix/store-path.js";
+import type { StorePath } from "../../nix/store-path.js";
 import { integersIn } from "../bit-rows.js";
 import { cluster } from "../clustering.js";
 import { CostModel } from "../cost-model.js";
 import { groupBy } from "../group-by.js";
+import { nameOf } from "../package-name.js";
 import { type LayerPlan, type StrategyOptions, storeLayer } from "../plan.js";
 import type { PreviousLayout } from "../previous.js";
 
@@ -104,12 +105,7 @@ function looseUnits(paths: readonly StorePath[], model: CostModel): readonly Uni
   ];
 }
 
-/** The name without the hash: it stays when what it is built from changes. */
-function nameOf(path: StorePath): string {
-  const base = baseNameOf(path);
-  return base.slice(base.indexOf("-") + 1);
-}
-
+/** By the name first: it stays when what a path is built from changes. */
 function compareByName(a: StorePath, b: StorePath): number {
   return compareStrings(nameOf(a), nameOf(b)) || compareStrings(a, b);
 }

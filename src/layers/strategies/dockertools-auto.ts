@@ -2,6 +2,7 @@ import { compareStrings } from "../../core/errors.js";
 import type { Closure } from "../../nix/closure.js";
 import type { StorePath } from "../../nix/store-path.js";
 import { graphOf } from "../graph.js";
+import { groupBy } from "../group-by.js";
 import { type LayerPlan, type StrategyOptions, storeLayer } from "../plan.js";
 import { narSizesOf, type References, reachableFrom, reversed } from "../references.js";
 import { hashOfFrozenset, hashOfString, setOrder } from "./python-set-order.js";
@@ -41,13 +42,7 @@ export function planAsDockertoolsAuto(
     return compareStrings(one.name, other.name) || compareStrings(one.start, other.start);
   };
 
-  const nodesOf = new Map<number, number[]>();
-  for (let node = 0; node < paths.length; node++) {
-    const group = groupOf[node] as number;
-    const nodes = nodesOf.get(group);
-    if (nodes === undefined) nodesOf.set(group, [node]);
-    else nodes.push(node);
-  }
+  const nodesOf = groupBy(paths.keys(), (node) => groupOf[node] as number);
   const hashes = primaries.map((node) => hashOfString(paths[node] as string));
   const layers = [...nodesOf].map(([group, nodes]) => {
     const users = primaries.map((_, i) => i).filter((i) => ((groups[group] as bigint) >> BigInt(i)) & 1n);

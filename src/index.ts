@@ -1,3 +1,4 @@
+export { type BaseImage, openBaseImage, type PlannedBase, readSpecBase } from "./build/base-image.js";
 export {
   type BuildOptions,
   type BuildSummary,

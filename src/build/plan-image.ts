@@ -1,4 +1,4 @@
-import { parseDigest } from "../core/digest.js";
+import { type Digest, parseDigest } from "../core/digest.js";
 import { atPlace, OciNixError } from "../core/errors.js";
 import type { Ownership } from "../core/ownership.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
@@ -13,6 +13,7 @@ import { readClosureFile } from "../nix/read-closure.js";
 import { parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
+import { type BaseImage, openBaseImage, type PlannedBase } from "./base-image.js";
 import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
@@ -49,10 +50,16 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
  * The layers a spec asks for, bottom first: the explicit ones, then those of everything else. A pipeline without `maxLayers` may give
  * more than an image can have.
  * @param previous what `readSpecPrevious` gave
+ * @param base what `openBaseImage` gave: its layers count, and what it has is not shipped again
  * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
  *   `limit` where the explicit layers leave no room; see {@link planLayers}
  */
-export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: PreviousLayout): readonly LayerPlan[] {
+export function planSpecLayers(
+  spec: ImageSpec,
+  closure: Closure,
+  previous?: PreviousLayout,
+  base?: PlannedBase,
+): readonly LayerPlan[] {
   const { strategy = DEFAULT_STRATEGY, pipeline, layers = [] } = spec;
   const { maxLayers = pipeline === undefined ? DEFAULT_MAX_LAYERS : Number.POSITIVE_INFINITY } = spec;
   if (maxLayers !== Number.POSITIVE_INFINITY) checkMaxLayers(maxLayers);
@@ -63,7 +70,7 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: Pre
       hint: "drop it there, or add it to the roots",
     });
   };
-  const planner = new GroupPlanner(closure);
+  const planner = new GroupPlanner(closure, base?.storePaths);
   const excluded = (spec.exclude ?? []).map((path) => inClosure(path, "exclude"));
   const groupOf = (group: LayerSpec, where: string) => ({
     roots: (group.deps ?? []).map((path) => inClosure(path, `${where}deps`)),
@@ -83,7 +90,8 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: Pre
   const roots =
     spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
     closure.roots.filter((path) => !moved.has(path));
-  const room = maxLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0);
+  const baseLayers = base?.layers.length ?? 0;
+  const room = maxLayers - baseLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0);
   const plans = planner.plan({
     ...rest,
     roots,
@@ -96,20 +104,20 @@ export function planSpecLayers(spec: ImageSpec, closure: Closure, previous?: Pre
       "limit",
       `of ${maxLayers} layers, ${maxLayers - room} are taken already: none is left for the rest`,
       {
-        hint: `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers`,
+        hint: `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers; those of fromImage count`,
       },
     );
   }
-  if (explicit.length + plans.length === 0) {
+  if (baseLayers + explicit.length + plans.length === 0) {
     throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
   }
   return [...explicit, ...plans];
 }
 
 /** The store objects that an image has at their own place, which are those that Nix can know there. */
-export function objectsIn(plans: readonly LayerPlan[], closure: Closure): readonly StoreObject[] {
+export function objectsIn(plans: readonly LayerPlan[], closure: Closure, base?: PlannedBase): readonly StoreObject[] {
   const staying = plans.flatMap((plan) => plan.contents.filter(({ rewrite }) => rewrite === undefined));
-  const paths = new Set(staying.map(({ storePath }) => storePath));
+  const paths = new Set([...(base?.storePaths ?? []), ...staying.map(({ storePath }) => storePath)]);
   return [...closure.objects.values()].filter(({ path }) => paths.has(path));
 }
 
@@ -129,15 +137,20 @@ export function databaseOwner({ nixDatabase = {}, ...spec }: ImageSpec): Ownersh
  * All layers a spec asks for, that of the Nix database included.
  * @throws OciNixError as {@link planSpecLayers} and {@link nixDatabaseTree}
  */
-export function planAllLayers(spec: ImageSpec, closure: Closure, previous?: PreviousLayout): readonly LayerPlan[] {
-  const plans = planSpecLayers(spec, closure, previous);
-  return [...plans, ...databaseLayer(spec, closure, plans)];
+export function planAllLayers(
+  spec: ImageSpec,
+  closure: Closure,
+  previous?: PreviousLayout,
+  base?: PlannedBase,
+): readonly LayerPlan[] {
+  const plans = planSpecLayers(spec, closure, previous, base);
+  return [...plans, ...databaseLayer(spec, closure, objectsIn(plans, closure, base))];
 }
 
 /** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */
-function databaseLayer(spec: ImageSpec, closure: Closure, plans: readonly LayerPlan[]): readonly LayerPlan[] {
+function databaseLayer(spec: ImageSpec, closure: Closure, objects: readonly StoreObject[]): readonly LayerPlan[] {
   if (!isDatabaseWanted(spec)) return [];
-  const generated = nixDatabaseTree(objectsIn(plans, closure), {
+  const generated = nixDatabaseTree(objects, {
     storeDir: closure.storeDir,
     storeRoot: spec.closure.storeRoot ?? "/",
     owner: databaseOwner(spec),
@@ -179,36 +192,53 @@ export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined
 /**
  * Decides everything about the image a spec asks for. Of files only those are read that want the same place and may differ.
  * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; as
- *   {@link readSpecPrevious}; the signal's reason
+ *   {@link readSpecPrevious} and {@link openBaseImage}; the signal's reason
  */
 export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = {}): Promise<ImagePlan> {
+  const base = await openBaseImage(spec, options);
+  try {
+    return await planImageOn(base, spec, options);
+  } catch (error) {
+    base?.close();
+    throw error;
+  }
+}
+
+async function planImageOn(
+  base: BaseImage | undefined,
+  spec: ImageSpec,
+  options: ReadPreviousOptions,
+): Promise<ImagePlan> {
   const { signal } = options;
   const { name, tag = "latest", uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
-  const { variant, author, architecture = "amd64", created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP } = spec;
+  const { author, created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP, config = new Map() } = spec;
+  const { architecture = "amd64", variant } = base ?? spec;
   const { tarProfile: profile = tarProfile("oci") } = spec;
   const closure = await readSpecClosure(spec);
   const storeRoot = spec.closure.storeRoot ?? "/";
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
   // Elsewhere a pipeline's layers may be looked at however many they are.
   const limits = spec.pipeline === undefined ? {} : { maxLayers: spec.maxLayers ?? MAX_LAYERS };
-  const plans = planAllLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options));
+  const plans = planAllLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
   checkStorePathsExist(plans, storeRoot);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);
     return { kind: "store", plan, narSize: narSizeOf(plan, closure), key, objects: closure.objects } as const;
   });
-  const metadata = { architecture, variant, created, author, config: spec.config ?? new Map() };
+  const metadata = { architecture, variant, created, author, config: base?.configOf(config) ?? config };
+  const below = base?.layers ?? [];
   return {
     repoTags: name === undefined ? [] : [`${name}:${tag}`],
-    layers,
+    layers: [...below, ...layers],
     files,
     mtime: mtime.seconds,
     compression: spec.compression,
-    formatConfig: (diffIds) =>
-      formatImageConfig(
+    formatConfig(digests) {
+      const diffIds = digests.map((digest) => parseDigest(digest, "layer"));
+      return formatImageConfig(
         metadata,
         layers.map((layer, i) => ({
-          diffId: parseDigest(diffIds[i], "layer"),
+          diffId: diffIds[below.length + i] as Digest,
           history: {
             created: created.text,
             created_by: "oci-nix",
@@ -216,7 +246,9 @@ export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = 
             ...layer.plan.history,
           },
         })),
-      ),
-    close: () => undefined,
+        base && { diffIds: diffIds.slice(0, below.length), history: base.history },
+      );
+    },
+    close: () => base?.close(),
   };
 }

@@ -6,13 +6,12 @@ import { changedStorePathsComment, storePathsComment } from "../oci/image.js";
 import { type DockerEngine, openDockerEngine } from "../transport/docker-daemon/engine.js";
 import { dockerHost } from "../transport/docker-daemon/host.js";
 import { reasonOf } from "../transport/docker-daemon/http.js";
-import type { ImageSource, StoredImage } from "../transport/image.js";
+import type { ImageSource } from "../transport/image.js";
 import { type Nix2containerLayer, parseNix2containerImage } from "../transport/nix2container.js";
 import { openSource, type SourceOptions } from "../transport/open.js";
-import { parseDocument } from "../transport/stored-files.js";
 import { formatTransport, parseTransport, type TransportName } from "../transport/transport.js";
 import { recogniseInput } from "./input.js";
-import { type DocumentedLayer, recordedLayers } from "./recorded-store-paths.js";
+import { commentOf, type DocumentedLayer, documentedLayersOf, recordedLayers } from "./recorded-store-paths.js";
 import type { ImageSpec } from "./spec.js";
 
 export interface PreviousLayoutOptions extends Pick<SourceOptions, "signal" | "tlsVerify" | "deadlineMs"> {
@@ -139,7 +138,7 @@ async function layersAt(place: TransportName, options: PreviousLayoutOptions): P
       const names = images.images.flatMap((each) => each.names).join(", ");
       throw new OciNixError("usage", `${source} holds several images${names === "" ? "" : `: ${names}`}`);
     }
-    return { source, layers: layersOf(image, source) };
+    return { source, layers: documentedLayersOf(image, source) };
   } catch (error) {
     throw isOneOf(error, ["not-found", "usage"]) ? explained(error) : error;
   } finally {
@@ -158,28 +157,6 @@ function checkThere(path: string): void {
 
 function platformOf({ architecture = "amd64", variant }: PreviousLayoutOptions): string {
   return ["linux", architecture, ...(variant === undefined ? [] : [variant])].join("/");
-}
-
-function layersOf({ config, layers }: StoredImage, source: string): readonly DocumentedLayer[] {
-  const history = historyOf(parseDocument(config.bytes, `the config of ${source}`));
-  return layers.map(({ descriptor, blob }, i) => ({
-    annotations: descriptor?.annotations,
-    // Which entry speaks of which layer is only known where there are as many.
-    comment: history.length === layers.length ? commentOf(history[i], "comment") : undefined,
-    size: descriptor?.size ?? blob.size,
-  }));
-}
-
-/** The history entries that speak of layers. */
-function historyOf(config: Json): readonly Json[] {
-  const history = isJsonObject(config) ? config.get("history") : undefined;
-  if (!Array.isArray(history)) return [];
-  return history.filter((entry: Json) => !isJsonObject(entry) || entry.get("empty_layer") !== true);
-}
-
-function commentOf(entry: Json | undefined, key: string): string | undefined {
-  const comment = isJsonObject(entry) ? entry.get(key) : undefined;
-  return typeof comment === "string" ? comment : undefined;
 }
 
 /** A daemon tells the history, where the image itself would come with all its layers. It does not tell their sizes as they are stored. */

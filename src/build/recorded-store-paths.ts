@@ -1,9 +1,12 @@
 import { compareStrings } from "../core/errors.js";
+import { isJsonObject, type Json } from "../core/json.js";
 import type { LayerPlan } from "../layers/plan.js";
 import type { PreviousLayer } from "../layers/previous.js";
 import { baseNameOf, DEFAULT_STORE_DIR, findStorePath, type StorePath, storeDirOf } from "../nix/store-path.js";
 import { changedStorePathsComment, parseStorePathsComment, storePathsComment } from "../oci/image.js";
 import { STORE_DIR_ANNOTATION, STORE_PATHS_ANNOTATION } from "../oci/manifest.js";
+import type { StoredImage } from "../transport/image.js";
+import { parseDocument } from "../transport/stored-files.js";
 import { type PlannedLayer, pathsOf } from "./image-plan.js";
 
 type Annotations = Readonly<Record<string, string>>;
@@ -50,6 +53,34 @@ export interface DocumentedLayer {
   /** Of its history entry. */
   readonly comment?: string | undefined;
   readonly size?: number | undefined;
+}
+
+/**
+ * What an image says of its layers, bottom first.
+ * @param source what errors call it
+ * @throws OciNixError `invalid-input` where its config is no JSON
+ */
+export function documentedLayersOf({ config, layers }: StoredImage, source: string): readonly DocumentedLayer[] {
+  const history = historyOf(parseDocument(config.bytes, `the config of ${source}`));
+  return layers.map(({ descriptor, blob }, i) => ({
+    annotations: descriptor?.annotations,
+    // Which entry speaks of which layer is only known where there are as many.
+    comment: history.length === layers.length ? commentOf(history[i], "comment") : undefined,
+    size: descriptor?.size ?? blob.size,
+  }));
+}
+
+/** The history entries that speak of layers. */
+function historyOf(config: Json): readonly Json[] {
+  const history = isJsonObject(config) ? config.get("history") : undefined;
+  if (!Array.isArray(history)) return [];
+  return history.filter((entry: Json) => !isJsonObject(entry) || entry.get("empty_layer") !== true);
+}
+
+/** A text of a history entry. */
+export function commentOf(entry: Json | undefined, key: string): string | undefined {
+  const comment = isJsonObject(entry) ? entry.get(key) : undefined;
+  return typeof comment === "string" ? comment : undefined;
 }
 
 /**

@@ -7,6 +7,7 @@ import { type Pipeline, parsePipeline } from "../layers/pipeline/parse.js";
 import type { LayerHistory } from "../layers/plan.js";
 import { MAX_LAYERS } from "../layers/plan-layers.js";
 import { checkContainerConfig } from "../oci/container-config.js";
+import type { Inheritance } from "../oci/inherit-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { type TarProfile, tarProfile } from "../tar/profiles.js";
 
@@ -70,6 +71,10 @@ export interface ImageSpec {
   /** By default `latest`. */
   readonly tag?: string | undefined;
   readonly closure: ClosureSpec;
+  /** Place of the image that this one is made on top of: `docker://alpine@sha256:…`, `oci:base:1`. */
+  readonly fromImage?: string | undefined;
+  /** What is taken over from its config; by default all, or, with the tar profile `dockertools`, the environment. */
+  readonly inheritConfig?: Inheritance | undefined;
   readonly strategy?: string | undefined;
   /** Splits what is in no explicit layer, instead of a strategy. */
   readonly pipeline?: Pipeline | undefined;
@@ -205,6 +210,13 @@ const FIELDS = {
   pipeline: parsePipeline,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
   previous: text,
+  fromImage: text,
+  inheritConfig: (value: Json, where: string): Inheritance => {
+    if (value === true || value === "all") return "all";
+    if (value === false || value === "none") return "none";
+    if (value === "env") return "env";
+    throw wrong(where, 'true, false or "env"');
+  },
   exclude: texts,
   copyToRoot: texts,
   perms: arrayOf(permission),

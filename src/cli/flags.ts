@@ -32,6 +32,12 @@ const LAYER_FLAGS: Flags = {
     type: "string",
     describe: "Image that this one follows, of which closure-cost keeps unchanged layers: docker://NAME:TAG, or a file",
   },
+  "from-image": { type: "string", describe: "Image that this one is made on top of: docker://NAME, oci:DIR:TAG, …" },
+  "inherit-config": {
+    type: "string",
+    choices: ["all", "env", "none"],
+    describe: "What is taken over from its config (default all; env with --tar-profile dockertools)",
+  },
   exclude: {
     type: "string",
     repeated: true,

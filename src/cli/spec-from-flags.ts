@@ -69,8 +69,10 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   const spec = new Map<string, Json>(file);
   const closure = closureOf(input, flags, file.get("closure"));
   spec.set("closure", closure);
-  const previous = file.get("previous");
-  if (input.kind === "spec" && typeof previous === "string") spec.set("previous", besideFile(previous, input.source));
+  for (const key of input.kind === "spec" ? ["previous", "fromImage"] : []) {
+    const place = file.get(key);
+    if (typeof place === "string") spec.set(key, besideFile(place, (input as { readonly source: string }).source));
+  }
   const set = (key: string, value: unknown) => {
     if (value !== undefined) spec.set(key, toJson(value));
   };
@@ -78,6 +80,8 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
     set(key, text(flags, key));
   }
   set("previous", text(flags, "previous"));
+  set("fromImage", text(flags, "from-image"));
+  set("inheritConfig", text(flags, "inherit-config"));
   for (const key of ["uid", "gid"]) set(key, number(flags, key));
   const pipeline = pipelineOf(input, flags, file.get("pipeline"));
   spec.delete("pipeline");

@@ -36,10 +36,12 @@ export interface LayerGroup {
  */
 export class GroupPlanner {
   readonly #closure: Closure;
-  readonly #held = new Set<string>();
+  readonly #held: Set<string>;
 
-  constructor(closure: Closure) {
+  /** @param held store paths that are in the image at their own place before any group */
+  constructor(closure: Closure, held: Iterable<StorePath> = []) {
     this.#closure = closure;
+    this.#held = new Set(held);
   }
 
   /** The layers of the next group; none where everything is held already. @throws OciNixError as {@link planLayers} */

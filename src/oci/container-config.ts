@@ -37,6 +37,11 @@ const HEALTH_CHECK_FIELDS: Readonly<Record<string, Shape>> = {
   Retries: "integer",
 };
 
+/** Whether an image's `config` has a field of this name. */
+export function isContainerConfigField(name: string): boolean {
+  return Object.hasOwn(FIELDS, name);
+}
+
 /**
  * Checks an image's `config` and puts it into its one written form: known fields in a fixed order, maps sorted by key.
  * @param where names the origin, for errors

@@ -29,8 +29,19 @@ export interface ImageMetadata {
   readonly config: JsonObject | null;
 }
 
-/** The bytes of an OCI image config ("application/vnd.oci.image.config.v1+json"): compact JSON, keys in the image-spec's order. */
-export function formatImageConfig(metadata: ImageMetadata, layers: readonly ConfigLayer[]): string {
+/** What an image config says of the layers of a base image. */
+export interface BaseConfig {
+  readonly diffIds: readonly Digest[];
+  /** Entries as the base has them. */
+  readonly history: readonly Json[];
+}
+
+/**
+ * The bytes of an OCI image config ("application/vnd.oci.image.config.v1+json"): compact JSON, keys in the image-spec's order.
+ * @param layers those on top of the base
+ */
+export function formatImageConfig(metadata: ImageMetadata, layers: readonly ConfigLayer[], base?: BaseConfig): string {
+  const { diffIds = [], history = [] } = base ?? {};
   return formatJson(
     toJson({
       created: metadata.created.text,
@@ -39,8 +50,8 @@ export function formatImageConfig(metadata: ImageMetadata, layers: readonly Conf
       variant: metadata.variant,
       os: "linux",
       config: metadata.config,
-      rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
-      history: layers.map((layer) => layer.history),
+      rootfs: { type: "layers", diff_ids: [...diffIds, ...layers.map((layer) => layer.diffId)] },
+      history: [...history, ...layers.map((layer) => layer.history)],
     }),
   );
 }

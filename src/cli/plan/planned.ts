@@ -9,6 +9,7 @@ import {
   type PreviousLayout,
   planAllLayers,
   type RebalanceAdvice,
+  readSpecBase,
   readSpecClosure,
   readSpecPrevious,
   rebalanceAdvice,
@@ -52,7 +53,8 @@ export async function planned(
 ): Promise<Planned> {
   const closure = await readSpecClosure(spec);
   const previous = await readSpecPrevious(spec, previousOptions({ flags, signal }));
-  const plans = planAllLayers(spec, closure, previous);
+  const base = await readSpecBase(spec, previousOptions({ flags, signal }));
+  const plans = planAllLayers(spec, closure, previous, base);
   const [anyStrategy, anyLimit] = spec.pipeline === undefined ? [DEFAULT_STRATEGY, DEFAULT_MAX_LAYERS] : ["pipeline"];
   const { strategy = anyStrategy, maxLayers = anyLimit } = spec;
   const model = new CostModel(closure);
@@ -80,7 +82,7 @@ export async function planned(
     advice:
       previous === undefined || spec.pipeline !== undefined
         ? undefined
-        : rebalanceAdvice(model, plans, planAllLayers(spec, closure), previous),
+        : rebalanceAdvice(model, plans, planAllLayers(spec, closure, undefined, base), previous),
   };
 }
 

@@ -236,10 +236,7 @@ function merge(path: ByteString, first: Placed, second: Placed): Placed {
     "conflict",
     `${displayBytes(path)} comes from ${displayBytes(first.source)} as ${what(first)} and from ${displayBytes(second.source)} as ${what(second)}`,
     {
-      hint:
-        first.weight === Weight.ruled
-          ? "let both permission rules say the same"
-          : "say with a permission rule which it shall be",
+      hint: first.weight === Weight.ruled ? "let both say the same" : "say with a permission rule which it shall be",
     },
   );
 }

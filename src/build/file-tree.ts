@@ -1,6 +1,7 @@
 import { type ByteString, displayBytes, encodeUtf8 } from "../core/byte-string.js";
 import { compareStrings, OciNixError } from "../core/errors.js";
 import { EventLoopTurns } from "../core/event-loop-turns.js";
+import type { GeneratedObject } from "../core/generated-object.js";
 import { compileRegex } from "../core/regex.js";
 import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
 import { DEFAULT_STORE_DIR, storeDirOf } from "../nix/store-path.js";
@@ -199,8 +200,9 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
       const { path, type, mode, owner } = object;
       const contents = object.type === "file" ? object.contents : undefined;
       const linkTarget = object.type === "symlink" ? object.linkTarget : "";
-      const placed = { type, mode, owner, contents, linkTarget, size: contents?.length ?? 0, source: GENERATED };
-      tree.place(layer, path, { ...placed, weight: Weight.generated });
+      const placed = { type, mode, owner, contents, linkTarget, size: contents?.length ?? 0 };
+      const source = object.source === undefined ? GENERATED : encodeUtf8(object.source);
+      tree.place(layer, path, { ...placed, source, weight: weightOf(object) });
     }
   }
   return tree;
@@ -208,6 +210,11 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
 
 /** What errors call the origin of what is read nowhere. */
 const GENERATED = "what oci-nix adds";
+
+function weightOf(object: GeneratedObject): Weight {
+  if (object.type !== "directory") return Weight.generated;
+  return { none: Weight.cameAlong, firm: Weight.ruled, default: Weight.generated }[object.claim ?? "default"];
+}
 
 async function entriesFrom(tree: DestinationTree, layer: number, options: FileTreeOptions): Promise<EntryList> {
   const { profile, owner } = options;

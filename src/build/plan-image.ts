@@ -1,5 +1,6 @@
 import { type Digest, parseDigest } from "../core/digest.js";
 import { atPlace, OciNixError } from "../core/errors.js";
+import type { GeneratedObject } from "../core/generated-object.js";
 import type { Ownership } from "../core/ownership.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import { GroupPlanner } from "../layers/layer-groups.js";
@@ -14,6 +15,7 @@ import { parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { type BaseImage, openBaseImage, type PlannedBase } from "./base-image.js";
+import { customisationLayer, customisationRoots, customise, isCustomised } from "./customisation/customisation.js";
 import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
@@ -43,7 +45,7 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
   ]);
   // Without roots a graph is taken whole.
   if (graph !== undefined && roots === undefined) return await readClosure(spec.closure);
-  return await readClosure({ ...spec.closure, roots: [...(roots ?? []), ...named] });
+  return await readClosure({ ...spec.closure, roots: [...(roots ?? []), ...named, ...customisationRoots(spec)] });
 }
 
 /**
@@ -87,11 +89,14 @@ export function planSpecLayers(
   });
   const rest = groupOf({ ...spec, exclude: [] }, "");
   const moved = new Set([spec, ...layers].flatMap((group) => group.copyToRoot ?? []));
-  const roots =
-    spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
-    closure.roots.filter((path) => !moved.has(path));
+  const roots = [
+    ...(spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
+      closure.roots.filter((path) => !moved.has(path))),
+    ...customisationRoots(spec).map((path) => inClosure(path, "contents and files")),
+  ];
   const baseLayers = base?.layers.length ?? 0;
-  const room = maxLayers - baseLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0);
+  const room =
+    maxLayers - baseLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0) - (isCustomised(spec) ? 1 : 0);
   const plans = planner.plan({
     ...rest,
     roots,
@@ -134,7 +139,7 @@ export function databaseOwner({ nixDatabase = {}, ...spec }: ImageSpec): Ownersh
 }
 
 /**
- * All layers a spec asks for, that of the Nix database included.
+ * All layers a spec asks for, those of what is generated included; of the customisation layer only that it is there.
  * @throws OciNixError as {@link planSpecLayers} and {@link nixDatabaseTree}
  */
 export function planAllLayers(
@@ -144,7 +149,18 @@ export function planAllLayers(
   base?: PlannedBase,
 ): readonly LayerPlan[] {
   const plans = planSpecLayers(spec, closure, previous, base);
-  return [...plans, ...databaseLayer(spec, closure, objectsIn(plans, closure, base))];
+  return withGeneratedLayers(plans, spec, closure, objectsIn(plans, closure, base), []);
+}
+
+function withGeneratedLayers(
+  plans: readonly LayerPlan[],
+  spec: ImageSpec,
+  closure: Closure,
+  objects: readonly StoreObject[],
+  customisation: readonly GeneratedObject[],
+): readonly LayerPlan[] {
+  const customised = isCustomised(spec) ? [customisationLayer(customisation)] : [];
+  return [...plans, ...customised, ...databaseLayer(spec, closure, objects)];
 }
 
 /** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */
@@ -219,8 +235,12 @@ async function planImageOn(
   const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
   // Elsewhere a pipeline's layers may be looked at however many they are.
   const limits = spec.pipeline === undefined ? {} : { maxLayers: spec.maxLayers ?? MAX_LAYERS };
-  const plans = planAllLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
-  checkStorePathsExist(plans, storeRoot);
+  const storeLayers = planSpecLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
+  checkStorePathsExist(storeLayers, storeRoot);
+  const objects = objectsIn(storeLayers, closure, base);
+  const shipped = new Set(objects.map(({ path }) => path));
+  const customisation = await customise(spec, { storeDir: closure.storeDir, shipped, owner: files.owner, signal });
+  const plans = withGeneratedLayers(storeLayers, spec, closure, objects, customisation);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);
     return { kind: "store", plan, narSize: narSizeOf(plan, closure), key, objects: closure.objects } as const;

@@ -1,6 +1,6 @@
 import { type Compression, parseCompression } from "../core/compression.js";
-import { compareStrings, nearest, OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
+import { OciNixError } from "../core/errors.js";
+import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
 import { compileRegex } from "../core/regex.js";
 import { parseTimestamp, type Timestamp } from "../core/timestamp.js";
 import { type Pipeline, parsePipeline } from "../layers/pipeline/parse.js";
@@ -10,6 +10,20 @@ import { checkContainerConfig } from "../oci/container-config.js";
 import type { Inheritance } from "../oci/inherit-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { type TarProfile, tarProfile } from "../tar/profiles.js";
+import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "./customisation/spec.js";
+import {
+  arrayOf,
+  type Check,
+  checkFields,
+  flag,
+  mode,
+  OWNER_FIELDS,
+  parsed,
+  text,
+  texts,
+  wholeNumber,
+  wrong,
+} from "./spec-checks.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -85,6 +99,12 @@ export interface ImageSpec {
   /** Store paths whose contents go to the root of the image. */
   readonly copyToRoot?: readonly string[] | undefined;
   readonly perms?: readonly PermissionSpec[] | undefined;
+  /** Store paths, or directories in them, whose trees are joined into the root by symlinks. What they refer to is shipped. */
+  readonly contents?: readonly string[] | undefined;
+  /** What is put into the image besides, and who owns it. */
+  readonly files?: readonly FileSpec[] | undefined;
+  /** Files that programs expect of a system. */
+  readonly helpers?: readonly HelperSpec[] | undefined;
   /** Explicit layers, bottom first, below all others. */
   readonly layers?: readonly LayerSpec[] | undefined;
   readonly nixDatabase?: NixDatabaseSpec | undefined;
@@ -106,57 +126,6 @@ export interface ImageSpec {
   readonly compression?: Compression | undefined;
 }
 
-const MAX_ID = 2 ** 32 - 2;
-
-type Check<T> = (value: Json, where: string) => T;
-
-const text: Check<string> = (value, where) => {
-  if (typeof value !== "string" || value === "") throw wrong(where, "a string that is not empty");
-  // Neither a path nor a tar field nor UTF-8 can hold them.
-  if (/\p{Cc}|\p{Cs}/u.test(value)) throw wrong(where, "text without control characters and lone surrogates");
-  return value;
-};
-
-/** A text that is parsed further. */
-const parsed =
-  <T>(parse: (value: string, where: string) => T): Check<T> =>
-  (value, where) =>
-    parse(text(value, where), where);
-
-const texts: Check<readonly string[]> = (value, where) => {
-  if (!Array.isArray(value)) throw wrong(where, "an array of strings");
-  return value.map((item: Json, i) => text(item, `${where}[${i}]`));
-};
-
-const wholeNumber =
-  (max: number): Check<number> =>
-  (value, where) => {
-    const number = value instanceof JsonNumber && /^\d{1,16}$/.test(value.text) ? Number(value.text) : Number.NaN;
-    if (!(number <= max)) throw wrong(where, `a whole number from 0 to ${max}`);
-    return number;
-  };
-
-const id = wholeNumber(MAX_ID);
-
-const flag: Check<boolean> = (value, where) => {
-  if (typeof value !== "boolean") throw wrong(where, "true or false");
-  return value;
-};
-
-const mode: Check<number> = (value, where) => {
-  if (typeof value !== "string" || !/^[0-7]{3,5}$/.test(value) || Number.parseInt(value, 8) > 0o7777) {
-    throw wrong(where, 'octal digits in a string, such as "0755" or "1777"');
-  }
-  return Number.parseInt(value, 8);
-};
-
-const arrayOf =
-  <T>(check: Check<T>): Check<readonly T[]> =>
-  (value, where) => {
-    if (!Array.isArray(value)) throw wrong(where, "an array");
-    return value.map((item: Json, i) => check(item, `${where}[${i}]`));
-  };
-
 const regex: Check<string> = (value, where) => {
   // An empty one matches everything, as for nix2container.
   if (typeof value !== "string") throw wrong(where, "a string");
@@ -169,8 +138,6 @@ const layerCount: Check<number> = (value, where) => {
   if (count === 0) throw wrong(where, `a whole number from 1 to ${MAX_LAYERS}`);
   return count;
 };
-
-const OWNER_FIELDS = { uid: id, gid: id, uname: text, gname: text } as const;
 
 const PERMISSION_FIELDS = { path: text, regex, mode, ...OWNER_FIELDS } as const;
 
@@ -220,6 +187,9 @@ const FIELDS = {
   exclude: texts,
   copyToRoot: texts,
   perms: arrayOf(permission),
+  contents: texts,
+  files: arrayOf(checkFile),
+  helpers: checkHelpers,
   layers: arrayOf(layer),
   nixDatabase: (value: Json, where: string): NixDatabaseSpec => checkFields(value, NIX_DATABASE_FIELDS, where),
   config: checkContainerConfig,
@@ -246,7 +216,11 @@ export function isSpec(json: Json): json is JsonObject {
 export function checkSpec(json: Json, source: string): ImageSpec {
   const checked = checkFields(json, FIELDS, source);
   const { closure } = checked;
-  const named = [checked.copyToRoot, ...(checked.layers ?? []).flatMap((layer) => [layer.deps, layer.copyToRoot])];
+  const named = [
+    checked.copyToRoot,
+    checked.contents,
+    ...(checked.layers ?? []).flatMap((layer) => [layer.deps, layer.copyToRoot]),
+  ];
   if (closure === undefined || (closure.roots === undefined && closure.graph === undefined && !named.some(Boolean))) {
     throw new OciNixError("invalid-input", `${source}: closure needs roots or graph`, {
       hint: '"closure": {"roots": ["/nix/store/…"]}',
@@ -288,29 +262,4 @@ function checkStoreDir(directory: string, where: string): string {
   const trimmed = directory.replace(/\/+$/, "");
   if (/^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
   throw wrong(where, "an absolute path such as /nix/store");
-}
-
-function checkFields<Fields extends Readonly<Record<string, Check<unknown>>>>(
-  value: Json,
-  fields: Fields,
-  where: string,
-): { readonly [Key in keyof Fields]?: ReturnType<Fields[Key]> } {
-  if (!isJsonObject(value)) throw wrong(where, "an object");
-  const checked: Record<string, unknown> = {};
-  for (const [key, item] of value) {
-    const check = Object.hasOwn(fields, key) ? fields[key] : undefined;
-    if (check === undefined) {
-      const known = Object.keys(fields).sort(compareStrings);
-      const near = nearest(key, known);
-      throw new OciNixError("invalid-input", `${where}: unknown key ${JSON.stringify(key)}`, {
-        hint: near === undefined ? `known keys: ${known.join(", ")}` : `did you mean ${near}?`,
-      });
-    }
-    if (item !== null) checked[key] = check(item, `${where}: ${key}`);
-  }
-  return checked as { readonly [Key in keyof Fields]?: ReturnType<Fields[Key]> };
-}
-
-function wrong(where: string, expected: string): OciNixError {
-  return new OciNixError("invalid-input", `${where} must be ${expected}`);
 }

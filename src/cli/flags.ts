@@ -49,6 +49,16 @@ const LAYER_FLAGS: Flags = {
     describe: "Store path whose contents go to the root of the image",
   },
   perms: { type: "string", describe: "JSON file of permission rules: [{path, regex, mode, uid, gid, uname, gname}]" },
+  contents: {
+    type: "string",
+    repeated: true,
+    describe: "Store path, or directory in one, whose tree is joined into the root by symlinks",
+  },
+  helper: {
+    type: "string",
+    repeated: true,
+    describe: "Files that programs expect: fakeNss, binSh, usrBinEnv, caCertificates or shadowSetup",
+  },
   "nix-db": { type: "boolean", describe: "Register the store paths in a Nix database in the image" },
 };
 

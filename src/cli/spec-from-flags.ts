@@ -91,6 +91,10 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   set("maxLayers", number(flags, "max-layers"));
   set("exclude", list(flags, "exclude"));
   set("copyToRoot", list(flags, "copy-to-root"));
+  set("contents", list(flags, "contents"));
+  set("helpers", list(flags, "helper"));
+  const files = file.get("files");
+  if (input.kind === "spec" && files !== undefined) spec.set("files", filesBeside(files, input));
   const perms = text(flags, "perms");
   if (perms !== undefined) spec.set("perms", readJsonFile(perms));
   // The file may say more of the database than that it is wanted.
@@ -134,6 +138,16 @@ function pipelineOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefi
 /** What a spec file names lies beside it, wherever the command is run. */
 function besideSpec({ source }: Extract<SpecInput, { kind: "spec" }>, path: string): string {
   return resolve(dirname(source), path);
+}
+
+/** The files that are to be put into the image lie beside the spec. A wrong value is left for the check to find. */
+function filesBeside(files: Json, input: Extract<SpecInput, { kind: "spec" }>): Json {
+  if (!Array.isArray(files)) return files;
+  return files.map((file: Json) => {
+    const path = isJsonObject(file) ? file.get("path") : undefined;
+    if (!isJsonObject(file) || typeof path !== "string" || path === "") return file;
+    return new Map([...file, ["path", besideSpec(input, path)]]);
+  });
 }
 
 function closureOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json {

@@ -7,12 +7,21 @@ interface Common {
   /** st_mode & 07777; 0777 for a symlink. */
   readonly mode: number;
   readonly owner: Ownership;
+  /** What errors call where it comes from. */
+  readonly source?: string;
 }
 
 /** A file system object that is made, not read: it is nowhere until it lands in an image or a directory. */
 export type GeneratedObject = Common &
   (
-    | { readonly type: "directory" }
+    | {
+        readonly type: "directory";
+        /**
+         * What its mode and owner count for where others have the directory, too: nothing (`none`), or so much that to differ is an error
+         * (`firm`). By default they win over what has no rule.
+         */
+        readonly claim?: "none" | "firm";
+      }
     | { readonly type: "file"; readonly contents: Uint8Array }
     | { readonly type: "symlink"; readonly linkTarget: ByteString }
   );

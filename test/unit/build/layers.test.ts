@@ -2,7 +2,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { layersOf } from "../../support/layers.js";
-import { makeStore, type TreeVectorEntry } from "../../support/vectors.js";
+import { makeTreeStore, type Tree } from "../../support/trees.js";
+import type { TreeVectorEntry } from "../../support/vectors.js";
 
 const path = (digit: string, name: string) => `/nix/store/${digit.repeat(32)}-${name}`;
 const A = path("a", "a");
@@ -10,22 +11,6 @@ const B = path("b", "b");
 const C = path("c", "c");
 /** Every character that means something in a regex and may be in a store path's name. */
 const GTK = path("d", "gtk+-3.0_1?=x");
-
-type Tree = Readonly<Record<string, string | { readonly to: string } | readonly [contents: string, mode: number]>>;
-
-/** `{"etc/": "", "etc/a": "text", "b": {to: "a"}}`: directories 0555 and files 0444, as in a store. */
-function entriesOf(tree: Tree): TreeVectorEntry[] {
-  const root: TreeVectorEntry = { path: "", type: "directory", mode: 0o555 };
-  return [
-    root,
-    ...Object.entries(tree).map(([name, what]): TreeVectorEntry => {
-      if (typeof what === "object" && "to" in what) return { path: name, type: "symlink", target: what.to };
-      const [text, mode] = typeof what === "string" ? [what, name.endsWith("/") ? 0o555 : 0o444] : what;
-      if (name.endsWith("/")) return { path: name.slice(0, -1), type: "directory", mode };
-      return { path: name, type: "file", text, mode };
-    }),
-  ];
-}
 
 let remove: (() => void) | undefined;
 afterEach(() => {
@@ -38,18 +23,9 @@ function closureOf(
   trees: Readonly<Record<string, Tree | readonly TreeVectorEntry[]>>,
   references: Readonly<Record<string, readonly string[]>> = {},
 ): { readonly graph: string; readonly storeRoot: string } {
-  const store = makeStore(
-    Object.fromEntries(
-      Object.entries(trees).map(([name, tree]) => [name, Array.isArray(tree) ? tree : entriesOf(tree as Tree)]),
-    ),
-  );
+  const store = makeTreeStore(trees, references);
   remove = store.remove;
-  const graph = join(store.root, "graph.json");
-  writeFileSync(
-    graph,
-    JSON.stringify(Object.keys(trees).map((name) => ({ path: name, references: references[name] ?? [] }))),
-  );
-  return { graph, storeRoot: store.root };
+  return store.closure;
 }
 
 describe("copyToRoot", () => {

@@ -1,0 +1,75 @@
+import { encodeUtf8 } from "../../core/byte-string.js";
+import { compareStrings, OciNixError } from "../../core/errors.js";
+import type { EventLoopTurns } from "../../core/event-loop-turns.js";
+import type { Ownership } from "../../core/ownership.js";
+import { findStorePath, type StorePath } from "../../nix/store-path.js";
+import { walkStore } from "../store-walk.js";
+import type { JoinedTree } from "./joined-tree.js";
+import type { StoreFiles } from "./store-files.js";
+
+/** What Nix's builders keep in a store path for each other; every package has it, and no image needs it. */
+const BUILD_METADATA = "/nix-support";
+
+/** The store path of one of `contents`. @throws OciNixError `invalid-input` */
+export function storePathOfContent(path: string): StorePath {
+  const found = /\/\.\.?(\/|$)/.test(path) ? undefined : findStorePath(path)?.storePath;
+  if (found !== undefined) return found;
+  throw new OciNixError("invalid-input", `contents: ${JSON.stringify(path)} is neither a store path nor in one`, {
+    hint: "add it to the store first (nix-store --add), or put single files into the image by files",
+  });
+}
+
+export interface JoinOptions {
+  readonly files: StoreFiles;
+  /** Throws where a store path is not in the image; see {@link checkShipped}. */
+  readonly checkShipped: (path: StorePath, where: string) => void;
+  readonly owner: Ownership;
+  readonly turns: EventLoopTurns;
+}
+
+/**
+ * Joins the trees of store paths, or of directories in them, into one: a directory there is a directory here, everything else a symlink to it.
+ * A store path's `nix-support` is left out.
+ * @throws OciNixError `conflict` where two have something different at one place; `invalid-input` for what is no directory; `not-found`; as
+ *   {@link walkStore}
+ */
+export async function joinContents(
+  tree: JoinedTree,
+  contents: readonly string[],
+  { files, checkShipped, owner, turns }: JoinOptions,
+): Promise<void> {
+  const given = contents.map((path) => path.replace(/\/+$/, ""));
+  for (const path of [...new Set(given)].sort(compareStrings)) {
+    checkShipped(storePathOfContent(path), `contents: ${path}`);
+    const start = files.resolve(encodeUtf8(path));
+    if (start.type !== "directory") throw notADirectory(path, start.type);
+    const storePath = findStorePath(start.path)?.storePath;
+    if (storePath !== undefined) checkShipped(storePath, `contents: ${path} leads to ${storePath}, which`);
+    const source = files.sourceOf(start.path);
+    await walkStore(source, compareStrings, turns, (found) => {
+      const place = found.source.slice(source.length);
+      if (place === "" || (start.path === storePath && isBuildMetadata(place))) return;
+      if (found.type === "directory") {
+        tree.add({ type: "directory", path: place, mode: 0o755, owner, claim: "none", source: path });
+      } else {
+        tree.add({ type: "symlink", path: place, mode: 0o777, owner, linkTarget: start.path + place, source: path });
+      }
+    });
+  }
+}
+
+function isBuildMetadata(place: string): boolean {
+  return place === BUILD_METADATA || place.startsWith(`${BUILD_METADATA}/`);
+}
+
+function notADirectory(path: string, type: "file" | "outside" | "missing"): OciNixError {
+  if (type === "missing") {
+    return new OciNixError("not-found", `contents: ${path} is not there, or leads nowhere`, {
+      hint: "realise it with nix-store --realise, or say with --store-root where the store is",
+    });
+  }
+  const what = type === "file" ? "is a file" : "leads out of the store";
+  return new OciNixError("invalid-input", `contents: ${path} ${what}: only the trees of directories can be joined`, {
+    hint: `to have one file in the image, use files: {"target": "/…", "link": ${JSON.stringify(path)}}`,
+  });
+}

@@ -1,0 +1,100 @@
+import { type ByteString, displayBytes } from "../../core/byte-string.js";
+import { compareStrings, OciNixError } from "../../core/errors.js";
+import type { GeneratedObject } from "../../core/generated-object.js";
+import type { Ownership } from "../../core/ownership.js";
+import { sameContents } from "../same-contents.js";
+import type { StoreFiles } from "./store-files.js";
+
+/** Something for the tree, and what errors call its origin. A directory that is not `firm` takes on what others say of it. */
+export type Piece = GeneratedObject & { readonly source: string };
+
+/**
+ * What is put into an image, by path, with all directories above. Of two pieces that want one place: directories coincide, and so do symlinks
+ * that lead to the same file of the store or to files that are equal; anything else is a conflict. What comes out does not depend on the order
+ * in which pieces came.
+ */
+export class JoinedTree {
+  readonly #pieces = new Map<ByteString, Piece>();
+  readonly #files: StoreFiles;
+  readonly #parentOwner: Ownership;
+
+  /** @param parentOwner owner of directories that are only there for what is in them */
+  constructor(files: StoreFiles, parentOwner: Ownership) {
+    this.#files = files;
+    this.#parentOwner = parentOwner;
+  }
+
+  has(path: ByteString): boolean {
+    return this.#pieces.has(path);
+  }
+
+  /** @throws OciNixError `conflict` naming both sources; `unreadable` where files cannot be compared */
+  add(piece: Piece): void {
+    const { path, source } = piece;
+    for (let slash = path.indexOf("/", 1); slash !== -1; slash = path.indexOf("/", slash + 1)) {
+      const parent = path.slice(0, slash);
+      const there = this.#pieces.get(parent);
+      if (there === undefined) this.#pieces.set(parent, this.#directory(parent, source));
+      else if (there.type !== "directory") throw differing(parent, there, this.#directory(parent, source));
+    }
+    const there = this.#pieces.get(path);
+    this.#pieces.set(path, there === undefined ? piece : this.#merge(there, piece));
+  }
+
+  /** Everything, each directory before what is in it. */
+  objects(): readonly GeneratedObject[] {
+    return [...this.#pieces.values()].sort((a, b) => compareStrings(a.path, b.path));
+  }
+
+  #directory(path: ByteString, source: string): Piece {
+    return { type: "directory", path, mode: 0o755, owner: this.#parentOwner, claim: "none", source };
+  }
+
+  #merge(first: Piece, second: Piece): Piece {
+    if (first.type === "directory" && second.type === "directory") {
+      if (second.claim === "none") return first;
+      if (first.claim === "none" || sameAttributes(first, second)) return second;
+    } else if (first.type === "symlink" && second.type === "symlink" && sameOwner(first.owner, second.owner)) {
+      if (this.#leadToTheSame(first.linkTarget, second.linkTarget)) {
+        return compareStrings(first.linkTarget, second.linkTarget) <= 0 ? first : second;
+      }
+    }
+    throw differing(first.path, first, second);
+  }
+
+  #leadToTheSame(one: ByteString, other: ByteString): boolean {
+    if (one === other) return true;
+    // What a relative one leads to depends on what else is in the image.
+    if (!one.startsWith("/") || !other.startsWith("/")) return false;
+    const [a, b] = [this.#files.resolve(one), this.#files.resolve(other)];
+    if (a.path === b.path) return true;
+    const areFiles = a.type === "file" && b.type === "file" && a.executable === b.executable;
+    const contentsOf = ({ path, size }: typeof a) => ({ source: this.#files.sourceOf(path), size });
+    return areFiles && sameContents(contentsOf(a), contentsOf(b));
+  }
+}
+
+function sameOwner(a: Ownership, b: Ownership): boolean {
+  return a.uid === b.uid && a.gid === b.gid && a.uname === b.uname && a.gname === b.gname;
+}
+
+function sameAttributes(a: Piece, b: Piece): boolean {
+  return a.mode === b.mode && sameOwner(a.owner, b.owner);
+}
+
+function differing(path: ByteString, first: Piece, second: Piece): OciNixError {
+  // Whichever came first, the error is the same.
+  const [a, b] = compareStrings(first.source, second.source) <= 0 ? [first, second] : [second, first];
+  return new OciNixError(
+    "conflict",
+    `${displayBytes(path)} comes from both ${a.source} (${what(a)}) and ${b.source} (${what(b)})`,
+    { hint: "drop one of the two, or give instead of a store path those directories in it that are wanted" },
+  );
+}
+
+function what(piece: Piece): string {
+  const { uid, gid } = piece.owner;
+  const mode = piece.mode.toString(8).padStart(4, "0");
+  if (piece.type === "symlink") return `a link to ${displayBytes(piece.linkTarget)}`;
+  return `a ${piece.type} of mode ${mode} and owner ${uid}:${gid}`;
+}

@@ -1,4 +1,4 @@
-import { encodeUtf8 } from "../../core/byte-string.js";
+import { type ByteString, encodeUtf8 } from "../../core/byte-string.js";
 import { compareStrings, OciNixError } from "../../core/errors.js";
 import type { EventLoopTurns } from "../../core/event-loop-turns.js";
 import type { Ownership } from "../../core/ownership.js";
@@ -28,8 +28,8 @@ export interface JoinOptions {
 }
 
 /**
- * Joins the trees of store paths, or of directories in them, into one: a directory there is a directory here, everything else a symlink to it.
- * A store path's `nix-support` is left out.
+ * Joins the trees of store paths, or of directories in them, into one: a directory there is a directory here, a file a symlink to it, a symlink
+ * one that leads to the same. A store path's `nix-support` is left out.
  * @throws OciNixError `conflict` where two have something different at one place; `invalid-input` for what is no directory; `not-found`; as
  *   {@link walkStore}
  */
@@ -49,13 +49,33 @@ export async function joinContents(
     await walkStore(source, compareStrings, turns, (found) => {
       const place = found.source.slice(source.length);
       if (place === "" || (start.path === storePath && isBuildMetadata(place))) return;
+      const common = { path: place, owner, source: path };
       if (found.type === "directory") {
-        tree.add({ type: "directory", path: place, mode: 0o755, owner, claim: "none", source: path });
+        tree.add({ ...common, type: "directory", mode: 0o755, claim: "none" });
       } else {
-        tree.add({ type: "symlink", path: place, mode: 0o777, owner, linkTarget: start.path + place, source: path });
+        const original = start.path + place;
+        const linkTarget = found.type === "symlink" ? joinedTarget(found.linkTarget, place, original) : original;
+        tree.add({ ...common, type: "symlink", mode: 0o777, linkTarget, original });
       }
     });
   }
+}
+
+/**
+ * The target of a store path's symlink in the joined tree. One that leads to a place in the same tree keeps leading there: `sbin -> bin` has in it
+ * what all bring along, and is the same in each.
+ * @param original where the symlink is in the store
+ */
+function joinedTarget(target: ByteString, place: ByteString, original: ByteString): ByteString {
+  if (target.startsWith("/")) return target;
+  const components = target.split("/").filter((name) => name !== "" && name !== ".");
+  const down = components.findIndex((name) => name !== "..");
+  const ups = down === -1 ? components.length : down;
+  const directories = place.split("/").slice(1, -1);
+  const there = ["", ...directories.slice(0, directories.length - ups), ...components.slice(ups)];
+  // After a symlink to a directory, `..` is not where it seems to be.
+  const isInTree = ups <= directories.length && !components.includes("..", ups) && !isBuildMetadata(there.join("/"));
+  return isInTree ? target : original;
 }
 
 function isBuildMetadata(place: string): boolean {

@@ -6,11 +6,15 @@ import { sameContents } from "../same-contents.js";
 import type { StoreFiles } from "./store-files.js";
 
 /** Something for the tree, and what errors call its origin. A directory that is not `firm` takes on what others say of it. */
-export type Piece = GeneratedObject & { readonly source: string };
+export type Piece = GeneratedObject & {
+  readonly source: string;
+  /** Of a symlink: where in the store what it leads to can be found; by default its target. */
+  readonly original?: ByteString;
+};
 
 /**
  * What is put into an image, by path, with all directories above. Of two pieces that want one place: directories coincide, and so do symlinks
- * that lead to the same file of the store or to files that are equal; anything else is a conflict. What comes out does not depend on the order
+ * with one target or to one file of the store or to files that are equal; anything else is a conflict. What comes out does not depend on the order
  * in which pieces came.
  */
 export class JoinedTree {
@@ -55,18 +59,20 @@ export class JoinedTree {
       if (second.claim === "none") return first;
       if (first.claim === "none" || sameAttributes(first, second)) return second;
     } else if (first.type === "symlink" && second.type === "symlink" && sameOwner(first.owner, second.owner)) {
-      if (this.#leadToTheSame(first.linkTarget, second.linkTarget)) {
+      if (first.linkTarget === second.linkTarget) return first;
+      if (this.#leadToTheSame(first.original ?? first.linkTarget, second.original ?? second.linkTarget)) {
         return compareStrings(first.linkTarget, second.linkTarget) <= 0 ? first : second;
       }
     }
     throw differing(first.path, first, second);
   }
 
+  /** Directories are not looked at: what a symlink to one has in it may be more than what is in the store there. */
   #leadToTheSame(one: ByteString, other: ByteString): boolean {
-    if (one === other) return true;
-    // What a relative one leads to depends on what else is in the image.
+    // What else a relative one leads to depends on what is in the image.
     if (!one.startsWith("/") || !other.startsWith("/")) return false;
     const [a, b] = [this.#files.resolve(one), this.#files.resolve(other)];
+    if (a.type === "directory" || b.type === "directory") return false;
     if (a.path === b.path) return true;
     const areFiles = a.type === "file" && b.type === "file" && a.executable === b.executable;
     const contentsOf = ({ path, size }: typeof a) => ({ source: this.#files.sourceOf(path), size });

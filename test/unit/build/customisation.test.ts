@@ -75,14 +75,49 @@ describe("contents", () => {
     expect(lines.filter((line) => line === "d 0555 0:0 d/")).toHaveLength(2);
   });
 
-  it("keep symlinks to directories as links, and lead to symlinks by their place in the store", async () => {
-    const closure = closureOf({ [A]: { "lib/": "", "lib/x": "1", lib64: { to: "lib" }, "lib/y": { to: "../lib/x" } } });
-    expect(await customised({ closure, contents: [A] })).toEqual([
+  it("keep symlinks that lead to a place in the same tree, as lndir does, so that those to directories have in them what all bring", async () => {
+    const tree = (name: string): Tree => ({ "bin/": "", [`bin/${name}`]: ["#!", 0o555], sbin: { to: "bin" } });
+    const closure = closureOf({
+      [A]: { ...tree("a"), "lib/": "", "lib/x": "1", "lib/y": { to: "../bin/a" }, "lib/z": { to: "./x" } },
+      [B]: tree("b"),
+    });
+    expect(await customised({ closure, contents: [A, B] })).toEqual([
+      "d 0755 0:0 bin/",
+      `l bin/a -> ${A}/bin/a`,
+      `l bin/b -> ${B}/bin/b`,
       "d 0755 0:0 lib/",
       `l lib/x -> ${A}/lib/x`,
-      `l lib/y -> ${A}/lib/y`,
-      `l lib64 -> ${A}/lib64`,
+      "l lib/y -> ../bin/a",
+      "l lib/z -> ./x",
+      "l sbin -> bin",
     ]);
+  });
+
+  it("lead to other symlinks by their place in the store, as these lead elsewhere from the root", async () => {
+    const closure = closureOf({
+      [A]: {
+        "d/": "",
+        "d/up": { to: "../../x" },
+        "d/through": { to: "dir/../x" },
+        dir: { to: "d" },
+        "nix-support/": "",
+        metadata: { to: "nix-support" },
+        "d/metadata": { to: "../nix-support/x" },
+        outside: { to: "/etc/x" },
+        up: { to: ".." },
+      },
+    });
+    expect(await customised({ closure, contents: [A] })).toEqual([
+      "d 0755 0:0 d/",
+      `l d/metadata -> ${A}/d/metadata`,
+      `l d/through -> ${A}/d/through`,
+      `l d/up -> ${A}/d/up`,
+      "l dir -> d",
+      `l metadata -> ${A}/metadata`,
+      "l outside -> /etc/x",
+      `l up -> ${A}/up`,
+    ]);
+    expect(await customised({ closure, contents: [`${A}/d`] })).toContain(`l metadata -> ${A}/d/metadata`);
   });
 
   it("leave out nix-support of a store path, which nearly all have", async () => {
@@ -107,6 +142,7 @@ describe("contents", () => {
     ["a file and a directory", { "etc/": "", "etc/x": "1" }, { etc: "2" }, "/etc"],
     ["a symlink and a directory", { "lib/": "", "lib/x": "1" }, { "y/": "", lib: { to: "y" } }, "/lib"],
     ["a symlink that leads elsewhere", { x: { to: "/etc/1" } }, { x: { to: "/etc/2" } }, "/x"],
+    ["a symlink to another directory", { "1/": "", x: { to: "1" } }, { "2/": "", x: { to: "2" } }, "/x"],
   ] as const)("name both store paths that want a place for %s, whichever comes first", async (_, one, two, place) => {
     const closure = closureOf({ [A]: one as Tree, [B]: two as Tree });
     const errors = await Promise.all(
@@ -130,7 +166,7 @@ describe("contents", () => {
     const closure = closureOf(
       {
         [A]: { "bin/": "", "bin/coreutils": ["#!", 0o555], "bin/ls": { to: "coreutils" }, license: "MIT" },
-        [B]: { "bin/": "", "bin/ls": { to: `${A}/bin/ls` }, "bin/coreutils": { to: `${A}/bin/coreutils` } },
+        [B]: { "bin/": "", "bin/ls": { to: `${A}/bin/coreutils` }, "bin/coreutils": { to: `${A}/bin/coreutils` } },
         [C]: { license: "MIT", nowhere: { to: "/proc/mounts" } },
       },
       { [B]: [A] },
@@ -139,9 +175,9 @@ describe("contents", () => {
     expect(joined).toEqual([
       "d 0755 0:0 bin/",
       `l bin/coreutils -> ${A}/bin/coreutils`,
-      `l bin/ls -> ${A}/bin/ls`,
+      `l bin/ls -> ${A}/bin/coreutils`,
       `l license -> ${A}/license`,
-      `l nowhere -> ${C}/nowhere`,
+      "l nowhere -> /proc/mounts",
     ]);
     expect(await customised({ closure, contents: [A, B, C, A] })).toEqual(joined);
   });
@@ -155,7 +191,7 @@ describe("contents", () => {
     mkdirSync(join(closure.storeRoot, "etc"));
     for (const name of ["1", "2"]) writeFileSync(join(closure.storeRoot, "etc", name), "equal");
     await expect(customised({ closure, contents: [A, B] })).rejects.toMatchObject({ code: "conflict" });
-    expect(await customised({ closure, contents: [C, A] })).toEqual([`l x -> ${A}/x`]);
+    expect(await customised({ closure, contents: [C, A] })).toEqual(["l x -> /etc/1"]);
   });
 
   it("end in an error, not a loop, where symlinks go round in a circle", async () => {

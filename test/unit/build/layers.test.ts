@@ -1,5 +1,3 @@
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { layersOf } from "../../support/layers.js";
 import { makeTreeStore, type Tree } from "../../support/trees.js";

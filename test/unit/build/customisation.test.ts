@@ -142,6 +142,7 @@ describe("contents", () => {
     ["a file and a directory", { "etc/": "", "etc/x": "1" }, { etc: "2" }, "/etc"],
     ["a symlink and a directory", { "lib/": "", "lib/x": "1" }, { "y/": "", lib: { to: "y" } }, "/lib"],
     ["a symlink that leads elsewhere", { x: { to: "/etc/1" } }, { x: { to: "/etc/2" } }, "/x"],
+    ["symlinks to one directory, by other targets", { "1/": "", x: { to: "1" } }, { x: { to: `${A}/1` } }, "/x"],
     ["a symlink to another directory", { "1/": "", x: { to: "1" } }, { "2/": "", x: { to: "2" } }, "/x"],
   ] as const)("name both store paths that want a place for %s, whichever comes first", async (_, one, two, place) => {
     const closure = closureOf({ [A]: one as Tree, [B]: two as Tree });

@@ -52,7 +52,7 @@ export async function openBaseImage(
 }
 
 /** What planning has to know of the image below. */
-export type PlannedBase = Pick<BaseImage, "layers" | "storePaths">;
+export type PlannedBase = Pick<BaseImage, "place" | "layers" | "storePaths">;
 
 /** What planning has to know of the image that a spec's `fromImage` names. @throws OciNixError as {@link openBaseImage} */
 export async function readSpecBase(

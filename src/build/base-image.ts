@@ -5,13 +5,14 @@ import { type Inheritance, inheritConfig } from "../oci/inherit-config.js";
 import type { ImageSource, StoredImage } from "../transport/image.js";
 import { openSource, type SourceOptions } from "../transport/open.js";
 import { parseDocument } from "../transport/stored-files.js";
-import { formatTransport, parseTransport } from "../transport/transport.js";
+import { formatTransport, parseTransport, type TransportName } from "../transport/transport.js";
 import type { PlannedLayer } from "./image-plan.js";
 import { documentedLayersOf, recordedLayers } from "./recorded-store-paths.js";
 import type { ImageSpec } from "./spec.js";
 
 /** An image that another one is made on top of. */
 export interface BaseImage {
+  readonly place: TransportName;
   /** Byte for byte as they are stored, bottom first. */
   readonly layers: readonly PlannedLayer[];
   /** The store paths that it has at their own place, as far as it says. */
@@ -28,7 +29,7 @@ export interface BaseImage {
 
 /**
  * Opens the image that a spec's `fromImage` names; undefined where there is none. Its layers are read when they are needed.
- * @throws OciNixError `usage` where it is one of several; `unsupported` where it is not for Linux, `conflict` where it is not for the
+ * @throws OciNixError `usage` where it is one of several; `unsupported` where it is not for Linux; `not-found` where it is not for the
  *   spec's architecture; as `openSource`
  */
 export async function openBaseImage(
@@ -43,7 +44,7 @@ export async function openBaseImage(
     const open = async (platform: string | undefined) => await openSource(place, { ...options, platform });
     source = architecture === undefined ? await openLikely(open) : await open(platformOf(architecture, variant));
     const title = formatTransport(place);
-    return baseImage(onlyImage(source, title), title, spec, source);
+    return { place, ...baseImage(onlyImage(source, title), title, spec, source) };
   } catch (error) {
     source?.close();
     throw placed("fromImage", error);
@@ -51,7 +52,7 @@ export async function openBaseImage(
 }
 
 /** What planning has to know of the image below. */
-export type PlannedBase = Pick<BaseImage, "layers" | "storePaths">;
+export type PlannedBase = Pick<BaseImage, "place" | "layers" | "storePaths">;
 
 /** What planning has to know of the image that a spec's `fromImage` names. @throws OciNixError as {@link openBaseImage} */
 export async function readSpecBase(
@@ -89,7 +90,7 @@ function onlyImage({ images }: ImageSource, title: string): StoredImage {
   });
 }
 
-function baseImage(image: StoredImage, title: string, spec: ImageSpec, source: ImageSource): BaseImage {
+function baseImage(image: StoredImage, title: string, spec: ImageSpec, source: ImageSource): Omit<BaseImage, "place"> {
   const config = parseDocument(image.config.bytes, `the config of ${title}`);
   const fields: JsonObject = isJsonObject(config) ? config : new Map();
   const { architecture, variant } = checkPlatform(fields, title, spec);
@@ -118,20 +119,10 @@ function checkPlatform(
   };
   const os = text("os") ?? "linux";
   if (os !== "linux") throw new OciNixError("unsupported", `${title} is for ${os}: only Linux images can be made`);
-  const { architecture = spec.architecture ?? "amd64", variant = spec.variant } = {
-    architecture: text("architecture"),
-    variant: text("variant"),
+  return {
+    architecture: text("architecture") ?? spec.architecture ?? "amd64",
+    variant: spec.variant ?? text("variant"),
   };
-  if (spec.architecture !== undefined && spec.architecture !== architecture) {
-    throw new OciNixError(
-      "conflict",
-      `${title} is for ${architecture}, and the image is to be for ${spec.architecture}`,
-      {
-        hint: "name a base image of the same architecture, or drop --architecture to take the base's",
-      },
-    );
-  }
-  return { architecture, variant: spec.variant ?? variant };
 }
 
 /** The base's history; where that does not fit its layers, one entry a layer that says no more than that. */

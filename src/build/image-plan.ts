@@ -8,6 +8,7 @@ import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
 import type { Descriptor } from "../oci/manifest.js";
+import type { TransportName } from "../transport/transport.js";
 import { type FileTreeOptions, rootPrefix, type SettledPlan } from "./file-tree.js";
 import type { LayerDigest } from "./pipeline/shared.js";
 
@@ -54,6 +55,8 @@ export interface ImagePlan {
   readonly files: Omit<FileTreeOptions, "signal">;
   /** Modification time of every entry, in seconds. */
   readonly mtime: number;
+  /** Where its lowest layers come from, if it is made on top of another image. */
+  readonly base?: TransportName | undefined;
   /** How layers made from the store are to be packed, where somebody said so. */
   readonly compression?: Compression | undefined;
   /** The image config's bytes, from the diffIDs of {@link layers}. */

@@ -250,6 +250,7 @@ async function planImageOn(
   return {
     repoTags: name === undefined ? [] : [`${name}:${tag}`],
     layers: [...below, ...layers],
+    base: base?.place,
     files,
     mtime: mtime.seconds,
     compression: spec.compression,

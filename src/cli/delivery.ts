@@ -91,6 +91,17 @@ export function targetOptions(
   return { signal, locations, ...registryOptions(flags) };
 }
 
+/** Within one registry blobs are mounted from where they are copied from. */
+export function mountSources(
+  place: TransportName | undefined,
+  names: readonly TransportName[],
+  { mountFrom = [] }: TargetOptions,
+): readonly string[] {
+  const isNear =
+    place?.transport === "docker" && names.some((name) => name.transport === "docker" && name.host === place.host);
+  return isNear ? [...mountFrom, place.repository] : mountFrom;
+}
+
 /** What `--compression` asks for; undefined where it is not given. */
 export function compressionOf(flags: FlagValues): Compression | undefined {
   const value = text(flags, "compression");

@@ -4,7 +4,7 @@ import type { GeneratedObject } from "../core/generated-object.js";
 import type { Ownership } from "../core/ownership.js";
 import type { StoreObject } from "./closure.js";
 import { formatNixDatabase, SCHEMA_VERSION } from "./database-writer.js";
-import { readDerivationOutputs } from "./derivation-outputs.js";
+import { readDerivation } from "./derivation.js";
 import { baseNameOf, isDerivation, stateDirOf } from "./store-path.js";
 
 export interface DatabaseTreeOptions {
@@ -29,7 +29,7 @@ export interface DatabaseTreeOptions {
  * All other directories and locks (profiles, temproots, …) Nix makes when it first opens the store, which it can, as it owns `/nix/var/nix`.
  *
  * @param objects what is in `storeDir`, all of it and nothing else
- * @throws OciNixError see {@link formatNixDatabase} and {@link readDerivationOutputs}
+ * @throws OciNixError see {@link formatNixDatabase} and {@link readDerivation}
  */
 export function nixDatabaseTree(
   objects: Iterable<StoreObject>,
@@ -39,7 +39,7 @@ export function nixDatabaseTree(
   const stateDir = options.stateDir ?? stateDirOf(storeDir);
   const given = [...objects];
   const paths = [...new Set(given.map(({ path }) => path))].sort(compareStrings);
-  const outputs = new Map(paths.filter(isDerivation).map((path) => [path, readDerivationOutputs(path, storeRoot)]));
+  const outputs = new Map(paths.filter(isDerivation).map((path) => [path, readDerivation(path, storeRoot).outputs]));
   const database = formatNixDatabase(given, outputs);
 
   const roots = `${stateDir}/gcroots/docker`;

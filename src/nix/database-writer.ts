@@ -2,7 +2,7 @@ import { compareStrings, OciNixError } from "../core/errors.js";
 import { createSqliteInMemory, type SqliteDatabase } from "../core/sqlite.js";
 import { canonicaliseSqliteFile } from "../core/sqlite-file.js";
 import type { StoreObject } from "./closure.js";
-import type { DerivationOutput } from "./derivation-outputs.js";
+import type { DerivationOutput } from "./derivation.js";
 import { parseHash } from "./hash.js";
 import type { StorePath } from "./store-path.js";
 
@@ -109,7 +109,10 @@ function insert(
   const addReference = database.prepare("insert into Refs (referrer, reference) values (?, ?)");
   for (const { path, narHash, narSize } of sorted) {
     addPath.run(ids.get(path), path, hashColumn(narHash, path), narSize);
-    for (const output of outputs.get(path) ?? []) addOutput.run(ids.get(path), output.name, output.path);
+    for (const output of outputs.get(path) ?? []) {
+      // What is not known before it is built is registered when it is.
+      if (output.path !== undefined) addOutput.run(ids.get(path), output.name, output.path);
+    }
   }
   for (const { path, references } of sorted) {
     for (const reference of new Set([...references].sort(compareStrings))) {

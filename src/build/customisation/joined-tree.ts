@@ -32,9 +32,21 @@ export class JoinedTree {
     return this.#pieces.has(path);
   }
 
-  /** @throws OciNixError `conflict` naming both sources; `unreadable` where files cannot be compared */
+  /**
+   * @throws OciNixError `conflict` naming both sources; `unreadable` where files cannot be compared; `unsupported` for a name that a layer cannot
+   *   hold
+   */
   add(piece: Piece): void {
     const { path, source } = piece;
+    if (path.includes("/.wh.")) {
+      throw new OciNixError(
+        "unsupported",
+        `${displayBytes(path)} of ${source}: in a layer, .wh. before a name deletes it`,
+        {
+          hint: "rename it, or leave it out",
+        },
+      );
+    }
     for (let slash = path.indexOf("/", 1); slash !== -1; slash = path.indexOf("/", slash + 1)) {
       const parent = path.slice(0, slash);
       const there = this.#pieces.get(parent);

@@ -3,6 +3,7 @@ import {
   buildPlannedImage,
   foreseeBuild,
   type ImagePlan,
+  type ImageTarget,
   isStandardOutput,
   OciNixError,
   openTargets,
@@ -15,6 +16,7 @@ import {
   type Caches,
   checkNoTerminal,
   compressionOf,
+  mountSources,
   openCaches,
   planOf,
   printForeseen,
@@ -54,7 +56,7 @@ async function buildTo(to: readonly string[], invocation: Invocation): Promise<v
   try {
     if (flags["dry-run"] === true) return await foretell(plan, names, invocation, caches, options);
     const { result, seconds } = await withProgress(invocation, async (observer) => {
-      const targets = await openTargets(names, targetOptions(invocation, caches));
+      const targets = await openPlaces(plan, names, invocation, caches);
       return await buildPlannedImage(plan, targets, { ...options, observer });
     });
     const made = result.layers.filter(({ written }) => written).length;
@@ -67,6 +69,16 @@ async function buildTo(to: readonly string[], invocation: Invocation): Promise<v
   }
 }
 
+async function openPlaces(
+  { base }: ImagePlan,
+  names: readonly TransportName[],
+  invocation: Invocation,
+  caches: Caches,
+): Promise<readonly ImageTarget[]> {
+  const options = targetOptions(invocation, caches);
+  return await openTargets(names, { ...options, mountFrom: mountSources(base, names, options) });
+}
+
 /** Prints what each layer would need. */
 async function foretell(
   plan: ImagePlan,
@@ -75,7 +87,7 @@ async function foretell(
   caches: Caches,
   options: BuildOptions,
 ): Promise<void> {
-  const targets = await openTargets(names, targetOptions(invocation, caches));
+  const targets = await openPlaces(plan, names, invocation, caches);
   const layers = await foreseeBuild(plan, targets, options);
   await printForeseen({ repoTags: plan.repoTags, layers, targets }, invocation);
 }

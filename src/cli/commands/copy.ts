@@ -13,7 +13,6 @@ import {
   parseTransport,
   readLock,
   type StoredImage,
-  type TargetOptions,
   type TransportName,
   writeLock,
 } from "../../index.js";
@@ -21,6 +20,7 @@ import { type Invocation, text } from "../command.js";
 import {
   checkNoTerminal,
   compressionOf,
+  mountSources,
   openCaches,
   printForeseen,
   registryOptions,
@@ -87,17 +87,6 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
     source.close();
     caches.close();
   }
-}
-
-/** Within one registry blobs are mounted from where they are copied from. */
-function mountSources(
-  place: TransportName,
-  names: readonly TransportName[],
-  { mountFrom = [] }: TargetOptions,
-): readonly string[] {
-  const isNear =
-    place.transport === "docker" && names.some((name) => name.transport === "docker" && name.host === place.host);
-  return isNear ? [...mountFrom, place.repository] : mountFrom;
 }
 
 /** @throws OciNixError `usage` where the place is none in a registry */

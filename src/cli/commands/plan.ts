@@ -79,8 +79,8 @@ function checkFlags(flags: FlagValues): void {
   }
 }
 
-/** The image as a push of the same input would send it, where the previous image is there. */
-async function measured(spec: ImageSpec, { previous }: Planned, invocation: Invocation): Promise<MeasuredImage> {
+/** The image as a push of the same input would send it, where the previous image is there; its layers without those of the base. */
+async function measured(spec: ImageSpec, { previous, base }: Planned, invocation: Invocation): Promise<MeasuredImage> {
   const { flags, signal } = invocation;
   const held = previous === undefined ? undefined : await previousBlobs(spec, invocation);
   const image = await planImage(spec, { signal, ...registryOptions(flags) });
@@ -90,7 +90,7 @@ async function measured(spec: ImageSpec, { previous }: Planned, invocation: Invo
     const { result } = await withProgress(invocation, (observer) =>
       measurePlannedImage(image, held, { signal, compression, cache, blobCache, observer }),
     );
-    return result;
+    return { ...result, layers: result.layers.slice(base?.layers ?? 0) };
   } finally {
     close();
   }

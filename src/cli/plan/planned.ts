@@ -3,9 +3,11 @@ import {
   CostModel,
   DEFAULT_MAX_LAYERS,
   DEFAULT_STRATEGY,
+  formatTransport,
   type ImageSpec,
   type LayerPlan,
   narSizeOf,
+  type PreviousLayer,
   type PreviousLayout,
   planAllLayers,
   type RebalanceAdvice,
@@ -27,6 +29,8 @@ export interface Planned {
   /** Undefined where a pipeline has no limit. */
   readonly maxLayers: number | undefined;
   readonly closure: Closure;
+  /** The image below, if there is one; its layers are not among the plans. */
+  readonly base: { readonly source: string; readonly layers: number } | undefined;
   readonly plans: readonly LayerPlan[];
   /** One a plan. */
   readonly layers: readonly LayerFigures[];
@@ -52,8 +56,11 @@ export async function planned(
   { flags, signal }: Pick<Invocation, "flags" | "signal">,
 ): Promise<Planned> {
   const closure = await readSpecClosure(spec);
-  const previous = await readSpecPrevious(spec, previousOptions({ flags, signal }));
+  const followed = await readSpecPrevious(spec, previousOptions({ flags, signal }));
   const base = await readSpecBase(spec, previousOptions({ flags, signal }));
+  // What is the base's is not this image's to keep or to drop.
+  const isOwn = ({ storePaths }: PreviousLayer) => !storePaths.every((path) => base?.storePaths.has(path));
+  const previous = followed && { ...followed, layers: followed.layers.filter(isOwn) };
   const plans = planAllLayers(spec, closure, previous, base);
   const [anyStrategy, anyLimit] = spec.pipeline === undefined ? [DEFAULT_STRATEGY, DEFAULT_MAX_LAYERS] : ["pipeline"];
   const { strategy = anyStrategy, maxLayers = anyLimit } = spec;
@@ -73,6 +80,7 @@ export async function planned(
     strategy,
     maxLayers,
     closure,
+    base: base && { source: formatTransport(base.place), layers: base.layers.length },
     plans,
     layers,
     model,

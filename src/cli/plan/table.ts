@@ -34,12 +34,12 @@ function fateOf({ update }: Planned, exact: MeasuredImage | undefined, index: nu
   return update?.fates[index] ?? "";
 }
 
-function summary({ layers, update, advice }: Planned, exact: MeasuredImage | undefined): string[] {
+function summary({ layers, base, update, advice }: Planned, exact: MeasuredImage | undefined): string[] {
   const bytes = total(layers.map(({ narSize }) => narSize));
   const expected = bytes === undefined ? undefined : total(layers.map(({ expectedBytes }) => expectedBytes));
   const paths = new Set(layers.flatMap(({ storePaths }) => storePaths)).size;
   const lines = [
-    `${counted(layers.length, "layer")} of ${counted(paths, "store path")}, ${size(bytes)}; a release is expected to push ${size(expected)}`,
+    `${counted(layers.length, "layer")} of ${counted(paths, "store path")}, ${size(bytes)}${base === undefined ? "" : `, on the ${counted(base.layers, "layer")} of ${base.source}`}; a release is expected to push ${size(expected)}`,
   ];
   if (update !== undefined) {
     const { kept, uploaded, dropped, idealBytes } = update;
@@ -67,13 +67,14 @@ function summary({ layers, update, advice }: Planned, exact: MeasuredImage | und
 
 /** Everything there is, for programs. */
 export function formatPlanJson(
-  { strategy, maxLayers, layers, update, advice }: Planned,
+  { strategy, maxLayers, base, layers, update, advice }: Planned,
   exact: MeasuredImage | undefined,
   budgets: readonly BudgetResult[],
 ): string {
   const json = {
     strategy,
     maxLayers,
+    base,
     layers: layers.map((layer, i) => ({
       ...layer,
       chanceOfChange: Number(layer.chanceOfChange.toFixed(6)),

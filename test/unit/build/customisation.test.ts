@@ -195,6 +195,17 @@ describe("contents", () => {
     expect(await customised({ closure, contents: [C, A] })).toEqual(["l x -> /etc/1"]);
   });
 
+  it("have no names that delete others from an image", async () => {
+    const closure = closureOf({ [A]: { "etc/": "", "etc/.wh.passwd": "1", "etc/a.wh.": "1" } });
+    await expect(customised({ closure, contents: [A] })).rejects.toMatchObject({
+      code: "unsupported",
+      message: `/etc/.wh.passwd of ${A}: in a layer, .wh. before a name deletes it`,
+    });
+    await expect(customised({ closure, files: [{ target: "/.wh..opq", text: "" }] })).rejects.toThrow(
+      "files[0] of the spec",
+    );
+  });
+
   it("end in an error, not a loop, where symlinks go round in a circle", async () => {
     const closure = closureOf({ [A]: { x: { to: "y" }, y: { to: "x" } }, [B]: { x: { to: "x" } } });
     await expect(customised({ closure, contents: [A, B] })).rejects.toMatchObject({ code: "conflict" });

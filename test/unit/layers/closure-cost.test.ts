@@ -143,6 +143,15 @@ describe("advice on a fresh split", () => {
     expect(advice?.paysAfter).toBe(Math.ceil((advice?.costNow ?? 0) / (advice?.savedPerRelease ?? 1)));
   });
 
+  it("says nothing where it would take too long to pay", () => {
+    const { layers } = layoutOf(plan(closureOf(APP), 6));
+    const isIn = (names: readonly string[]) => (path: StorePath) => names.includes(baseNameOf(path).slice(33));
+    const large = ["data", "python"];
+    const others = layers.filter(({ storePaths }) => !storePaths.some(isIn(large)));
+    const storePaths = [...closureOf(APP).objects.keys()].filter(isIn(large));
+    expect(advise({ source: "two large ones together", layers: [...others, { storePaths }] }, 6)).toBeUndefined();
+  });
+
   it("says nothing where the previous image is split as a fresh one would be", () => {
     expect(advise(layoutOf(plan(closureOf(APP), 6)), 6)).toBeUndefined();
   });
@@ -174,6 +183,19 @@ describe("the cost model", () => {
     const chances = ["glibc", "ssl", "python", "app"].map((name) => model.chanceOfChange([path(name)]));
     expect(chances).toEqual([...chances].sort((a, b) => a - b));
     expect(new Set(chances).size).toBe(4);
+  });
+
+  it("follows references from the roots, half as often at each step, and divides by the dependants", () => {
+    const chain = new CostModel(closureOf({ root: [1, 1, "middle"], middle: [1, 1, "leaf"], leaf: [1, 1] }));
+    const rate = (name: string) => {
+      const found = chain.graph.paths.filter((each) => each.endsWith(`-${name}`));
+      return -Math.log(1 - chain.chanceOfChange(found));
+    };
+    const leaf = 0.0015 + 0.125 / 3;
+    const middle = leaf + 0.0015 + 0.25 / 2;
+    expect(rate("leaf")).toBeCloseTo(leaf, 10);
+    expect(rate("middle")).toBeCloseTo(middle, 10);
+    expect(rate("root")).toBeCloseTo(middle + 0.0015 + 0.5, 10);
   });
 
   it("takes a layer for more often changed than each of its store paths, and never for certain", () => {

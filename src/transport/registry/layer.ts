@@ -88,7 +88,7 @@ function startOf(response: RegistryResponse, asked: number): number {
   if (start !== undefined && Number(start) <= asked) return Number(start);
   throw new OciNixError(
     "verification",
-    `byte ${asked} was asked for, and the registry answered ${range ?? "without a range"}`,
+    `byte ${asked} was asked for, and the registry answered ${range === undefined ? "without a range" : response.shown(range)}`,
   );
 }
 

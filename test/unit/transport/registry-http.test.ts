@@ -456,7 +456,11 @@ describe("tokens", () => {
     const server = await serve(bearer("https://auth.example/", () => false));
     login(server.host, { registrytoken: "hunter2\r\nhost: other" });
     const error = await failure(text(open(server.host), "/v2/x", [PULL]));
-    expect(error.message).toContain("what is to be sent is no HTTP");
+    const file = join(home, ".docker/config.json");
+    expect([error.code, error.message]).toEqual([
+      "invalid-input",
+      `${file}: registrytoken of ${server.host} holds blanks or line breaks, which no token does`,
+    ]);
     expect(`${error.message}${error.stack}${error.cause}`).not.toContain("hunter2");
     expect(clock.slept).toEqual([]);
   });
@@ -577,8 +581,13 @@ describe("tokens", () => {
     const answers: readonly (readonly [number, string, string, RegExp])[] = [
       [401, '{"details":"incorrect username or password"}', "denied", /answers 401: incorrect username or password$/],
       [403, '{"errors":[{"code":"DENIED","message":"no\\nway"}]}', "denied", /answers 403: no way$/],
-      [400, `{"error_description":"user ${BASIC} is not known"}`, "denied", /answers 400$/],
-      [400, '{"error":"hunter2 is wrong"}', "denied", /answers 400$/],
+      [
+        400,
+        `{"error_description":"user ${BASIC} is not known"}`,
+        "denied",
+        /answers 400: \(its words are left out, .*\)$/,
+      ],
+      [400, '{"error":"hunter2 is wrong"}', "denied", /answers 400: \(its words are left out, .*\)$/],
       [503, "<html>", "unavailable", /answers 503$/],
       [200, "<html>", "invalid-input", /answers without a token$/],
       [200, '{"token":""}', "invalid-input", /answers without a token$/],

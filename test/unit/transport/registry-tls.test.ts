@@ -96,7 +96,7 @@ describe("a registry's certificate", () => {
     const server = await serve(hello);
     const clock = virtualClock();
     const error = await failure(text(open(server.host, { clock })));
-    expect(error.code).toBe("unavailable");
+    expect(error.code).toBe("denied");
     expect(error.message).toMatch(
       /cannot be reached: its certificate is signed by .* not known here \(\w+\) \(GET https:/,
     );
@@ -109,7 +109,7 @@ describe("a registry's certificate", () => {
   it("is verified with certs.d of its host and port alone", async () => {
     const server = await serve(hello);
     copyFileSync(certificates.authority, join(directoryOf("127.0.0.1"), "ca.crt"));
-    expect((await failure(text(open(server.host)))).code).toBe("unavailable");
+    expect((await failure(text(open(server.host)))).code).toBe("denied");
     copyFileSync(certificates.authority, join(directoryOf(server.host), "ca.crt"));
     expect(await text(open(server.host))).toBe("200 hello");
   });
@@ -220,7 +220,7 @@ describe("plain http", () => {
     vi.stubEnv("HTTPS_PROXY", proxy.url);
     vi.stubEnv("HTTP_PROXY", proxy.url);
     const error = await failure(text(open("registry.example:5000")));
-    expect(error.code).toBe("unavailable");
+    expect(error.code).toBe("invalid-input");
     expect(proxy.seen.every((line) => line.startsWith("CONNECT registry.example:5000"))).toBe(true);
     expect(plain.arrived).toEqual([]);
     expect(await text(open("registry.example:5000", { tlsVerify: false }))).toBe("200 hello");

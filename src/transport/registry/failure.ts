@@ -60,6 +60,7 @@ function meaningOf(
     const words = status === 401 ? "it wants other credentials" : "these credentials may not do that";
     return ["denied", `${answer}: ${words}`, loginHint];
   }
+  if (status === 407) return ["denied", "the proxy wants other credentials (status 407)", "HTTP_PROXY names the proxy"];
   if (status === 404)
     return ["not-found", `${answer}: it is not there`, "look at the spelling of name, tag and digest"];
   if (status === 413) return ["limit", `${answer}: that is too large for it`, "--max-layers makes layers smaller"];

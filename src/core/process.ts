@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { isatty } from "node:tty";
 import { errnoOf, OciNixError } from "./errors.js";
 import { abortReason } from "./event-loop-turns.js";
 
@@ -82,7 +83,7 @@ export async function askProgram(
   const { stdin, signal } = options;
   if (signal.aborted) throw abortReason(signal);
   // A group of its own has no terminal, at which it may ask for something; there the user ends all of them.
-  const isGroup = ![process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
+  const isGroup = ![0, 1, 2].some((fd) => isatty(fd));
   const said = { stdout: "", stderr: "" };
   return await new Promise((resolve, reject) => {
     const child = spawn(tool.program, tool.args, { stdio: ["pipe", "pipe", "pipe"], detached: isGroup });

@@ -252,6 +252,26 @@ describe("a registry that repeats what it was told", () => {
     });
   });
 
+  it("is not quoted where that was for a proxy, which answers itself", async () => {
+    const proxy = await serve(({ url, headers }) => {
+      if (url.endsWith("/v2/")) return {};
+      const message = `no: ${headers["proxy-authorization"]}`;
+      return { status: 407, body: JSON.stringify({ errors: [{ code: "DENIED", message }] }) };
+    });
+    proxy.server.on("connect", (_, socket) => socket.end("HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n"));
+    for (const name of ["HTTP_PROXY", "HTTPS_PROXY"]) {
+      vi.stubEnv(name, proxy.origin.replace("//", `//${USERS.entry}:${encodeURIComponent(PASSWORD)}@`));
+    }
+    const name = parseRegistryName("registry.example/app:1", "the test");
+    const options = { clock: virtualClock(), tlsVerify: false };
+    const error = await openRegistrySource(name, options).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      code: "denied",
+      message: expect.stringContaining("the proxy wants other credentials"),
+    });
+    expectNoSecret(inspect(error), "the error");
+  });
+
   it("in the place that it redirects to is not quoted", async () => {
     const server = await serve(({ headers }) => {
       if (headers.authorization === undefined) return { status: 401, headers: { "www-authenticate": "Basic realm=x" } };

@@ -3,7 +3,7 @@ import { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import type { SecureContext } from "node:tls";
 import type * as Undici from "undici";
-import { OciNixError } from "../../core/errors.js";
+import { errnoOf, OciNixError } from "../../core/errors.js";
 import { readAnswerFirst } from "../pending-answer.js";
 import { namesOf } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
@@ -84,7 +84,7 @@ export function openConnections(
   const kept =
     (connect: Connect): Connect =>
     (to, callback) => {
-      const socket = connect(to, callback);
+      const socket = connect(to, (error, made) => callback(error === null ? null : lasting(error), made));
       if (!(socket instanceof Socket)) return socket;
       sockets.add(socket);
       readAnswerFirst(socket);
@@ -161,6 +161,12 @@ export function openConnections(
       await Promise.all(destroyed);
     },
   };
+}
+
+/** The library connects for ever where a connection fails with errors of these, as where a proxy closes instead of tunnelling. */
+function lasting(error: Error): Error {
+  if (errnoOf(error) !== "UND_ERR_SOCKET" && errnoOf(error) !== "UND_ERR_INFO") return error;
+  return Object.assign(new Error("closed", { cause: error }), { code: "ECONNRESET" });
 }
 
 /** A stream whose request ends where the other side takes nothing of it any more. That it comes slowly itself does not count. */

@@ -145,6 +145,21 @@ describe("a registry's certificate", () => {
   });
 });
 
+it("a proxy that closes the connection instead of tunnelling is tried five times, and no more", async () => {
+  let count = 0;
+  const proxy = createTcpServer((socket) => {
+    count++;
+    socket.on("error", () => {});
+    socket.once("data", () => socket.end());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  running.push({ stop: async () => void proxy.close() });
+  vi.stubEnv("HTTPS_PROXY", `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`);
+  const error = await failure(text(open("registry.example")));
+  expect(error).toMatchObject({ code: "unavailable", message: expect.stringContaining("after 5 attempts") });
+  expect(count).toBe(5);
+});
+
 describe("a push to what fails for good is tried once, and is no matter of time", () => {
   const push = async (host: string, clock = virtualClock()) => {
     const target = openRegistryTarget(parseRegistryName(`${host}/app:1`, "the test"), { clock });

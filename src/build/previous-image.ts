@@ -1,4 +1,4 @@
-import { type Stats, statSync } from "node:fs";
+import { readdirSync, type Stats, statSync } from "node:fs";
 import { describeErrno, type ErrorCode, errnoOf, OciNixError, placed } from "../core/errors.js";
 import { isJsonObject, type Json } from "../core/json.js";
 import type { PreviousLayout } from "../layers/previous.js";
@@ -128,7 +128,7 @@ function documentedByNix2container({ paths, size }: Nix2containerLayer): Documen
 async function layersAt(place: TransportName, options: PreviousLayoutOptions): Promise<Documented> {
   const { signal, tlsVerify, deadlineMs } = options;
   const source = "file" in place && place.file === "-" ? "standard input" : formatTransport(place);
-  if ("directory" in place) checkThere(place.directory);
+  if ("directory" in place) checkLayout(place.directory);
   if ("file" in place && place.file !== "-") checkThere(place.file);
   let images: ImageSource | undefined;
   try {
@@ -152,6 +152,23 @@ function checkThere(path: string): void {
     statSync(path);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") throw missing(`${path} is not there`);
+  }
+}
+
+/** A directory that is something else is a slip, not a first release; an empty one may be about to become a layout. */
+function checkLayout(directory: string): void {
+  checkThere(directory);
+  let names: readonly string[];
+  try {
+    names = readdirSync(directory);
+  } catch {
+    return;
+  }
+  if (names.length === 0) throw missing(`${directory} is empty`);
+  if (!names.includes("oci-layout")) {
+    throw new OciNixError("invalid-input", `${directory} is no OCI layout: it has no file oci-layout`, {
+      hint: "skopeo copy dir:DIRECTORY oci:LAYOUT:TAG makes one of what skopeo calls dir:",
+    });
   }
 }
 

@@ -165,7 +165,7 @@ const REGISTRY_FLAGS: Flags = {
     choices: ["true", "false"],
     describe: "Whether registries must have valid certificates and are never reached over plain HTTP (default true)",
   },
-  deadline: { type: "number", describe: "Seconds that all requests to registries together may take (default no end)" },
+  deadline: { type: "number", describe: "Seconds that all requests to a registry or daemon may take (default no end)" },
 };
 
 /** How images get into registries. */

@@ -115,6 +115,9 @@ function setValue(values: Record<string, unknown>, name: string, flag: Flag, val
 
 function wholeNumber(name: string, { signed }: Flag, value: string): number {
   if ((signed === true ? /^-?\d{1,15}$/ : /^\d{1,15}$/).test(value)) return Number(value);
+  if (/^\d+$/.test(value)) {
+    throw new OciNixError("usage", `--${name}: ${value} is too large`, { hint: "at most 15 digits" });
+  }
   throw new OciNixError("usage", `--${name} takes a whole number, not ${JSON.stringify(value)}`);
 }
 

@@ -1,4 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { isatty } from "node:tty";
 import { errnoOf, OciNixError } from "./errors.js";
 import { abortReason } from "./event-loop-turns.js";
 
@@ -52,32 +55,54 @@ export interface ProgramResult {
 /** An answer is a few lines; what is longer is none. */
 const LONGEST_ANSWER = 1024 * 1024;
 
+/** How long what a program wrote may take to arrive once it has ended. */
+const GRACE_MS = 250;
+
+/** A program that could not be run. */
+export class NotStarted extends OciNixError {
+  /** To follow its name: `is not on the PATH`. */
+  readonly reason: string;
+
+  constructor(code: "not-found" | "unreadable", program: string, reason: string, cause: unknown, hint?: string) {
+    super(code, `${program} ${reason}`, { cause, ...(hint === undefined ? {} : { hint }) });
+    this.reason = reason;
+  }
+}
+
 /**
- * Gives an external program a text on its standard input and waits for what it says. One that fails is a result; its words are in no error,
- * as they may hold secrets. Its environment is as in {@link runProgram}.
- * @throws OciNixError `not-found` where there is no such program; `limit` where it says too much; the signal's reason
+ * Gives an external program a text on its standard input and waits for what it says until its end, whoever else holds its output open. One that
+ * fails is a result; its words are in no error, as they may hold secrets. The caller's whole environment reaches it. Where it is given up,
+ * what it started is ended as well, but for what a terminal ends.
+ * @throws NotStarted `not-found` where there is no such program, `unreadable` where it cannot be run
+ * @throws OciNixError `limit` where it says too much; the signal's reason
  */
 export async function askProgram(
   tool: Tool,
-  options: { readonly environment: readonly string[]; readonly stdin: string; readonly signal: AbortSignal },
+  options: { readonly stdin: string; readonly signal: AbortSignal },
 ): Promise<ProgramResult> {
-  const { environment, stdin, signal } = options;
+  const { stdin, signal } = options;
   if (signal.aborted) throw abortReason(signal);
-  const named = environment.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]));
-  const child = spawn(tool.program, tool.args, {
-    stdio: ["pipe", "pipe", "pipe"],
-    env: { ...ownEnvironment(), ...Object.fromEntries(named) },
-    signal,
-    killSignal: "SIGKILL",
-  });
+  // A group of its own has no terminal, at which it may ask for something; there the user ends all of them.
+  const isGroup = ![0, 1, 2].some((fd) => isatty(fd));
   const said = { stdout: "", stderr: "" };
   return await new Promise((resolve, reject) => {
-    const fail = (error: unknown) => {
-      child.kill("SIGKILL");
+    const child = spawn(tool.program, tool.args, { stdio: ["pipe", "pipe", "pipe"], detached: isGroup });
+    let timer: NodeJS.Timeout | undefined;
+    const settle = (run: () => void) => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
       // A process that it started may hold these open.
       for (const stream of child.stdio) stream?.destroy();
-      reject(error);
+      run();
     };
+    const fail = (error: unknown) => {
+      end(child, isGroup);
+      settle(() => reject(error));
+    };
+    const onAbort = () => fail(abortReason(signal));
+    const done = (code: number | null, by: NodeJS.Signals | null) =>
+      settle(() => resolve({ status: code ?? by ?? 1, ...said }));
+    signal.addEventListener("abort", onAbort, { once: true });
     for (const name of ["stdout", "stderr"] as const) {
       child[name].setEncoding("utf8").on("data", (text: string) => {
         said[name] += text;
@@ -87,15 +112,48 @@ export async function askProgram(
     // A program that does not read its input is no error: its end tells.
     child.stdin.on("error", () => {});
     child.stdin.end(stdin);
-    child.on("error", (error) => fail(signal.aborted ? abortReason(signal) : startError(tool, error)));
-    child.on("close", (code, by) => resolve({ status: code ?? by ?? 1, ...said }));
+    child.on("error", (error) => fail(startError(tool, error)));
+    child.on("exit", (code, by) => {
+      if (!signal.aborted) timer = setTimeout(() => done(code, by), GRACE_MS);
+    });
+    child.on("close", done);
   });
 }
 
+function end(child: ChildProcess, isGroup: boolean): void {
+  const { pid } = child;
+  if (pid === undefined) return;
+  try {
+    if (isGroup) process.kill(-pid, "SIGKILL");
+    else child.kill("SIGKILL");
+  } catch {
+    // All of them have ended.
+  }
+}
+
 function startError(tool: Tool, error: Error): unknown {
-  if (errnoOf(error) !== "ENOENT") return error;
-  const hint = `install the Debian package ${tool.debianPackage}`;
-  return new OciNixError("not-found", `${tool.program} is not on the PATH`, { hint, cause: error });
+  const { program } = tool;
+  const code = errnoOf(error);
+  if (code === "ENOENT" && !isOnPath(program)) {
+    return new NotStarted(
+      "not-found",
+      program,
+      "is not on the PATH",
+      error,
+      `install the Debian package ${tool.debianPackage}`,
+    );
+  }
+  if (code === "ENOENT")
+    return new NotStarted("unreadable", program, "cannot be run: its interpreter is not there", error);
+  if (code === "EACCES") return new NotStarted("unreadable", program, "cannot be run: permission denied", error);
+  return error;
+}
+
+function isOnPath(program: string): boolean {
+  if (program.includes("/")) return existsSync(program);
+  return ownEnvironment()
+    .PATH.split(":")
+    .some((directory) => existsSync(join(directory, program)));
 }
 
 const ownEnvironment = () => ({ PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" });

@@ -19,7 +19,7 @@ interface PlaceOptions {
   readonly signal?: AbortSignal | undefined;
   /** Of registries: whether certificates are verified and connections encrypted; by default they are. */
   readonly tlsVerify?: boolean | undefined;
-  /** Of registries: how long all requests together may take. */
+  /** Of registries and daemons: how long all requests together may take. */
   readonly deadlineMs?: number | undefined;
 }
 
@@ -62,7 +62,7 @@ export async function openSource(name: TransportName, options: SourceOptions = {
         },
       );
     case "docker-daemon":
-      return await readDockerDaemon(name.ref, { platform, signal: options.signal });
+      return await readDockerDaemon(name.ref, { platform, signal: options.signal, deadlineMs: options.deadlineMs });
   }
 }
 

@@ -79,6 +79,14 @@ function parse(text: string): TransportName {
 
 /** What may hold a password is not repeated. @throws OciNixError `usage` */
 function checkNoSecret(name: string): void {
+  const digest = /^[^@]*@(|(?:sha(?:1|224|256|384|512)|md5|blake3):[^@]*)$/i.exec(name)?.[1];
+  if (digest !== undefined && !digest.startsWith("sha256:")) {
+    const words =
+      digest === "" ? "the digest after @ is missing" : `${JSON.stringify(digest)} is no digest that images have here`;
+    throw new OciNixError("usage", `docker://: ${words}`, {
+      hint: `${FORMS.docker}; a digest is sha256: and 64 hex digits`,
+    });
+  }
   if (/^https?:\/\//.test(name) || (name.includes("@") && !/^[^@]*@sha256:/.test(name))) {
     throw new OciNixError(
       "usage",

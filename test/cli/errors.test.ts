@@ -221,6 +221,7 @@ describe("the command line", () => {
     [["--cmd", '["a",1]'], /is not a JSON array of strings/],
     [["--expose", "99999"], /--expose "99999"/],
     [["--uid", "-1"], /--uid takes a whole number, not "-1"/],
+    [["--deadline", "9".repeat(20)], /--deadline: 9{20} is too large/],
     [["--uid", "NaN"], /--uid takes a whole number/],
     [["--uid", "1", "--uid", "2"], /--uid is given more than once/],
     [["--label", "x"], /KEY=VALUE/],

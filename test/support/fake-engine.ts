@@ -18,6 +18,8 @@ export interface FakeEngineOptions {
   answer(path: string, loads: number): unknown;
   /** Does with a load what a working engine would not. @returns whether it has */
   onLoad?(request: IncomingMessage, response: ServerResponse, loads: number): boolean;
+  /** Does with a question what a working engine would not. @param path without the version @returns whether it has */
+  onGet?(path: string, response: ServerResponse): boolean;
 }
 
 /** @param directory for the socket */
@@ -29,6 +31,7 @@ export async function startFakeEngine(directory: string, options: FakeEngineOpti
     const url = request.url ?? "";
     requests.push(`${request.method} ${url}`);
     const path = url.replace(/^\/v[\d.]+/, "");
+    if (request.method === "GET" && options.onGet?.(path, response) === true) return;
     if (request.method === "POST") {
       loads++;
       if (options.onLoad?.(request, response, loads) === true) return;

@@ -60,7 +60,8 @@ async function buildTo(to: readonly string[], invocation: Invocation): Promise<v
       return await buildPlannedImage(plan, targets, { ...options, observer });
     });
     const made = result.layers.filter(({ written }) => written).length;
-    const note = made === 0 ? ", all there already" : ` (${made} made, the others were there already)`;
+    const others = isPushed ? "there already or mounted" : "there already";
+    const note = made === 0 ? `, all ${others}` : ` (${made} made, the others were ${others})`;
     printSummary(result, seconds, flags, made === result.layers.length ? "" : note);
     // Standard output is the image's, where it goes there.
     if (!names.some(isStandardOutput)) await printOutput(`${result.manifest}\n`, signal);

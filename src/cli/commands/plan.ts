@@ -52,9 +52,9 @@ export default async function plan(invocation: Invocation): Promise<number> {
     return 0;
   }
   const exact = flags.exact === true ? await measured(spec, found, invocation) : undefined;
+  const results: readonly BudgetResult[] = checkBudgets(budgets, found, exact);
   const html = text(flags, "html");
   if (html !== undefined) writeOutputFile(html, formatPlanPage(found));
-  const results: readonly BudgetResult[] = checkBudgets(budgets, found, exact);
   await printOutput(isJson ? formatPlanJson(found, exact, results) : formatTable(found, exact), signal);
   const error = overBudget(budgets, results, found);
   if (error === undefined) return 0;
@@ -68,6 +68,9 @@ function checkFlags(flags: FlagValues): void {
     const other = others.find((name) => flags[name] !== undefined);
     if (flags[flag] === undefined || other === undefined) continue;
     throw new OciNixError("usage", `--${flag} and --${other} do not go together`, { hint: "give one of them" });
+  }
+  if (flags.html === "-") {
+    throw new OciNixError("usage", "--html takes a file: standard output is the plan's", { hint: "--html plan.html" });
   }
   if (flags.history !== undefined && flags.compare === undefined) {
     throw new OciNixError("usage", "--history is for --compare", { hint: "--compare names the strategies" });
@@ -84,7 +87,9 @@ async function measured(spec: ImageSpec, { previous, base }: Planned, invocation
   const { flags, signal } = invocation;
   const held = previous === undefined ? undefined : await previousBlobs(spec, invocation);
   const image = await planImage(spec, { signal, ...registryOptions(flags) });
-  const compression = compressionOf(flags) ?? spec.compression ?? parseCompression("gzip", "--compression");
+  // As build and push do where the previous image is.
+  const usual = spec.previous === undefined || spec.previous.startsWith("docker://") ? "gzip" : "none";
+  const compression = compressionOf(flags) ?? spec.compression ?? parseCompression(usual, "--compression");
   const { cache, blobCache, close } = openCaches(flags);
   try {
     const { result } = await withProgress(invocation, (observer) =>

@@ -60,6 +60,7 @@ export async function compareStrategies(
   for (const graph of history)
     closures.push(await readClosure({ graph, ...(storeDir === undefined ? {} : { storeDir }) }));
   closures.push(newest);
+  if (history.length > 0) for (const closure of closures) checkSized(closure);
   const exclude = new Set((spec.exclude ?? []) as readonly StorePath[]);
   const { maxLayers = DEFAULT_MAX_LAYERS } = spec;
   const model = new CostModel(newest);
@@ -80,6 +81,15 @@ export async function compareStrategies(
       following: chain(true),
     };
   });
+}
+
+function checkSized({ objects }: Closure): void {
+  for (const { path, narSize } of objects.values()) {
+    if (narSize !== undefined) continue;
+    throw new OciNixError("invalid-input", `what releases push is counted in NAR bytes, and that of ${path} is not known`, {
+      hint: "give closure graphs with narSize, such as oci-nix closure writes",
+    });
+  }
 }
 
 /** Not a number where a size is unknown. */

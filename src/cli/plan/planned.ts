@@ -86,9 +86,9 @@ export async function planned(
     model,
     previous,
     update: previous && updateOf(closure, plans, previous),
-    // A pipeline does not follow a previous image.
+    // A pipeline does not follow a previous image, and without sizes there is nothing to save.
     advice:
-      previous === undefined || spec.pipeline !== undefined
+      previous === undefined || spec.pipeline !== undefined || !total(layers.map(({ narSize }) => narSize))
         ? undefined
         : rebalanceAdvice(model, plans, planAllLayers(spec, closure, undefined, base), previous),
   };

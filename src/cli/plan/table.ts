@@ -1,4 +1,4 @@
-import type { MeasuredImage } from "../../index.js";
+import type { MeasuredBlob, MeasuredImage, Update } from "../../index.js";
 import { visible } from "../ui.js";
 import type { BudgetResult } from "./budget.js";
 import { type Planned, ratio, total } from "./planned.js";
@@ -41,16 +41,7 @@ function summary({ layers, base, update, advice }: Planned, exact: MeasuredImage
   const lines = [
     `${counted(layers.length, "layer")} of ${counted(paths, "store path")}, ${size(bytes)}${base === undefined ? "" : `, on the ${counted(base.layers, "layer")} of ${base.source}`}; a release is expected to push ${size(expected)}`,
   ];
-  if (update !== undefined) {
-    const { kept, uploaded, dropped, idealBytes } = update;
-    const of = percent(ratio(uploaded.bytes, idealBytes));
-    lines.push(
-      `update of ${update.source}:`,
-      `  keeps    ${counted(kept.layers, "layer")}, ${size(kept.bytes)}`,
-      `  uploads  ${counted(uploaded.layers, "layer")}, ${size(uploaded.bytes)}${idealBytes === 0 ? "" : `: ${of} of the ideal`}, as ${size(idealBytes)} are in store paths that it lacks`,
-      `  drops    ${counted(dropped.layers, "layer")}, ${size(dropped.bytes)} as stored there`,
-    );
-  }
+  if (update !== undefined) lines.push(`update of ${update.source}:`, ...updateLines(update, exact));
   if (advice !== undefined) {
     const { savedPerRelease, costNow, paysAfter } = advice;
     lines.push(
@@ -63,6 +54,21 @@ function summary({ layers, base, update, advice }: Planned, exact: MeasuredImage
     );
   }
   return lines;
+}
+
+/** What the update comes to: by bytes where they were made, else by store paths. */
+function updateLines({ kept, uploaded, dropped, idealBytes }: Update, exact: MeasuredImage | undefined): string[] {
+  const held = exact?.layers.filter(({ isHeld }) => isHeld);
+  const sent = exact?.layers.filter(({ isHeld }) => !isHeld);
+  const amount = (blobs: readonly MeasuredBlob[]) =>
+    `${counted(blobs.length, "layer")}, ${size(total(blobs.map((blob) => blob.size)))} packed`;
+  const of = idealBytes === 0 ? "" : `: ${percent(ratio(uploaded.bytes, idealBytes))} of the ideal`;
+  const lacking = `as ${size(idealBytes)} are in store paths that it lacks`;
+  return [
+    `  keeps    ${held === undefined ? `${counted(kept.layers, "layer")}, ${size(kept.bytes)}` : amount(held)}`,
+    `  uploads  ${sent === undefined ? `${counted(uploaded.layers, "layer")}, ${size(uploaded.bytes)}${of}, ${lacking}` : amount(sent)}`,
+    `  drops    ${counted(dropped.layers, "layer")}, ${size(dropped.bytes)} as stored there`,
+  ];
 }
 
 /** Everything there is, for programs. */

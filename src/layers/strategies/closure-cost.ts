@@ -48,6 +48,10 @@ export function planByClosureCost(
     const shared = Math.min(...paths.map((path) => model.dependants[model.idOf(path)] as number));
     return { paths, shared, place: isKept ? i : Number.POSITIVE_INFINITY };
   });
+  // Following is for what it keeps.
+  if (previous !== undefined && layers.every(({ place }) => place === Number.POSITIVE_INFINITY)) {
+    return planByClosureCost(closure, { maxLayers }, exclude);
+  }
   layers.sort((a, b) => {
     if (a.place !== b.place) return a.place - b.place;
     return b.shared - a.shared || compareByName(a.paths[0] as StorePath, b.paths[0] as StorePath);
@@ -60,6 +64,9 @@ function reasonOf(paths: readonly StorePath[], isKept: boolean): string {
   return paths.length === 1 ? "by itself" : "cheapest together";
 }
 
+/** No image that runs has more layers; of one that has, the largest are kept. */
+const MAX_KEPT = 130;
+
 /** The layers of a previous image that can be kept, bottom first, and everything else; no store path twice. */
 function unitsOf(
   shipped: readonly StorePath[],
@@ -67,11 +74,17 @@ function unitsOf(
   previous: PreviousLayout | undefined,
 ): readonly Unit[] {
   const loose = new Set(shipped);
-  const kept = (previous?.layers ?? []).filter(({ storePaths }) => {
-    if (storePaths.length === 0 || !storePaths.every((path) => loose.has(path))) return false;
-    for (const path of storePaths) loose.delete(path);
+  const taken = new Set<StorePath>();
+  const whole = (previous?.layers ?? []).filter(({ storePaths }) => {
+    if (storePaths.length === 0 || !storePaths.every((path) => loose.has(path) && !taken.has(path))) return false;
+    for (const path of storePaths) taken.add(path);
     return true;
   });
+  const sizes = new Map(whole.map((layer) => [layer, model.sizeOf(layer.storePaths)]));
+  const bySize = whole.toSorted((a, b) => (sizes.get(b) as number) - (sizes.get(a) as number));
+  const largest = new Set(bySize.slice(0, MAX_KEPT));
+  const kept = whole.filter((layer) => largest.has(layer));
+  for (const { storePaths } of kept) for (const path of storePaths) loose.delete(path);
   return [
     ...kept.map(({ storePaths }) => ({ paths: storePaths, isThere: true })),
     ...looseUnits([...loose].sort(compareByName), model),
@@ -79,7 +92,7 @@ function unitsOf(
 }
 
 /** Pairs of units are compared, so there must not be too many: what is smallest is put together beforehand. */
-const MAX_SINGLE = 512;
+const MAX_SINGLE = 400;
 const BUCKETS_A_RATE = 8;
 
 /**

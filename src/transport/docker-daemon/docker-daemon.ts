@@ -8,13 +8,12 @@ import { readOpenArchive } from "../archive-reader.js";
 import type { FinishedImage, ImageSource, ImageTarget } from "../image.js";
 import type { ImageChoice } from "../oci-layout-reader.js";
 import { openNameless } from "../unpacked-file.js";
-import { type DockerEngine, type EngineLoad, openDockerEngine } from "./engine.js";
+import { type DockerEngine, type DockerEngineOptions, type EngineLoad, openDockerEngine } from "./engine.js";
 import { dockerHost, type Environment } from "./host.js";
 import { reasonOf } from "./http.js";
 import { EngineLayers } from "./layers.js";
 
-export interface DockerDaemonOptions {
-  readonly signal?: AbortSignal | undefined;
+export interface DockerDaemonOptions extends DockerEngineOptions {
   /** What says where the daemon is; by default the process's own. */
   readonly environment?: Environment | undefined;
 }
@@ -33,10 +32,10 @@ export interface DockerDaemonTarget extends ImageTarget {
  */
 export async function openDockerDaemonTarget(
   names: readonly [string, ...string[]],
-  { signal, environment }: DockerDaemonOptions = {},
+  { environment, ...options }: DockerDaemonOptions = {},
 ): Promise<DockerDaemonTarget> {
   checkAreNames(names);
-  const engine = await openDockerEngine(dockerHost(environment), { signal });
+  const engine = await openDockerEngine(dockerHost(environment), options);
   const title = `docker-daemon:${names[0]}`;
   const layers = new EngineLayers(engine, names);
   let archive = beginArchive(engine, names, title);
@@ -145,9 +144,9 @@ async function wrongName(engine: DockerEngine, name: string, image: FinishedImag
  */
 export async function readDockerDaemon(
   name: string,
-  { signal, environment, platform }: DockerDaemonOptions & Pick<ImageChoice, "platform"> = {},
+  { environment, platform, ...options }: DockerDaemonOptions & Pick<ImageChoice, "platform"> = {},
 ): Promise<ImageSource> {
-  const engine = await openDockerEngine(dockerHost(environment), { signal });
+  const engine = await openDockerEngine(dockerHost(environment), options);
   const fd = openNameless();
   const file = { fd, close: () => closeSync(fd) };
   try {
@@ -159,5 +158,5 @@ export async function readDockerDaemon(
   } finally {
     engine.close();
   }
-  return await readOpenArchive(file, `docker-daemon:${name}`, { platform, signal });
+  return await readOpenArchive(file, `docker-daemon:${name}`, { platform, signal: options.signal });
 }

@@ -3,6 +3,8 @@ import type { ByteSink } from "../../core/byte-sink.js";
 import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "../../core/json.js";
+import { readAnswerFirst } from "../pending-answer.js";
+import { type Clock, SYSTEM_CLOCK } from "../registry/clock.js";
 import type { DockerHost } from "./host.js";
 import { type EngineAnswer, type EngineHttp, openEngineHttp, readAnswer, reasonOf } from "./http.js";
 
@@ -35,15 +37,35 @@ export interface EngineLoad extends ByteSink {
 /** The newest version of the API whose answers we know. */
 const KNOWN = "1.48";
 
+/**
+ * How long an engine may neither take nor say a byte of an archive, in milliseconds. It unpacks the last layer, or packs the first one, in
+ * silence.
+ */
+const SILENCE_MS = 600_000;
+
+export interface DockerEngineOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** How long all requests together may take, in milliseconds from now; without end by default. */
+  readonly deadlineMs?: number | undefined;
+  readonly silenceMs?: number | undefined;
+  readonly clock?: Clock | undefined;
+}
+
 /** Finds out what listens there. @throws OciNixError `unavailable` where it is no engine */
-export async function openDockerEngine(
-  host: DockerHost,
-  { signal }: { readonly signal?: AbortSignal | undefined } = {},
-): Promise<DockerEngine> {
-  const http = await openEngineHttp(host, signal);
+export async function openDockerEngine(host: DockerHost, options: DockerEngineOptions = {}): Promise<DockerEngine> {
+  const { silenceMs = SILENCE_MS } = options;
+  const { signal, release } = untilDeadline(host, options);
+  const opened = await openEngineHttp(host, signal);
+  const http = {
+    ...opened,
+    close() {
+      release();
+      opened.close();
+    },
+  };
   try {
     const answer = await http.get("/version");
-    if (answer.status === 200 && isJsonObject(answer.json)) return engineOf(http, answer.json);
+    if (answer.status === 200 && isJsonObject(answer.json)) return engineOf(http, answer.json, silenceMs);
     const reason = reasonOf(answer);
     throw new OciNixError("unavailable", `${http.title} does not say its version: ${reason}`, {
       hint: /HTTPS/.test(reason)
@@ -56,7 +78,19 @@ export async function openDockerEngine(
   }
 }
 
-function engineOf(http: EngineHttp, version: JsonObject): DockerEngine {
+function untilDeadline(
+  { address }: DockerHost,
+  { signal: outer, deadlineMs, clock = SYSTEM_CLOCK }: DockerEngineOptions,
+): { readonly signal: AbortSignal | undefined; release(): void } {
+  if (deadlineMs === undefined) return { signal: outer, release: () => {} };
+  const controller = new AbortController();
+  const words = `the Docker daemon at ${address}: not done within ${deadlineMs / 1000} s`;
+  const release = clock.after(deadlineMs, () => controller.abort(new OciNixError("unavailable", words)));
+  const signals = outer === undefined ? [] : [outer];
+  return { signal: AbortSignal.any([...signals, controller.signal]), release };
+}
+
+function engineOf(http: EngineHttp, version: JsonObject, silenceMs: number): DockerEngine {
   const newest = versionOf(version.get("ApiVersion")) ?? KNOWN;
   const oldest = versionOf(version.get("MinAPIVersion")) ?? newest;
   const common = isOlder(newest, KNOWN) ? newest : KNOWN;
@@ -69,8 +103,8 @@ function engineOf(http: EngineHttp, version: JsonObject): DockerEngine {
       components.some((component: Json) => isJsonObject(component) && component.get("Name") === "Podman Engine"),
     isSince: (wanted) => !isOlder(spoken, wanted),
     get: (path) => http.get(`/v${spoken}${path}`),
-    load: () => new Load(http, `/v${spoken}/images/load?quiet=1`),
-    save: (name) => download(http, name, `/v${spoken}/images/${name}/get`),
+    load: () => new Load(http, `/v${spoken}/images/load?quiet=1`, silenceMs),
+    save: (name) => download(http, name, { path: `/v${spoken}/images/${name}/get`, silenceMs }),
     close: () => http.close(),
   };
 }
@@ -85,8 +119,23 @@ function isOlder(version: string, than: string): boolean {
   return major < otherMajor || (major === otherMajor && minor < otherMinor);
 }
 
-async function* download(http: EngineHttp, name: string, path: string): AsyncGenerator<Buffer, void, void> {
+function silent(title: string, silenceMs: number): OciNixError {
+  return new OciNixError("unavailable", `${title} has neither taken nor said anything for ${silenceMs / 1000} s`, {
+    hint: "its log may say why: journalctl -u docker",
+  });
+}
+
+async function* download(
+  http: EngineHttp,
+  name: string,
+  { path, silenceMs }: { readonly path: string; readonly silenceMs: number },
+): AsyncGenerator<Buffer, void, void> {
   const { request, response } = http.begin("GET", path);
+  let silence: OciNixError | undefined;
+  request.setTimeout(silenceMs, () => {
+    silence = silent(http.title, silenceMs);
+    request.destroy(silence);
+  });
   request.end();
   try {
     const answered = await response;
@@ -95,7 +144,7 @@ async function* download(http: EngineHttp, name: string, path: string): AsyncGen
     if (answer.status !== 404) throw new OciNixError("unavailable", `${http.title}: ${reasonOf(answer)}`);
     throw new OciNixError("not-found", `${http.title} has no image ${name}`, { hint: "see docker image ls" });
   } catch (error) {
-    throw http.explain(error);
+    throw silence ?? http.explain(error);
   } finally {
     request.destroy();
   }
@@ -104,6 +153,10 @@ async function* download(http: EngineHttp, name: string, path: string): AsyncGen
 class Load implements EngineLoad {
   readonly #http: EngineHttp;
   readonly #path: string;
+  readonly #silenceMs: number;
+  /** Writes that the engine has not taken. */
+  #pending = 0;
+  #silence: OciNixError | undefined;
   #request: ClientRequest | undefined;
   /** Of the whole request, once it is over. */
   #answer: Promise<string | undefined> | undefined;
@@ -112,9 +165,10 @@ class Load implements EngineLoad {
   #isEnding = false;
   #sent = 0;
 
-  constructor(http: EngineHttp, path: string) {
+  constructor(http: EngineHttp, path: string, silenceMs: number) {
     this.#http = http;
     this.#path = path;
+    this.#silenceMs = silenceMs;
   }
 
   get sent(): number {
@@ -123,12 +177,14 @@ class Load implements EngineLoad {
 
   async write(bytes: Uint8Array): Promise<void> {
     const request = this.#started();
+    this.#pending++;
     await new Promise<void>((resolve, reject) => {
       if (this.#failure !== undefined) return reject(this.#failure);
       // Of a request that is destroyed Node does not promise to call back.
       this.#fail = reject;
       request.write(bytes, (error) => (error ? undefined : resolve()));
     });
+    this.#pending--;
     this.#sent += bytes.length;
   }
 
@@ -149,12 +205,28 @@ class Load implements EngineLoad {
     if (signal?.aborted) throw abortReason(signal);
     const { request, response } = this.#http.begin("POST", this.#path, { "content-type": "application/x-tar" });
     this.#request = request;
-    this.#answer = response.then((answered) => complaintOf(answered, this.#http));
+    request.once("socket", (socket) => {
+      readAnswerFirst(socket);
+      socket.setTimeout(this.#silenceMs);
+      socket.on("timeout", () => this.#onSilence());
+    });
+    this.#answer = response
+      .then((answered) => complaintOf(answered, this.#http))
+      .catch((error: unknown) => {
+        throw this.#silence ?? error;
+      });
     this.#answer.then(
       (complaint) => this.#end(complaint ?? "it has answered before it had all", title),
       (error) => this.#stop(this.#http.explain(error)),
     );
     return request;
+  }
+
+  /** That it is we who take long does not count. */
+  #onSilence(): void {
+    if (this.#pending === 0 && !this.#isEnding) return;
+    this.#silence = silent(this.#http.title, this.#silenceMs);
+    this.#request?.destroy(this.#silence);
   }
 
   /** What an engine that has answered does not take any more. */

@@ -3,8 +3,8 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { sha256 } from "../../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
-import { isJsonObject, type Json } from "../../core/json.js";
-import { readJsonFile } from "../../core/json-file.js";
+import { isJsonObject, type Json, parseJson } from "../../core/json.js";
+import { readJsonFile, readTextFile } from "../../core/json-file.js";
 
 /** Where a container engine listens. */
 export interface DockerHost {
@@ -64,7 +64,8 @@ function configDirectory({ DOCKER_CONFIG, HOME }: Environment): string {
 function currentContext(directory: string): string | undefined {
   const file = join(directory, "config.json");
   if (!existsSync(file)) return undefined;
-  const json = readJsonFile(file);
+  const text = readTextFile(file);
+  const json = text.trim() === "" ? null : parseJson(text, file);
   const context = isJsonObject(json) ? json.get("currentContext") : undefined;
   return typeof context === "string" && context !== "" ? context : undefined;
 }

@@ -148,6 +148,10 @@ function unreachable({ address, origin, place, tls }: DockerHost, title: string,
       cause: error,
     });
   }
+  if (code === "EPIPE" || code === "ECONNRESET") {
+    const hint = "its log may say why: journalctl -u docker";
+    return new OciNixError("unavailable", `${title}${by} closed the connection (${code})`, { hint, cause: error });
+  }
   const isAbsent = code === "ENOENT" || code === "ECONNREFUSED" || code === "ENOTSOCK";
   const what = isAbsent ? `there is no Docker daemon at ${address}${by}` : `${title}${by} cannot be reached`;
   const start = "socketPath" in place ? "start it: systemctl start docker" : "is it running, and does it listen there?";

@@ -1,9 +1,10 @@
 import { OciNixError } from "../../core/errors.js";
 import { type Challenge, parseChallenges } from "./challenge.js";
-import type { Credential } from "./credentials.js";
-import { isLoopback, speakableUrl } from "./hosts.js";
+import type { Credential, FoundCredential } from "./credentials.js";
+import { isLoopback } from "./hosts.js";
 import type { Attempts } from "./retry.js";
 import { repositoryOf, unionOfScopes } from "./scopes.js";
+import type { Secrets } from "./secrets.js";
 import { basicAuthorization, credentialHint, type TokenServer, type Tokens } from "./tokens.js";
 
 type Scheme = { readonly kind: "basic" } | { readonly kind: "bearer"; readonly server: TokenServer };
@@ -13,21 +14,29 @@ export class Authenticator {
   readonly #host: string;
   readonly #tlsVerify: boolean;
   readonly #tokens: Tokens;
-  readonly #find: (repository: string | undefined) => Promise<Credential | undefined>;
-  readonly #found = new Map<string | undefined, Promise<Credential | undefined>>();
+  readonly #secrets: Secrets;
+  readonly #find: (repository: string | undefined) => Promise<FoundCredential>;
+  readonly #found = new Map<string | undefined, Promise<FoundCredential>>();
   #scheme: Scheme | undefined;
 
-  /** @param find looks up the credentials for a repository; asked once for each */
+  /**
+   * @param options.secrets learns the credentials
+   * @param options.find looks up the credentials for a repository; asked once for each
+   */
   constructor(
     host: string,
     tlsVerify: boolean,
-    tokens: Tokens,
-    find: (repository: string | undefined) => Promise<Credential | undefined>,
+    options: {
+      readonly tokens: Tokens;
+      readonly secrets: Secrets;
+      readonly find: (repository: string | undefined) => Promise<FoundCredential>;
+    },
   ) {
     this.#host = host;
     this.#tlsVerify = tlsVerify;
-    this.#tokens = tokens;
-    this.#find = find;
+    this.#tokens = options.tokens;
+    this.#secrets = options.secrets;
+    this.#find = options.find;
   }
 
   /** Takes note of a challenge without answering it. @throws OciNixError `denied` for a token server that must not be asked */
@@ -44,7 +53,7 @@ export class Authenticator {
   /** Where the credentials for a request come from, where the registry asked for any. */
   async hint(scopes: readonly string[]): Promise<string | undefined> {
     if (this.#scheme === undefined) return undefined;
-    return credentialHint(this.#host, await this.#credential(repositoryOf(scopes)));
+    return credentialHint(this.#host, await this.#lookUp(repositoryOf(scopes)));
   }
 
   /**
@@ -77,17 +86,19 @@ export class Authenticator {
     wanted: readonly string[],
     { scopes, attempts }: { readonly scopes: readonly string[]; readonly attempts: Attempts },
   ): Promise<string | undefined> {
-    const credential = await this.#credential(repositoryOf(scopes));
+    const found = await this.#lookUp(repositoryOf(scopes));
+    const { credential } = found;
     if (credential?.kind === "registry") return `Bearer ${credential.token}`;
-    if (scheme.kind === "bearer")
-      return `Bearer ${await this.#tokens.get(scheme.server, credential, wanted, attempts)}`;
+    if (scheme.kind === "bearer") return `Bearer ${await this.#tokens.get(scheme.server, found, wanted, attempts)}`;
     return credential?.kind === "password" ? basicAuthorization(credential) : undefined;
   }
 
-  #credential(repository: string | undefined): Promise<Credential | undefined> {
+  async #lookUp(repository: string | undefined): Promise<FoundCredential> {
     const found = this.#found.get(repository) ?? this.#find(repository);
     this.#found.set(repository, found);
-    return found;
+    const { credential } = await found;
+    if (credential !== undefined) this.#secrets.add(...secretsOf(credential));
+    return await found;
   }
 
   #choose(challenges: readonly Challenge[]): Scheme | undefined {
@@ -98,7 +109,7 @@ export class Authenticator {
     if (realm.protocol !== "https:" && !(realm.protocol === "http:" && (isLoopback(realm) || !this.#tlsVerify))) {
       throw new OciNixError(
         "denied",
-        `${this.#host} names a token server that is not reached over TLS: ${speakableUrl(realm)}`,
+        `${this.#host} names a token server that is not reached over TLS: ${this.#secrets.shownUrl(realm)}`,
         {
           hint: "credentials do not go there; --tls-verify=false allows it",
         },
@@ -106,6 +117,10 @@ export class Authenticator {
     }
     return { kind: "bearer", server: { realm, service: bearer.parameters.get("service") } };
   }
+}
+
+function secretsOf(credential: Credential): readonly string[] {
+  return credential.kind === "password" ? [credential.password] : [credential.token];
 }
 
 function isBearer({ scheme, parameters }: Challenge): boolean {

@@ -3,25 +3,38 @@ import { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import type { SecureContext } from "node:tls";
 import type * as Undici from "undici";
-import { OciNixError } from "../../core/errors.js";
+import { errnoOf, OciNixError } from "../../core/errors.js";
+import { readAnswerFirst } from "../pending-answer.js";
 import { namesOf } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
+import { StalledBody } from "./network-failure.js";
 import { proxyFor } from "./proxy.js";
+import type { Secrets } from "./secrets.js";
 import { secureContextFor } from "./tls.js";
 
 /** Enough for a registry's client; what is more waits. */
 const CONNECTIONS_PER_ORIGIN = 16;
 const CONNECT_TIMEOUT_MS = 10_000;
-const HEADERS_TIMEOUT_MS = 60_000;
-/** Registries put a large blob together before they answer. */
-const UPLOAD_HEADERS_TIMEOUT_MS = 600_000;
 const BODY_TIMEOUT_MS = 120_000;
+
+/** How long is waited for a server that says nothing, in milliseconds. */
+export interface Patience {
+  /** For the answer to a question. */
+  readonly question: number;
+  /** For the answer to what was sent, and for more of it to be taken. */
+  readonly upload: number;
+  /** For the answer to what may take long. */
+  readonly large: number;
+}
+
+const PATIENCE: Patience = { question: 60_000, upload: 120_000, large: 600_000 };
 
 export interface Exchange {
   readonly method: RegistryRequest["method"];
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array | AsyncIterable<Uint8Array> | undefined;
   readonly signal: AbortSignal;
+  readonly mayTakeLong?: boolean | undefined;
 }
 
 /** Connections to any hosts: TLS, proxies, limits. */
@@ -43,8 +56,20 @@ type Connect = (to: object, callback: (error: Error | null, socket: Socket | nul
 
 const require = createRequire(import.meta.url);
 
-/** @param host the registry as it was named, which its certificates may be kept under */
-export function openConnections(host: string, tlsVerify: boolean): Connections {
+/**
+ * @param host the registry as it was named, which its certificates may be kept under
+ * @param options.secrets of the registry; learns those of proxies
+ */
+export function openConnections(
+  host: string,
+  options: {
+    readonly tlsVerify: boolean;
+    readonly secrets: Secrets;
+    readonly patience?: Partial<Patience> | undefined;
+  },
+): Connections {
+  const { tlsVerify, secrets } = options;
+  const patience = { ...PATIENCE, ...options.patience };
   const undici = require("undici") as typeof Undici;
   const dispatchers = new Map<string, Undici.Dispatcher>();
   const contexts = new Map<string, SecureContext>();
@@ -59,9 +84,10 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
   const kept =
     (connect: Connect): Connect =>
     (to, callback) => {
-      const socket = connect(to, callback);
+      const socket = connect(to, (error, made) => callback(error === null ? null : lasting(error), made));
       if (!(socket instanceof Socket)) return socket;
       sockets.add(socket);
+      readAnswerFirst(socket);
       socket.once("close", () => sockets.delete(socket));
       return socket;
     };
@@ -77,12 +103,16 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
       to.protocol === "https:" ? { secureContext: contextFor(to), rejectUnauthorized: tlsVerify } : {};
     const limits = {
       connections: CONNECTIONS_PER_ORIGIN,
-      headersTimeout: HEADERS_TIMEOUT_MS,
+      headersTimeout: patience.question,
       bodyTimeout: BODY_TIMEOUT_MS,
       // A connection that idles may be closed by the other side at the very moment it is used; a stream would be lost with it.
       pipelining: isForStream ? 0 : 1,
     };
     const proxy = proxyFor(url);
+    if (proxy?.authorization !== undefined) {
+      const pair = Buffer.from(proxy.authorization.slice("Basic ".length), "base64").toString();
+      secrets.add(pair.slice(pair.indexOf(":") + 1));
+    }
     const made =
       proxy === undefined
         ? poolOf(url.origin, {
@@ -104,9 +134,12 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
     return made;
   };
   return {
-    async send(url, { method, headers, body, signal }, explain) {
-      const sent = dispatcherFor(url, body !== undefined && !(body instanceof Uint8Array)).request({
-        ...(method === "PUT" || method === "PATCH" ? { headersTimeout: UPLOAD_HEADERS_TIMEOUT_MS } : {}),
+    async send(url, { method, headers, body: given, signal: outer, mayTakeLong }, explain) {
+      const isStream = given !== undefined && !(given instanceof Uint8Array);
+      const { body, signal } = isStream ? watched(given, patience.upload, outer) : { body: given, signal: outer };
+      const isUpload = method === "PUT" || method === "PATCH";
+      const sent = dispatcherFor(url, isStream).request({
+        headersTimeout: mayTakeLong ? patience.large : isUpload ? patience.upload : patience.question,
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -115,7 +148,11 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
         ...(body === undefined ? {} : { body: body as Uint8Array }),
       });
       const received = await unlessAborted(sent, signal);
-      return responseOf(received.statusCode, received.headers, received.body, explain);
+      return responseOf(received.statusCode, received.headers, received.body, {
+        explain,
+        title: `${method} ${secrets.shownUrl(url)}`,
+        secrets,
+      });
     },
     proxyOf: (url) => proxyFor(url)?.url.host,
     async close() {
@@ -126,12 +163,41 @@ export function openConnections(host: string, tlsVerify: boolean): Connections {
   };
 }
 
+/** The library connects for ever where a connection fails with errors of these, as where a proxy closes instead of tunnelling. */
+function lasting(error: Error): Error {
+  if (errnoOf(error) !== "UND_ERR_SOCKET" && errnoOf(error) !== "UND_ERR_INFO") return error;
+  return Object.assign(new Error("closed", { cause: error }), { code: "ECONNRESET" });
+}
+
+/** A stream whose request ends where the other side takes nothing of it any more. That it comes slowly itself does not count. */
+function watched(
+  stream: AsyncIterable<Uint8Array>,
+  ms: number,
+  outer: AbortSignal,
+): { readonly body: AsyncIterable<Uint8Array>; readonly signal: AbortSignal } {
+  const controller = new AbortController();
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      for await (const piece of stream) {
+        timer = setTimeout(() => controller.abort(new StalledBody("stalled")), ms);
+        yield piece;
+        clearTimeout(timer);
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+  return { body: { [Symbol.asyncIterator]: pieces }, signal: AbortSignal.any([outer, controller.signal]) };
+}
+
 function responseOf(
   status: number,
   headers: Readonly<Record<string, string | readonly string[] | undefined>>,
   stream: Readable & { dump(): Promise<void> },
-  explain: (error: unknown) => Error,
+  options: { readonly explain: (error: unknown) => Error; readonly title: string; readonly secrets: Secrets },
 ): RegistryResponse {
+  const { explain, title, secrets } = options;
   // Whoever does not read the body is not told that it broke off.
   stream.on("error", () => {});
   async function* pieces(): AsyncGenerator<Uint8Array> {
@@ -154,11 +220,12 @@ function responseOf(
       let length = 0;
       for await (const piece of body) {
         length += piece.length;
-        if (length > limit) throw new OciNixError("limit", `an answer is longer than ${limit} bytes`);
+        if (length > limit) throw new OciNixError("limit", `the answer to ${title} is longer than ${limit} bytes`);
         all.push(piece);
       }
       return Buffer.concat(all, length);
     },
+    shown: (words) => secrets.shown(words),
     async discard() {
       await stream.dump().catch(() => {});
     },

@@ -1,27 +1,10 @@
 import { OciNixError } from "../../core/errors.js";
 import { isJsonObject, parseJson } from "../../core/json.js";
-import { askProgram } from "../../core/process.js";
+import { askProgram, NotStarted } from "../../core/process.js";
 import type { Clock } from "./clock.js";
 
 /** A helper may ask a person for the key of its store. */
 const TIMEOUT_MS = 120_000;
-
-/** What helpers go by, a cloud's own included: all variables that begin so. */
-const ENVIRONMENT: readonly string[] = [
-  ...["HOME", "USER", "LOGNAME", "LANG", "TERM", "TMPDIR", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "SSH_AUTH_SOCK"],
-  ...["XDG_", "DBUS_", "GNUPGHOME", "GPG_", "PASSWORD_STORE_", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE"],
-  ...["AWS_", "AZURE_", "ACR_", "GOOGLE_", "CLOUDSDK_", "GCR_", "ECR_", "OCI_", "GITHUB_", "GH_", "GITLAB_"],
-  ...[
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSL_CERT_",
-    "NIX_SSL_CERT_FILE",
-  ],
-];
 
 /** What a helper knows of a server. */
 export interface HelperAnswer {
@@ -30,10 +13,11 @@ export interface HelperAnswer {
 }
 
 /**
- * Asks `docker-credential-NAME get` for a server's credentials. Nothing that the helper says is shown: it may hold secrets.
+ * Asks `docker-credential-NAME get` for a server's credentials. It gets the whole environment, as whatever it goes by may stand there. Nothing that the helper says is shown: it may hold secrets.
  * @param file where the helper is named, for errors
  * @returns undefined where the helper has none
- * @throws OciNixError `invalid-input` for a name that names no helper; `not-found` where it is not installed; `denied` where it fails,
+ * @throws OciNixError `invalid-input` for a name that names no helper; `not-found` where it is not installed; `unreadable` where it cannot be
+ *   run; `denied` where it fails,
  *   gives something else than its protocol has it, or does not end; the signal's reason
  */
 export async function askHelper(
@@ -55,13 +39,11 @@ export async function askHelper(
   try {
     const { status, stdout, stderr } = await askProgram(
       { program, args: ["get"], debianPackage: "golang-docker-credential-helpers" },
-      { environment: helperEnvironment(), stdin: server, signal: controller.signal },
+      { stdin: server, signal: controller.signal },
     ).catch((error: unknown) => {
-      if (!(error instanceof OciNixError) || error.code !== "not-found") throw error;
-      throw new OciNixError("not-found", `${file} names the credential helper ${program}, which is not on the PATH`, {
-        hint: `install it, or take ${name} out of ${file}`,
-        cause: error,
-      });
+      if (!(error instanceof NotStarted)) throw error;
+      const words = `${file} names the credential helper ${program}, which ${error.reason}`;
+      throw new OciNixError(error.code, words, { hint: `install it, or take ${name} out of ${file}`, cause: error });
     });
     if (status !== 0) {
       if (/credentials not found/i.test(stdout + stderr)) return undefined;
@@ -85,8 +67,4 @@ function parseAnswer(text: string): HelperAnswer | undefined {
   } catch {
     return undefined;
   }
-}
-
-function helperEnvironment(): readonly string[] {
-  return Object.keys(process.env).filter((name) => ENVIRONMENT.some((prefix) => name.startsWith(prefix)));
 }

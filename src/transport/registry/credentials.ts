@@ -1,8 +1,8 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { OciNixError } from "../../core/errors.js";
-import { isJsonObject, type Json, type JsonObject } from "../../core/json.js";
-import { readJsonFile } from "../../core/json-file.js";
+import { isJsonObject, type Json, type JsonObject, parseJson } from "../../core/json.js";
+import { readTextFile } from "../../core/json-file.js";
 import type { Clock } from "./clock.js";
 import { askHelper } from "./credential-helper.js";
 import { DOCKER_HUB_SERVER, isDockerHub, namesOf } from "./hosts.js";
@@ -18,6 +18,13 @@ export type Credential = (
   /** Where it was found, for messages. */
   readonly from: string;
 };
+
+/** What there is for a registry. */
+export interface FoundCredential {
+  readonly credential: Credential | undefined;
+  /** The helpers that were asked and gave none. */
+  readonly without: readonly string[];
+}
 
 /** The user name that says that the password is an identity token. */
 const IDENTITY_TOKEN = "<token>";
@@ -45,33 +52,38 @@ function credentialFiles(): readonly string[] {
 /**
  * Finds the credentials for a repository of a registry. In each file, in this order: the helper that `credHelpers` names for the registry; the
  * store that `credsStore` names; `auths`, the entry for the repository, for what is above it, for the registry.
- * @returns undefined where there are none
  * @throws OciNixError `invalid-input`, `unreadable` or `not-found` for files that are broken; as {@link askHelper}
  */
 export async function findCredential(
   host: string,
   repository: string | undefined,
   options: { readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<Credential | undefined> {
+): Promise<FoundCredential> {
+  const without = new Set<string>();
   for (const file of credentialFiles()) {
     const config = readConfig(file);
     if (config === undefined) continue;
-    const found = (await fromHelper(host, config, file, options)) ?? fromAuths(host, repository, config, file);
-    if (found !== undefined) return found;
+    const onNone = (helper: string) => void without.add(`${helper}, which ${file} names,`);
+    const credential =
+      (await fromHelper(host, config, file, { ...options, onNone })) ?? fromAuths(host, repository, config, file);
+    if (credential !== undefined) return { credential, without: [...without] };
   }
-  return undefined;
+  return { credential: undefined, without: [...without] };
 }
 
 function readConfig(file: string): JsonObject | undefined {
-  let config: Json;
+  let text: string;
   try {
-    config = readJsonFile(file);
+    text = readTextFile(file);
   } catch (error) {
     const isMissing = error instanceof OciNixError && error.code === "not-found";
     if (!isMissing) throw error;
     if (!process.env.REGISTRY_AUTH_FILE) return undefined;
     throw new OciNixError("not-found", `${file}, which REGISTRY_AUTH_FILE names, is not there`, { cause: error });
   }
+  // What docker makes of a file that somebody has only touched.
+  if (text.trim() === "") return new Map();
+  const config = parseJson(text, file);
   if (!isJsonObject(config)) throw new OciNixError("invalid-input", `${file} is no JSON object`);
   return config;
 }
@@ -80,7 +92,7 @@ async function fromHelper(
   host: string,
   config: JsonObject,
   file: string,
-  options: { readonly clock: Clock; readonly signal: AbortSignal },
+  options: { readonly clock: Clock; readonly signal: AbortSignal; onNone(helper: string): void },
 ): Promise<Credential | undefined> {
   const helpers = objectAt(config, "credHelpers", file);
   const servers = isDockerHub(host) ? [DOCKER_HUB_SERVER, "docker.io"] : [host];
@@ -94,6 +106,7 @@ async function fromHelper(
       if (answer === undefined) continue;
       return passwordOrIdentity(answer.username, answer.secret, `docker-credential-${helper}`);
     }
+    options.onNone(`docker-credential-${helper}`);
   }
   return undefined;
 }
@@ -133,13 +146,24 @@ function fromEntry(entry: JsonObject, key: string, file: string): Credential | u
     throw new OciNixError("invalid-input", `${file}: ${name} of ${key} is no string`);
   };
   const [registryToken, identityToken] = [text("registrytoken"), text("identitytoken")];
+  if (!/^[\x21-\x7e]*$/.test(registryToken)) {
+    throw new OciNixError(
+      "invalid-input",
+      `${file}: registrytoken of ${key} holds blanks or line breaks, which no token does`,
+      {
+        hint: "write the token alone, without a line break at its end",
+      },
+    );
+  }
   if (registryToken !== "") return { kind: "registry", token: registryToken, from: file };
   if (identityToken !== "") return { kind: "identity", token: identityToken, from: file };
   const [username, password] = decodeAuth(text("auth"), key, file) ?? [text("username"), text("password")];
   return username === "" && password === "" ? undefined : passwordOrIdentity(username, password, file);
 }
 
-function decodeAuth(auth: string, key: string, file: string): readonly [string, string] | undefined {
+function decodeAuth(text: string, key: string, file: string): readonly [string, string] | undefined {
+  // Programs that wrap base64 put line breaks there, which Docker passes over.
+  const auth = text.replace(/[\r\n]/g, "");
   if (auth === "") return undefined;
   const isBase64 = /^[A-Za-z0-9+/]+=*$/.test(auth);
   // Docker pads with zero bytes.

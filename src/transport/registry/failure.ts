@@ -22,6 +22,13 @@ export class RegistryFailure extends OciNixError {
 
 const MAX_BODY = 64 * 1024;
 
+/** The specification's own, which repeat nothing. */
+const CODES: ReadonlySet<string> = new Set([
+  ...["BLOB_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN"],
+  ...["MANIFEST_INVALID", "MANIFEST_UNKNOWN", "NAME_INVALID", "NAME_UNKNOWN", "SIZE_INVALID", "UNAUTHORIZED", "DENIED"],
+  ...["UNSUPPORTED", "TOOMANYREQUESTS"],
+]);
+
 /**
  * The failure that an answer stands for; reads the answer.
  * @param what was attempted: `cannot upload sha256:… to registry.example/app`
@@ -53,6 +60,7 @@ function meaningOf(
     const words = status === 401 ? "it wants other credentials" : "these credentials may not do that";
     return ["denied", `${answer}: ${words}`, loginHint];
   }
+  if (status === 407) return ["denied", "the proxy wants other credentials (status 407)", "HTTP_PROXY names the proxy"];
   if (status === 404)
     return ["not-found", `${answer}: it is not there`, "look at the spelling of name, tag and digest"];
   if (status === 413) return ["limit", `${answer}: that is too large for it`, "--max-layers makes layers smaller"];
@@ -79,15 +87,14 @@ async function errorsOf(
   return errors.slice(0, 3).flatMap((error: Json) => {
     if (!isJsonObject(error)) return [];
     const [code, message] = [error.get("code"), error.get("message")];
-    return typeof code === "string"
-      ? [{ code: printable(code), text: typeof message === "string" ? printable(message) : "" }]
-      : [];
+    if (typeof code !== "string") return [];
+    return [
+      {
+        code: CODES.has(code) ? code : response.shown(code),
+        text: typeof message === "string" ? response.shown(message) : "",
+      },
+    ];
   });
-}
-
-/** Anybody may have written it. */
-function printable(text: string): string {
-  return text.replace(/\p{C}+/gu, " ").slice(0, 200);
 }
 
 /** The failure of an upload from a file, which may be what is wrong. */

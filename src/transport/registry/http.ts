@@ -2,12 +2,13 @@ import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import { Authenticator } from "./authenticator.js";
 import { type Clock, SYSTEM_CLOCK } from "./clock.js";
-import { type Connections, openConnections } from "./connections.js";
+import { type Connections, openConnections, type Patience } from "./connections.js";
 import { findCredential } from "./credentials.js";
 import { endpointOf, isLoopback, namesOf } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
-import { explainFailure } from "./network-failure.js";
+import { Unreachable } from "./network-failure.js";
 import { Attempts, DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry.js";
+import { Secrets } from "./secrets.js";
 import { type Answer, Sender } from "./sender.js";
 import { hasCertificates } from "./tls.js";
 import { Tokens } from "./tokens.js";
@@ -36,6 +37,7 @@ export interface RegistryOptions {
   /** How long all requests together may take, in milliseconds from now; without end by default. */
   readonly deadlineMs?: number | undefined;
   readonly retry?: Partial<RetryPolicy> | undefined;
+  readonly patience?: Partial<Patience> | undefined;
   readonly clock?: Clock | undefined;
 }
 
@@ -73,22 +75,28 @@ class Registry implements RegistryHttp {
     const { signal } = this.#controller;
     this.#clock = clock;
     this.#policy = { ...DEFAULT_RETRY_POLICY, ...options.retry };
-    this.#connections = openConnections(host, tlsVerify);
+    const secrets = new Secrets();
+    this.#connections = openConnections(host, { tlsVerify, secrets, patience: options.patience });
     this.#sender = new Sender({
       connections: this.#connections,
+      secrets,
       tlsVerify,
       signal,
       clock,
       policy: this.#policy,
       deadline: deadlineMs === undefined ? undefined : clock.now() + deadlineMs,
     });
-    const tokens = new Tokens(host, clock, async (url, request, authorization, attempts) => {
-      const { response } = await this.#sender.ask(url, { ...request, isRepeatable: true }, authorization, attempts);
-      return response;
+    const tokens = new Tokens(host, clock, secrets, async (url, request, authorization, attempts) => {
+      try {
+        const { response } = await this.#sender.ask(url, { ...request, isRepeatable: true }, authorization, attempts);
+        return response;
+      } catch (error) {
+        if (signal.aborted) throw abortReason(signal);
+        throw error instanceof Unreachable ? error.of(`the token server of ${host}`) : error;
+      }
     });
-    this.#authenticator = new Authenticator(host, tlsVerify, tokens, (repository) =>
-      findCredential(host, repository, { clock, signal }),
-    );
+    const find = (repository: string | undefined) => findCredential(host, repository, { clock, signal });
+    this.#authenticator = new Authenticator(host, tlsVerify, { tokens, secrets, find });
     this.#release = this.#stopWith(options.signal, clock, deadlineMs);
   }
 
@@ -175,8 +183,7 @@ class Registry implements RegistryHttp {
       return await this.#greeted(this.#https, await this.#sender.ask(greeting, request, undefined, once));
     } catch (error) {
       if (this.#controller.signal.aborted) throw abortReason(this.#controller.signal);
-      if (!(error instanceof OciNixError) || error.code !== "unavailable") throw error;
-      if (explainFailure(error.cause).kind === "certificate") throw error;
+      if (!(error instanceof Unreachable) || error.failure.kind === "certificate") throw error;
       overTls = error;
     }
     const plain = new URL(this.#https.href.replace(/^https/, "http"));
@@ -184,10 +191,9 @@ class Registry implements RegistryHttp {
     try {
       answer = await this.#sender.ask(new URL("/v2/", plain), request, undefined, attempts);
     } catch (error) {
-      if (this.#controller.signal.aborted || !(error instanceof OciNixError) || error.code !== "unavailable")
-        throw error;
+      if (this.#controller.signal.aborted || !(error instanceof Unreachable)) throw error;
       const { hint } = error;
-      throw new OciNixError(error.code, `${error.message}; before that: ${(overTls as OciNixError).message}`, {
+      throw new Unreachable(error.failure, `${error.message}; before that: ${(overTls as Unreachable).message}`, {
         cause: error.cause,
         ...(hint === undefined ? {} : { hint }),
       });

@@ -8,6 +8,7 @@ import type { StoredLayer } from "../image.js";
 import { checkPlainLayer, describedCompression } from "../stored-layer.js";
 import { RegistryFailure } from "./failure.js";
 import type { RegistryResponse } from "./http.js";
+import { Unreachable } from "./network-failure.js";
 import type { Repository } from "./repository.js";
 
 /**
@@ -75,7 +76,8 @@ async function copyBlob(
       if (sinkFailure !== undefined) throw sinkFailure.error;
       if (signal?.aborted) throw abortReason(signal);
       if (!mayPass(error)) throw error;
-      if (!(await attempts.takeLater())) throw brokenOff(error, `${repository.title}@${digest}`, done, size);
+      if (!(await attempts.takeLater(error instanceof Unreachable ? error.failure : undefined)))
+        throw brokenOff(error, `${repository.title}@${digest}`, done, size);
     }
   }
 }
@@ -88,7 +90,7 @@ function startOf(response: RegistryResponse, asked: number): number {
   if (start !== undefined && Number(start) <= asked) return Number(start);
   throw new OciNixError(
     "verification",
-    `byte ${asked} was asked for, and the registry answered ${range ?? "without a range"}`,
+    `byte ${asked} was asked for, and the registry answered ${range === undefined ? "without a range" : response.shown(range)}`,
   );
 }
 

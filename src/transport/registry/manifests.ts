@@ -43,7 +43,7 @@ export class Manifests {
     if (found === digest || (response.status === 201 && found === undefined)) return;
     throw new OciNixError(
       "verification",
-      `${this.#title}: the registry has ${found ?? "no manifest"}, but ${digest} was sent`,
+      `${this.#title}: the registry has ${found === undefined ? "no manifest" : response.shown(found)}, but ${digest} was sent`,
       {
         hint: "something between here and the registry changes or keeps manifests",
       },

@@ -11,18 +11,22 @@ export interface RegistryRequest {
   readonly scopes: readonly string[];
   /** Whether the request may be sent twice where nobody knows whether the first one arrived. Streams are never sent again. */
   readonly isRepeatable: boolean;
+  /** Whether the registry may take long to answer, as it reads a large blob once more. */
+  readonly mayTakeLong?: boolean | undefined;
   /** Of what it is a part of; by default it has its own. */
   readonly attempts?: Attempts | undefined;
 }
 
 export interface RegistryResponse {
   readonly status: number;
-  /** By lower-case name. */
+  /** By lower-case name. What the registry says is shown by way of {@link shown}. */
   header(name: string): string | undefined;
   /** The body, piece by piece. To be read to its end, or {@link discard}ed. */
   readonly body: AsyncIterable<Uint8Array>;
   /** The whole body. @throws OciNixError `limit` where it is longer than `limit` bytes */
   bytes(limit: number): Promise<Buffer>;
+  /** Words of the answer as they may be shown: none that repeat credentials. */
+  shown(words: string): string;
   /** Of a refusal: where the credentials came from, and what to do. */
   readonly loginHint?: string | undefined;
   /** Gives the connection back without reading the body. */

@@ -1,4 +1,4 @@
-import { errnoOf } from "../../core/errors.js";
+import { errnoOf, OciNixError } from "../../core/errors.js";
 
 /** Why there was no answer. */
 export interface Failure {
@@ -9,7 +9,34 @@ export interface Failure {
     | "broken" // Nobody knows how far it came.
     | "certificate" // The host, or what stands between, is not trusted, or does not trust us.
     | "permanent"; // Another attempt fails as well.
+  /** Of an error that another attempt fails with as well: what it is to us. */
+  readonly code: "unavailable" | "denied" | "invalid-input";
+  /** Whether there was no answer, however long it was waited for. */
+  readonly isSilence: boolean;
 }
+
+/** A host that gave no answer. */
+export class Unreachable extends OciNixError {
+  readonly failure: Failure;
+
+  constructor(failure: Failure, message: string, options: { readonly hint?: string; readonly cause?: unknown }) {
+    super(failure.code, message, options);
+    this.failure = failure;
+  }
+
+  /** The same, with whose host it is in front of its message. */
+  of(whose: string): Unreachable {
+    const { failure, message, hint, cause } = this;
+    return new Unreachable(failure, `${whose}: ${message}`, { cause, ...(hint === undefined ? {} : { hint }) });
+  }
+}
+
+/** A body that the other side does not take. */
+export class StalledBody extends Error {
+  readonly code = "OCI_NIX_STALLED";
+}
+
+const SILENCES: ReadonlySet<string> = new Set(["UND_ERR_HEADERS_TIMEOUT", "OCI_NIX_STALLED"]);
 
 const NOT_SENT: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused",
@@ -27,6 +54,7 @@ const BROKEN: Readonly<Record<string, string>> = {
   UND_ERR_SOCKET: "the other side closed the connection",
   UND_ERR_HEADERS_TIMEOUT: "no answer within the time limit",
   UND_ERR_BODY_TIMEOUT: "the answer stalled",
+  OCI_NIX_STALLED: "it takes no more of what is sent",
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "the answer ended too early",
 };
 
@@ -57,14 +85,24 @@ const PERMANENT: Readonly<Record<string, string>> = {
 
 /** Words for what a connection failed with, and what it means for another attempt. */
 export function explainFailure(error: unknown): Failure {
+  const { kind, words, isRefusal } = kindOf(error);
+  const mayPass = kind === "not-sent" || kind === "broken";
+  const refused = kind === "certificate" || isRefusal === true ? "denied" : "invalid-input";
+  return { kind, words, code: mayPass ? "unavailable" : refused, isSilence: SILENCES.has(errnoOf(error) ?? "") };
+}
+
+type Kind = Pick<Failure, "kind" | "words"> & { readonly isRefusal?: boolean };
+
+function kindOf(error: unknown): Kind {
   const code = errnoOf(error) ?? "";
   const message = error instanceof Error ? error.message : String(error);
   const proxyStatus = /^Proxy .*?\((\d{3})\)/.exec(message)?.[1];
   if (proxyStatus !== undefined) {
     const words = proxyStatus === "407" ? "the proxy wants other credentials" : "the proxy refuses the connection";
-    return { kind: proxyStatus.startsWith("5") ? "not-sent" : "permanent", words: `${words} (status ${proxyStatus})` };
+    const kind = proxyStatus.startsWith("5") ? "not-sent" : "permanent";
+    return { kind, words: `${words} (status ${proxyStatus})`, isRefusal: true };
   }
-  const found = (kind: Failure["kind"], words: string | undefined): Failure | undefined =>
+  const found = (kind: Kind["kind"], words: string | undefined): Kind | undefined =>
     words === undefined ? undefined : { kind, words: `${words} (${code})` };
   const known =
     found("not-sent", NOT_SENT[code]) ??

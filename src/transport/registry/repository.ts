@@ -18,6 +18,9 @@ type Bytes = { readonly stream: AsyncIterable<Uint8Array>; readonly length?: num
 /** Client errors that say nothing of what was asked for. */
 const STATES: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 
+/** Registries read a blob that arrived once more before they answer; larger ones than this for minutes. */
+const LARGE = 16 << 20;
+
 const OCTETS = { "Content-Type": "application/octet-stream" } as const;
 
 export interface RepositoryOptions {
@@ -167,7 +170,14 @@ export class Repository {
     const what = `cannot upload ${digest} to ${this.title}`;
     const body = { stream, length: size };
     const response = await this.#send(
-      { method: "PUT", url: withDigest(location, digest), headers: OCTETS, body, isRepeatable: false },
+      {
+        method: "PUT",
+        url: withDigest(location, digest),
+        headers: OCTETS,
+        body,
+        isRepeatable: false,
+        mayTakeLong: size > LARGE,
+      },
       what,
     );
     await this.#done(response, [201, 200, 204], what);
@@ -208,10 +218,16 @@ export class Repository {
   }
 
   /** Ends an upload of which all parts are there. */
-  async finishUpload({ location }: UploadSession, digest: Digest): Promise<void> {
+  async finishUpload({ location }: UploadSession, { digest, size }: Descriptor): Promise<void> {
     const what = `cannot upload ${digest} to ${this.title}`;
     const response = await this.#send(
-      { method: "PUT", url: withDigest(location, digest), headers: OCTETS, isRepeatable: false },
+      {
+        method: "PUT",
+        url: withDigest(location, digest),
+        headers: OCTETS,
+        isRepeatable: false,
+        mayTakeLong: size > LARGE,
+      },
       what,
     );
     await this.#done(response, [201, 200, 204], what);

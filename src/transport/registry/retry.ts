@@ -17,6 +17,8 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   maxRetryAfterMs: 120_000,
 };
 
+const MOST_SILENCES = 1;
+
 /** The host did nothing but ask to come back. */
 const COME_BACK: ReadonlySet<number> = new Set([408, 429, 503]);
 /** Nobody knows what the host did. */
@@ -46,6 +48,7 @@ export class Attempts {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
   #made = 1;
+  #silences = 0;
   #isOver = false;
 
   constructor(signal: AbortSignal, policy: RetryPolicy = DEFAULT_RETRY_POLICY, clock: Clock = SYSTEM_CLOCK) {
@@ -59,8 +62,12 @@ export class Attempts {
     return this.#made;
   }
 
-  /** Begins another one. @returns false where there is none */
-  take(): boolean {
+  /**
+   * Begins another one. What was not answered is sent once more only: to wait takes long.
+   * @returns false where there is none
+   */
+  take({ isSilence }: { readonly isSilence: boolean } = { isSilence: false }): boolean {
+    if (isSilence && ++this.#silences > MOST_SILENCES) return false;
     if (this.#isOver || this.#made >= this.#policy.attempts) return false;
     this.#made++;
     return true;
@@ -69,6 +76,7 @@ export class Attempts {
   /** Something was achieved: they are counted from one again. */
   progress(): void {
     this.#made = 1;
+    this.#silences = 0;
   }
 
   /** The present one is the last one. */
@@ -82,9 +90,9 @@ export class Attempts {
   }
 
   /** As {@link take}, after a pause. @throws OciNixError the signal's reason */
-  async takeLater(): Promise<boolean> {
+  async takeLater(failure?: { readonly isSilence: boolean }): Promise<boolean> {
     const ms = this.backoffMs();
-    if (!this.take()) return false;
+    if (!this.take(failure)) return false;
     await this.#clock.sleep(ms, this.#signal);
     return true;
   }

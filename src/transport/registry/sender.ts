@@ -3,18 +3,19 @@ import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import type { Clock } from "./clock.js";
 import type { Connections } from "./connections.js";
-import { isLoopback, speakableUrl } from "./hosts.js";
+import { isLoopback } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
-import { explainFailure, type Failure } from "./network-failure.js";
+import { explainFailure, type Failure, Unreachable } from "./network-failure.js";
 import { type OutgoingBody, outgoingBody } from "./outgoing-body.js";
 import { type Attempts, asksToComeBack, HostPauses, isRetryable, parseRetryAfter, type RetryPolicy } from "./retry.js";
+import type { Secrets } from "./secrets.js";
 
 const MOST_REDIRECTS = 10;
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 /** What shows who asks is decided here alone: it would go along to other origins. */
 const CONFIDENTIAL: ReadonlySet<string> = new Set(["authorization", "proxy-authorization", "cookie"]);
 
-type Sent = Pick<RegistryRequest, "method" | "headers" | "body" | "isRepeatable">;
+type Sent = Pick<RegistryRequest, "method" | "headers" | "body" | "isRepeatable" | "mayTakeLong">;
 
 export interface Answer {
   readonly response: RegistryResponse;
@@ -32,6 +33,7 @@ export interface Prepared {
 
 interface SenderOptions {
   readonly connections: Connections;
+  readonly secrets: Secrets;
   readonly tlsVerify: boolean;
   readonly signal: AbortSignal;
   readonly clock: Clock;
@@ -87,9 +89,9 @@ export class Sender {
       if (!isRedirect || location === undefined) return { response, isOwn };
       await response.discard();
       if (hops === MOST_REDIRECTS) {
-        throw new OciNixError("invalid-input", `${speakableUrl(start)}: more than ${MOST_REDIRECTS} redirects`);
+        throw new OciNixError("invalid-input", `${this.#shown(start)}: more than ${MOST_REDIRECTS} redirects`);
       }
-      url = redirected(url, location);
+      url = this.#redirected(url, location);
       isOwn &&= url.origin === start.origin;
     }
   }
@@ -98,9 +100,9 @@ export class Sender {
   #assertAllowed(url: URL, start: URL): void {
     if (url.protocol === "https:") return;
     if (isLoopback(url) || !this.#options.tlsVerify) return;
-    const plain = speakableUrl(url);
+    const plain = this.#shown(url);
     const words =
-      url === start ? `${plain} is plain http` : `${speakableUrl(start)} leads to ${plain}, which is plain http`;
+      url === start ? `${plain} is plain http` : `${this.#shown(start)} leads to ${plain}, which is plain http`;
     throw new OciNixError("invalid-input", words, {
       hint: "plain http is for this machine alone; --tls-verify=false allows it everywhere",
     });
@@ -108,18 +110,20 @@ export class Sender {
 
   async #attempt(
     url: URL,
-    { method, isRepeatable }: Sent,
+    { method, isRepeatable, mayTakeLong }: Sent,
     headers: Readonly<Record<string, string>>,
     body: OutgoingBody,
     attempts: Attempts,
   ): Promise<RegistryResponse> {
     const { connections, signal, clock } = this.#options;
-    const place = `${method} ${speakableUrl(url)}`;
+    const place = `${method} ${this.#shown(url)}`;
     for (;;) {
       await this.#pauseFor(url);
       try {
-        const response = await connections.send(url, { method, headers, body: body.content, signal }, (error) =>
-          signal.aborted ? abortReason(signal) : brokenOff(place, url, error),
+        const response = await connections.send(
+          url,
+          { method, headers, body: body.content, signal, mayTakeLong },
+          (error) => (signal.aborted ? abortReason(signal) : brokenOff(place, url, error)),
         );
         const pause = this.#noted(url, response, attempts);
         const wait = pause || attempts.backoffMs();
@@ -138,12 +142,27 @@ export class Sender {
         const isWorthIt = failure.kind === "not-sent" || (failure.kind === "broken" && isRepeatable);
         const wait = attempts.backoffMs();
         const { made } = attempts;
-        if (!isWorthIt || !body.isWhole() || !this.#hasTimeFor(wait) || !attempts.take()) {
+        if (!isWorthIt || !body.isWhole() || !this.#hasTimeFor(wait) || !attempts.take(failure)) {
           throw unavailable(place, url, failure, { attempts: made, proxy: connections.proxyOf(url), cause: error });
         }
         await clock.sleep(wait, signal);
       }
     }
+  }
+
+  #redirected(from: URL, location: string): URL {
+    const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+    if (to === undefined || !/^https?:$/.test(to.protocol)) {
+      throw new OciNixError("invalid-input", `${this.#shown(from)} redirects to what is no URL of http or https`);
+    }
+    if (from.protocol === "https:" && to.protocol === "http:") {
+      throw new OciNixError("invalid-input", `${this.#shown(from)} redirects out of TLS, to ${this.#shown(to)}`);
+    }
+    return to;
+  }
+
+  #shown(url: URL): string {
+    return this.#options.secrets.shownUrl(url);
   }
 
   /** Takes note of a pause that the host asks for, and gives it, in milliseconds. One that is not waited for ends the attempts. */
@@ -193,17 +212,6 @@ function headersFor(
   };
 }
 
-function redirected(from: URL, location: string): URL {
-  const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
-  if (to === undefined || !/^https?:$/.test(to.protocol)) {
-    throw new OciNixError("invalid-input", `${speakableUrl(from)} redirects to what is no URL of http or https`);
-  }
-  if (from.protocol === "https:" && to.protocol === "http:") {
-    throw new OciNixError("invalid-input", `${speakableUrl(from)} redirects out of TLS, to ${speakableUrl(to)}`);
-  }
-  return to;
-}
-
 function unavailable(
   place: string,
   url: URL,
@@ -213,11 +221,11 @@ function unavailable(
     proxy,
     cause,
   }: { readonly attempts: number; readonly proxy: string | undefined; readonly cause: unknown },
-): OciNixError {
+): Unreachable {
   const tried = attempts === 1 ? "" : `, after ${attempts} attempts`;
   const over = proxy === undefined ? "" : ` over the proxy ${proxy}`;
-  const hint = hintFor(failure, url) ?? (proxy === undefined ? undefined : PROXY_HINT);
-  return new OciNixError("unavailable", `${url.host} cannot be reached${over}: ${failure.words} (${place}${tried})`, {
+  const hint = hintFor(failure, url) ?? (proxy === undefined ? hintOfBroken(failure, url) : PROXY_HINT);
+  return new Unreachable(failure, `${url.host} cannot be reached${over}: ${failure.words} (${place}${tried})`, {
     cause,
     ...(hint === undefined ? {} : { hint }),
   });
@@ -242,5 +250,13 @@ function hintFor({ kind, words }: Failure, url: URL): string | undefined {
   }
   if (words.includes("does not speak TLS"))
     return "a registry that speaks plain http is reached with --tls-verify=false";
+  return undefined;
+}
+
+function hintOfBroken({ words }: Failure, url: URL): string | undefined {
+  // Under TLS 1.3 a server that wants a client's certificate may say so by nothing but the end of the connection.
+  if (url.protocol === "https:" && /\((?:UND_ERR_SOCKET|ECONNRESET|EPIPE)\)/.test(words)) {
+    return `where it wants a client's certificate: that belongs into /etc/containers/certs.d/${url.host}, as NAME.cert and NAME.key`;
+  }
   return undefined;
 }

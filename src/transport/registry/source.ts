@@ -32,9 +32,9 @@ export async function openRegistrySource(
   name: RegistryName,
   options: RegistrySourceOptions = {},
 ): Promise<ImageSource> {
-  const { platform, lock, signal, tlsVerify, deadlineMs, retry, clock, open = openRegistryHttp } = options;
+  const { platform, lock, signal, tlsVerify, deadlineMs, retry, patience, clock, open = openRegistryHttp } = options;
   if (lock !== undefined) checkLock(lock, name, platform);
-  const http = open(name.host, { signal, tlsVerify, deadlineMs, retry, clock });
+  const http = open(name.host, { signal, tlsVerify, deadlineMs, retry, patience, clock });
   const close = () => void http.close().catch(() => undefined);
   try {
     const { host, repository } = name;
@@ -128,9 +128,13 @@ class ImageReader {
     const digest = sha256(bytes);
     const said = reference.startsWith("sha256:") ? reference : response.header("docker-content-digest");
     if (said?.startsWith("sha256:") && said !== digest) {
-      throw new OciNixError("verification", `${this.title}: the manifest ${said} arrived as ${digest}`, {
-        hint: "something between here and the registry changes manifests, or the registry is damaged",
-      });
+      throw new OciNixError(
+        "verification",
+        `${this.title}: the manifest ${response.shown(said)} arrived as ${digest}`,
+        {
+          hint: "something between here and the registry changes manifests, or the registry is damaged",
+        },
+      );
     }
     const contentType = response.header("content-type")?.split(";")[0]?.trim().toLowerCase();
     const mediaType = mediaTypeOf(parseDocument(bytes, this.title), contentType, this.title);

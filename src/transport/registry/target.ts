@@ -224,8 +224,8 @@ class RegistryTarget implements ImageTarget {
 
   #open(signal: AbortSignal): { readonly http: RegistryHttp; readonly repository: Repository } {
     const { host, repository: name } = this.#name;
-    const { tlsVerify, deadlineMs, retry, clock, open = openRegistryHttp } = this.#options;
-    const http = open(host, { tlsVerify, deadlineMs, retry, clock, signal });
+    const { tlsVerify, deadlineMs, retry, patience, clock, open = openRegistryHttp } = this.#options;
+    const http = open(host, { tlsVerify, deadlineMs, retry, patience, clock, signal });
     return { http, repository: new Repository(http, { host, name, access: "pull,push", signal }) };
   }
 

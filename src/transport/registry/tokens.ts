@@ -1,10 +1,11 @@
 import { OciNixError } from "../../core/errors.js";
 import { isJsonObject, type Json, JsonNumber, parseJson } from "../../core/json.js";
 import type { Clock } from "./clock.js";
-import type { Credential } from "./credentials.js";
+import type { FoundCredential } from "./credentials.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
 import type { Attempts } from "./retry.js";
 import { coversScopes, unionOfScopes } from "./scopes.js";
+import type { Secrets } from "./secrets.js";
 
 /** Who gives tokens for a registry, as it says in its challenge. */
 export interface TokenServer {
@@ -42,7 +43,7 @@ interface Asker {
   /** Tokens of one key are for the same. */
   readonly key: string;
   readonly server: TokenServer;
-  readonly credential: Credential | undefined;
+  readonly found: FoundCredential;
   readonly attempts: Attempts;
 }
 
@@ -51,14 +52,17 @@ export class Tokens {
   readonly #host: string;
   readonly #clock: Clock;
   readonly #send: SendToTokenServer;
+  readonly #secrets: Secrets;
   #known: readonly Token[] = [];
   readonly #pending = new Map<string, Promise<string>>();
   /** The latest identity token that a server gave for one, by the one that was configured. */
   readonly #rotated = new Map<string, string>();
 
-  constructor(host: string, clock: Clock, send: SendToTokenServer) {
+  /** @param secrets learns the tokens */
+  constructor(host: string, clock: Clock, secrets: Secrets, send: SendToTokenServer) {
     this.#host = host;
     this.#clock = clock;
+    this.#secrets = secrets;
     this.#send = send;
   }
 
@@ -68,18 +72,18 @@ export class Tokens {
    */
   async get(
     server: TokenServer,
-    credential: Credential | undefined,
+    found: FoundCredential,
     scopes: readonly string[],
     attempts: Attempts,
   ): Promise<string> {
-    const key = JSON.stringify([server.realm.href, server.service, credential]);
+    const key = JSON.stringify([server.realm.href, server.service, found.credential]);
     const own = this.#known.filter((token) => token.key === key);
     const usable = own.findLast((token) => token.expires > this.#clock.now() && coversScopes(token.scopes, scopes));
     if (usable !== undefined) return usable.text;
     const pendingKey = JSON.stringify([key, [...scopes].sort()]);
     const pending =
       this.#pending.get(pendingKey) ??
-      this.#ask({ key, server, credential, attempts }, scopes, own.at(-1)?.scopes ?? []).finally(() =>
+      this.#ask({ key, server, found, attempts }, scopes, own.at(-1)?.scopes ?? []).finally(() =>
         this.#pending.delete(pendingKey),
       );
     this.#pending.set(pendingKey, pending);
@@ -92,7 +96,7 @@ export class Tokens {
   }
 
   async #ask(asker: Asker, scopes: readonly string[], before: readonly string[]): Promise<string> {
-    const { key, server, credential } = asker;
+    const { key, server, found } = asker;
     const union = unionOfScopes(scopes, before);
     const wanted = union.length > MOST_SCOPES ? unionOfScopes(scopes) : union;
     const started = this.#clock.now();
@@ -104,7 +108,7 @@ export class Tokens {
       asked = unionOfScopes(scopes);
       response = await this.#request(asker, asked);
     }
-    const { token, lifetimeS } = await this.#read(response, server, credential);
+    const { token, lifetimeS } = await this.#read(response, server, found);
     const margin = Math.min(LONGEST_MARGIN_MS, lifetimeS * 100);
     const expires = started + lifetimeS * 1000 - margin;
     this.#known = [
@@ -114,7 +118,10 @@ export class Tokens {
     return token;
   }
 
-  async #request({ server, credential, attempts }: Asker, scopes: readonly string[]): Promise<RegistryResponse> {
+  async #request(
+    { server, found: { credential }, attempts }: Asker,
+    scopes: readonly string[],
+  ): Promise<RegistryResponse> {
     const url = new URL(server.realm);
     const service: readonly [string, string][] = server.service === undefined ? [] : [["service", server.service]];
     if (credential?.kind === "identity") {
@@ -142,35 +149,32 @@ export class Tokens {
     return await this.#send(url, { method: "GET", headers: { accept: "application/json" } }, authorization, attempts);
   }
 
-  /** What of a credential a server may repeat. */
-  #secretsOf(credential: Credential | undefined): readonly string[] {
-    if (credential === undefined) return [];
-    if (credential.kind !== "password") return [credential.token, this.#rotated.get(credential.token) ?? ""];
-    return [credential.password, basicAuthorization(credential).replace(/^Basic |=+$/g, "")];
-  }
-
   async #read(
     response: RegistryResponse,
     server: TokenServer,
-    credential: Credential | undefined,
+    found: FoundCredential,
   ): Promise<{ readonly token: string; readonly lifetimeS: number }> {
+    const { credential } = found;
     const name = `the token server ${server.realm.host} of ${this.#host}`;
     const text = (await response.bytes(ANSWER_LIMIT)).toString("utf8");
     const answer = parseAnswer(text);
     if (response.status < 200 || response.status > 299) {
-      const reason = withoutSecrets(reasonIn(answer), this.#secretsOf(credential));
+      const reason = this.#secrets.shown(reasonIn(answer), LONGEST_REASON);
       const words = `${name} answers ${response.status}${reason === "" ? "" : `: ${reason}`}`;
       if (response.status === 429 || response.status >= 500)
         throw new OciNixError("unavailable", words, { hint: "try again later" });
-      throw new OciNixError("denied", words, { hint: credentialHint(this.#host, credential) });
+      throw new OciNixError("denied", words, { hint: credentialHint(this.#host, found) });
     }
     const token = answer.get("token") || answer.get("access_token");
     if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
       throw new OciNixError("invalid-input", `${name} answers without a token`);
     }
+    this.#secrets.add(token);
     const next = answer.get("refresh_token");
-    if (credential?.kind === "identity" && typeof next === "string" && next !== "")
+    if (credential?.kind === "identity" && typeof next === "string" && next !== "") {
+      this.#secrets.add(next);
       this.#rotated.set(credential.token, next);
+    }
     const lifetime = answer.get("expires_in");
     const seconds = lifetime instanceof JsonNumber ? Number(lifetime.text) : Number.NaN;
     return { token, lifetimeS: seconds > 0 ? seconds : DEFAULT_LIFETIME_S };
@@ -189,10 +193,11 @@ export function basicAuthorization({
 }
 
 /** What to do where a registry or its token server refuses. */
-export function credentialHint(host: string, credential: Credential | undefined): string {
+export function credentialHint(host: string, { credential, without }: FoundCredential): string {
+  const asked = without.length === 0 ? "" : ` (${without.join(", ")} gave none)`;
   return credential === undefined
-    ? `no credentials for ${host} were found: podman login ${host}, or docker login ${host}`
-    : `the credentials for ${host} are from ${credential.from}; podman login ${host} or docker login ${host} gives new ones`;
+    ? `no credentials for ${host} were found${asked}: podman login ${host}, or docker login ${host}`
+    : `the credentials for ${host} are from ${credential.from}${asked}; podman login ${host} or docker login ${host} gives new ones`;
 }
 
 function isRefusal(status: number): boolean {
@@ -218,18 +223,4 @@ function reasonIn(answer: ReadonlyMap<string, Json>): string {
   ];
   const reason = reasons.find((text): text is string => typeof text === "string" && text !== "") ?? "";
   return reason;
-}
-
-/** What a server says, unless it says what it was told in confidence. */
-function withoutSecrets(reason: string, secrets: readonly string[]): string {
-  const forms = secrets.flatMap((secret) => [
-    secret,
-    encodeURIComponent(secret),
-    new URLSearchParams([["", secret]]).toString().slice(1),
-  ]);
-  if (forms.some((form) => form !== "" && reason.includes(form))) return "";
-  return reason
-    .replace(/[^\x20-\x7e\u00a0-\uffff]+/g, " ")
-    .slice(0, LONGEST_REASON)
-    .trim();
 }

@@ -29,9 +29,10 @@ export function sessionOf(
   };
 }
 
-/** A path stays one: how the registry is reached is not known here. */
+/** A path stays one: how the registry is reached is not known here. What is no URL shows when it is asked. */
 function resolve(location: string, url: string): string {
   const nowhere = "http://registry.invalid";
+  if (!URL.canParse(location, new URL(url, nowhere).href)) return location;
   const resolved = new URL(location, new URL(url, nowhere));
   return resolved.origin === nowhere ? `${resolved.pathname}${resolved.search}` : resolved.href;
 }

@@ -3,6 +3,7 @@ import { abortReason } from "../../core/event-loop-turns.js";
 import type { Descriptor } from "../../oci/manifest.js";
 import type { UploadBody } from "./body.js";
 import { RegistryFailure } from "./failure.js";
+import { Unreachable } from "./network-failure.js";
 import type { Repository } from "./repository.js";
 import type { Attempts } from "./retry.js";
 import type { UploadSession } from "./upload-session.js";
@@ -98,7 +99,7 @@ class Upload {
     } else {
       session = await this.#sendChunks(session);
     }
-    await this.#repository.finishUpload(session, (await blob).digest);
+    await this.#repository.finishUpload(session, await blob);
   }
 
   async #sendChunks(from: UploadSession): Promise<UploadSession> {
@@ -121,6 +122,7 @@ class Upload {
     if (count <= this.#most) return;
     this.#most = count;
     this.#attempts.progress();
+    this.#wasRefused = false;
   }
 
   /** Waits, where what failed may work when it is done again. @throws what it was told where it may not */
@@ -128,7 +130,11 @@ class Upload {
     const { signal } = this.#options;
     if (signal.aborted) throw abortReason(signal);
     if (this.#body.failure !== undefined || !(error instanceof OciNixError)) throw error;
-    if (!this.#isPassing(error) || !(await this.#attempts.takeLater())) throw error;
+    if (
+      !this.#isPassing(error) ||
+      !(await this.#attempts.takeLater(error instanceof Unreachable ? error.failure : undefined))
+    )
+      throw error;
     // Not again what failed: smaller requests may get through where a large one does not.
     if (this.#session !== undefined) this.#inChunks = true;
   }

@@ -1,12 +1,16 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { ByteSink } from "../../../src/core/byte-sink.js";
 import { openDockerDaemonTarget, readDockerDaemon } from "../../../src/transport/docker-daemon/docker-daemon.js";
 import { openTargets } from "../../../src/transport/open.js";
+import { deferred } from "../../../src/transport/registry/deferred.js";
 import { formatTransport, parseTransport } from "../../../src/transport/transport.js";
+import { virtualClock } from "../../support/clock.js";
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from "../../support/fake-engine.js";
 import { deliverAll, imageOf, layerOf } from "../../support/outgoing.js";
 
@@ -242,6 +246,111 @@ describe("an image for a Docker daemon", () => {
     });
   });
 
+  it("says why where the daemon answers and closes before it has all", async () => {
+    const { promise: closed, resolve: hasClosed } = deferred<void>();
+    const { host } = await start({
+      onLoad(request) {
+        const { socket } = request;
+        const body = '{"message":"no space left on device"}';
+        const head = `HTTP/1.1 500 Internal Server Error\r\nContent-Length: ${body.length}\r\n\r\n`;
+        request.once("data", () => {
+          socket.write(head + body, () => {
+            socket.destroy();
+            hasClosed();
+          });
+        });
+        return true;
+      },
+    });
+    const text = "x".repeat(1 << 20);
+    // More is written at the moment when nobody takes it, and the answer has not been read.
+    const waiting = {
+      ...imageOf([text], { known: true }),
+      open: () => ({
+        async write(_: number, sink: ByteSink) {
+          await sink.write(Buffer.from(text.slice(0, 10)));
+          await closed;
+          await sink.write(Buffer.from(text.slice(10)));
+          return layerOf(text);
+        },
+        close: async () => undefined,
+      }),
+    };
+    const environment = { HOME: directory, DOCKER_HOST: host };
+    const target = await openDockerDaemonTarget(["app:1"], { environment });
+    await expect(deliverAll([waiting], [target])).rejects.toMatchObject({
+      code: "output",
+      message: expect.stringMatching(/refuses the image: no space left on device$/),
+    });
+  });
+
+  it("does not ask to start a daemon that closes the connection", async () => {
+    await start({
+      onLoad(request) {
+        request.once("data", () => request.socket.destroy());
+        return true;
+      },
+    });
+    await expect(loadLarge()).rejects.toMatchObject({ hint: "its log may say why: journalctl -u docker" });
+  });
+
+  it.each([
+    ["reads nothing", () => true],
+    ["reads all and does not answer", (request: IncomingMessage) => request.resume() !== undefined],
+    [
+      "begins an answer and does not end it",
+      (request: IncomingMessage, response: ServerResponse) =>
+        request.resume() && response.write('{"stream":"') !== undefined,
+    ],
+  ])("is given up where the daemon %s", async (_, onLoad) => {
+    const { host } = await start({ onLoad });
+    const environment = { HOME: directory, DOCKER_HOST: host };
+    const target = await openDockerDaemonTarget(["app:1"], { environment, silenceMs: 100 });
+    await expect(deliverAll([imageOf(["x".repeat(1 << 24)])], [target])).rejects.toMatchObject({
+      code: "unavailable",
+      message: `the Docker daemon at ${host} has neither taken nor said anything for 0.1 s`,
+    });
+  });
+
+  it("may itself take as long as it wants", async () => {
+    const { host } = await start({});
+    const environment = { HOME: directory, DOCKER_HOST: host };
+    const target = await openDockerDaemonTarget(["app:1"], { environment, silenceMs: 50 });
+    const slow = {
+      ...image,
+      open: (...given: Parameters<typeof image.open>) => {
+        const opened = image.open(...given);
+        return {
+          ...opened,
+          async write(...args: Parameters<typeof opened.write>) {
+            await new Promise((resolve) => setTimeout(resolve, 200));
+            return await opened.write(...args);
+          },
+        };
+      },
+    };
+    await deliverAll([slow], [target]);
+  });
+
+  it("is given up at the deadline", async () => {
+    const clock = virtualClock();
+    const { host } = await start({
+      onLoad(request) {
+        request.resume().once("end", () => clock.advance(7000));
+        return true;
+      },
+    });
+    vi.stubEnv("DOCKER_HOST", host);
+    const options = { clock, deadlineMs: 7000 };
+    await expect(
+      deliverAll([image], await openTargets([parseTransport("docker-daemon:app:1")], options)),
+    ).rejects.toMatchObject({
+      code: "unavailable",
+      message: `the Docker daemon at ${host}: not done within 7 s`,
+    });
+    vi.unstubAllEnvs();
+  });
+
   it("ends at once when it is interrupted while the daemon does not read", async () => {
     const controller = new AbortController();
     await start({
@@ -274,6 +383,31 @@ describe("an image for a Docker daemon", () => {
 });
 
 describe("an image from a Docker daemon", () => {
+  it("is given up at the deadline, and where the daemon falls silent", async () => {
+    const clock = virtualClock();
+    let isLate = false;
+    engine = await startFakeEngine(directory, {
+      answer: (path) => (path === "/version" ? { ApiVersion: "1.41" } : "x"),
+      onGet(path, response) {
+        if (path === "/version") return false;
+        response.write("x".repeat(2000));
+        if (isLate) clock.advance(7000);
+        return true;
+      },
+    });
+    const { host } = engine;
+    const environment = { HOME: directory, DOCKER_HOST: host };
+    await expect(readDockerDaemon("app:1", { environment, silenceMs: 100 })).rejects.toMatchObject({
+      code: "unavailable",
+      message: `the Docker daemon at ${host} has neither taken nor said anything for 0.1 s`,
+    });
+    isLate = true;
+    await expect(readDockerDaemon("app:1", { environment, clock, deadlineMs: 7000 })).rejects.toMatchObject({
+      code: "unavailable",
+      message: `the Docker daemon at ${host}: not done within 7 s`,
+    });
+  });
+
   it("fails where its archive is broken", async () => {
     engine = await startFakeEngine(directory, {
       answer: (path) => (path === "/version" ? { ApiVersion: "1.41" } : "x".repeat(2000)),

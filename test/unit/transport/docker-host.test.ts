@@ -26,6 +26,11 @@ function makeContext(name: string, endpoint: unknown, tls: Readonly<Record<strin
 }
 
 describe("where the Docker daemon is", () => {
+  it("is not said by a configuration that is empty", () => {
+    writeFileSync(join(home, ".docker", "config.json"), "\n");
+    expect(host({}).origin).toBeUndefined();
+  });
+
   it.each([
     ["unix:///run/x.sock", { socketPath: "/run/x.sock" }],
     ["tcp://127.0.0.1:5000", { host: "127.0.0.1", port: 5000 }],

@@ -208,6 +208,10 @@ describe("a transport", () => {
     ["docker://App", /image names are lower case|is not an image name/],
     ["docker://app:-", /is not an image tag/],
     ["docker://app@sha256:0", /is not a sha256 digest/],
+    ["docker://r.example/app@sha512:abc", /"sha512:abc" is no digest that images have here/],
+    ["docker://r.example/app:1@", /the digest after @ is missing/],
+    ["docker://user:hunter2@r.example:5000", /neither a scheme nor a user belongs to it/],
+    ["docker://user:hunter2@md5", /neither a scheme nor a user belongs to it/],
   ])("is refused: %j", (text, message) => {
     expect(() => parseTransport(text)).toThrow(message);
   });

@@ -59,6 +59,7 @@ function responseOf({ status, headers = {}, body = "" }: Answer): RegistryRespon
   return {
     status,
     header: (name) => headers[name],
+    shown: (words) => words,
     body: (async function* () {
       yield bytes;
     })(),

@@ -33,8 +33,8 @@ function write(file: string, content: unknown): string {
 const DOCKER = ".docker/config.json";
 const pair = (user: string, password: string) => ({ auth: Buffer.from(`${user}:${password}`).toString("base64") });
 const auths = (entries: Readonly<Record<string, unknown>>) => ({ auths: entries });
-const find = (host: string, repository?: string, clock = virtualClock()) =>
-  findCredential(host, repository, { clock, signal });
+const find = async (host: string, repository?: string, clock = virtualClock()) =>
+  (await findCredential(host, repository, { clock, signal })).credential;
 
 /** A credential helper: a shell script, whose standard input is the server's name. */
 function helper(name: string, script: string): void {
@@ -45,6 +45,15 @@ function helper(name: string, script: string): void {
 async function userAt(host: string, repository?: string): Promise<string | undefined> {
   const found = await find(host, repository);
   return found?.kind === "password" ? found.username : found?.kind;
+}
+
+/** A process that nobody has waited for yet has ended all the same. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
 }
 
 async function failure(attempt: Promise<unknown>): Promise<OciNixError> {
@@ -85,6 +94,20 @@ describe("credential files", () => {
     write(DOCKER, auths({ "r.example": { auth }, "s.example": { username: "u", password: "p" } }));
     expect(await find("r.example")).toMatchObject({ kind: "password", username: "jörg", password: "a:b€" });
     expect(await find("s.example")).toMatchObject({ kind: "password", username: "u", password: "p" });
+  });
+
+  it("may hold base64 in lines, as programs wrap it", async () => {
+    const auth = pair("user", "p".repeat(90)).auth.replace(/.{64}/g, "$&\r\n");
+    write(DOCKER, auths({ "r.example": { auth } }));
+    expect(await find("r.example")).toMatchObject({ username: "user", password: "p".repeat(90) });
+  });
+
+  it("that are empty hold nothing", async () => {
+    write(DOCKER, "\n");
+    write("run/containers/auth.json", "");
+    expect(await find("r.example")).toBeUndefined();
+    vi.stubEnv("REGISTRY_AUTH_FILE", "/dev/null");
+    expect(await find("r.example")).toBeUndefined();
   });
 
   it("give identity tokens and registry tokens", async () => {
@@ -213,18 +236,54 @@ describe("credential helpers", () => {
     expect(await userAt("s.example")).toBeUndefined();
   });
 
-  it("see what helpers need of the environment, and nothing else", async () => {
+  it("see all of the environment, as whatever they go by may stand there", async () => {
     helper("env", `env >${home}/env; echo '{"Username":"u","Secret":"s"}'`);
     write(DOCKER, { credsStore: "env" });
     vi.stubEnv("AWS_PROFILE", "mine");
     vi.stubEnv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/x");
-    vi.stubEnv("SOMEBODYS_SECRET", "hunter2");
+    vi.stubEnv("VAULT_ADDR", "https://vault.example");
+    vi.stubEnv("LC_ALL", "de_DE.UTF-8");
     await find("r.example");
     const seen = readFileSync(join(home, "env"), "utf8");
-    for (const line of [`HOME=${home}`, "AWS_PROFILE=mine", "DBUS_SESSION_BUS_ADDRESS=unix:path=/x"]) {
+    const lines = [`HOME=${home}`, "AWS_PROFILE=mine", "DBUS_SESSION_BUS_ADDRESS=unix:path=/x"];
+    for (const line of [...lines, "VAULT_ADDR=https://vault.example", "LC_ALL=de_DE.UTF-8"]) {
       expect(seen.split("\n")).toContain(line);
     }
-    expect(seen).not.toMatch(/hunter2|VITEST|npm_/);
+  });
+
+  it("that had no credentials are told of, with the file that names them", async () => {
+    helper("none", 'echo "credentials not found in native keychain"; exit 1');
+    helper("empty", 'echo "{\\"Username\\":\\"\\",\\"Secret\\":\\"\\"}"');
+    const file = write(DOCKER, { credsStore: "none", credHelpers: { "r.example": "empty" } });
+    const found = await findCredential("r.example", undefined, { clock: virtualClock(), signal });
+    expect(found).toEqual({
+      credential: undefined,
+      without: [`docker-credential-empty, which ${file} names,`, `docker-credential-none, which ${file} names,`],
+    });
+  });
+
+  it("that cannot be run are named with the reason", async () => {
+    const file = write(DOCKER, { credsStore: "bad" });
+    const named = `${file} names the credential helper docker-credential-bad, which cannot be run`;
+    write("bin/docker-credential-bad", "#!/bin/sh\n");
+    const reason = async () => {
+      const error = await failure(find("r.example"));
+      return [error.code, error.message];
+    };
+    expect(await reason()).toEqual(["unreadable", `${named}: permission denied`]);
+    rmSync(join(home, "bin/docker-credential-bad"));
+    mkdirSync(join(home, "bin/docker-credential-bad"));
+    expect(await reason()).toEqual(["unreadable", `${named}: permission denied`]);
+    rmSync(join(home, "bin/docker-credential-bad"), { recursive: true });
+    chmodSync(write("bin/docker-credential-bad", "#!/no/such/interpreter\n"), 0o755);
+    expect(await reason()).toEqual(["unreadable", `${named}: its interpreter is not there`]);
+  });
+
+  it("are waited for until they end, whoever holds their output open", async () => {
+    helper("leaving", `sleep 1000 & echo $! >${home}/pid; echo '{"Username":"u","Secret":"s"}'`);
+    write(DOCKER, { credsStore: "leaving" });
+    expect(await userAt("r.example")).toBe("u");
+    process.kill(Number(readFileSync(join(home, "pid"), "utf8")));
   });
 
   it("are named where they fail, and nothing of what they say is shown", async () => {
@@ -269,11 +328,13 @@ describe("credential helpers", () => {
 
   it("are ended by the signal", async () => {
     write(DOCKER, { credsStore: "slow" });
-    helper("slow", `echo $$ >${home}/pid; exec sleep 1000`);
+    helper("slow", `sleep 1000 & echo $! >${home}/pid; wait`);
     const controller = new AbortController();
     const found = failure(findCredential("r.example", undefined, { clock: virtualClock(), signal: controller.signal }));
     await vi.waitFor(() => readFileSync(join(home, "pid"), "utf8"));
     controller.abort();
     expect((await found).code).toBe("interrupted");
+    const pid = Number(readFileSync(join(home, "pid"), "utf8"));
+    await vi.waitFor(() => expect(isRunning(pid)).toBe(false));
   });
 });

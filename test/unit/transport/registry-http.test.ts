@@ -196,7 +196,10 @@ describe("requests", () => {
     const server = await serve(() => ({ body: "x".repeat(100_000) }));
     const http = open(server.host);
     const response = await http.request(get("/v2/big"));
-    expect((await failure(response.bytes(99_999))).code).toBe("limit");
+    expect(await failure(response.bytes(99_999))).toMatchObject({
+      code: "limit",
+      message: `the answer to GET ${server.origin}/v2/big is longer than 99999 bytes`,
+    });
     expect((await (await http.request(get("/v2/big"))).bytes(100_000)).length).toBe(100_000);
   });
 
@@ -362,11 +365,23 @@ describe("credentials", () => {
       return response.loginHint;
     };
     expect(await refusal()).toContain(`no credentials for ${server.host} were found`);
+    const file = join(home, ".docker/config.json");
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, JSON.stringify({ credsStore: "none" }));
+    writeFileSync(join(home, "docker-credential-none"), "#!/bin/sh\necho credentials not found\nexit 1\n", {
+      mode: 0o755,
+    });
+    vi.stubEnv("PATH", `${home}:${process.env.PATH}`);
+    expect(await refusal()).toContain(
+      `no credentials for ${server.host} were found (docker-credential-none, which ${file} names, gave none)`,
+    );
     login(server.host, USER);
     const hint = await refusal();
     expect(hint).toContain(`from ${join(home, ".docker/config.json")}`);
     expect(hint).not.toContain("hunter2");
     expect(server.arrived.map(({ headers }) => headers.authorization)).toEqual([
+      undefined,
+      undefined,
       undefined,
       undefined,
       undefined,
@@ -456,7 +471,11 @@ describe("tokens", () => {
     const server = await serve(bearer("https://auth.example/", () => false));
     login(server.host, { registrytoken: "hunter2\r\nhost: other" });
     const error = await failure(text(open(server.host), "/v2/x", [PULL]));
-    expect(error.message).toContain("what is to be sent is no HTTP");
+    const file = join(home, ".docker/config.json");
+    expect([error.code, error.message]).toEqual([
+      "invalid-input",
+      `${file}: registrytoken of ${server.host} holds blanks or line breaks, which no token does`,
+    ]);
     expect(`${error.message}${error.stack}${error.cause}`).not.toContain("hunter2");
     expect(clock.slept).toEqual([]);
   });
@@ -577,8 +596,13 @@ describe("tokens", () => {
     const answers: readonly (readonly [number, string, string, RegExp])[] = [
       [401, '{"details":"incorrect username or password"}', "denied", /answers 401: incorrect username or password$/],
       [403, '{"errors":[{"code":"DENIED","message":"no\\nway"}]}', "denied", /answers 403: no way$/],
-      [400, `{"error_description":"user ${BASIC} is not known"}`, "denied", /answers 400$/],
-      [400, '{"error":"hunter2 is wrong"}', "denied", /answers 400$/],
+      [
+        400,
+        `{"error_description":"user ${BASIC} is not known"}`,
+        "denied",
+        /answers 400: \(its words are left out, .*\)$/,
+      ],
+      [400, '{"error":"hunter2 is wrong"}', "denied", /answers 400: \(its words are left out, .*\)$/],
       [503, "<html>", "unavailable", /answers 503$/],
       [200, "<html>", "invalid-input", /answers without a token$/],
       [200, '{"token":""}', "invalid-input", /answers without a token$/],
@@ -595,6 +619,17 @@ describe("tokens", () => {
       expect(`${error.message}${error.hint}${error.stack}`).not.toMatch(/hunter2|dXNlcjpodW50ZXIy/);
       if (code === "denied") expect(error.hint).toContain(join(home, ".docker/config.json"));
     }
+  });
+
+  it("that nobody can be asked for are said to be the token server's matter", async () => {
+    const gone = await serve(() => ({}));
+    await gone.stop();
+    const server = await serve(bearer(`${gone.origin}/token`, () => false));
+    const error = await failure(text(open(server.host), "/v2/x", [PULL]));
+    expect([error.code, error.message]).toEqual([
+      "unavailable",
+      expect.stringContaining(`the token server of ${server.host}: ${gone.host} cannot be reached: connection refused`),
+    ]);
   });
 
   it("are not asked for over plain http", async () => {

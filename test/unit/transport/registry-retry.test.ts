@@ -5,11 +5,13 @@ import { nullSink } from "../../../src/core/byte-sink.js";
 import { sha256 } from "../../../src/core/digest.js";
 import { OciNixError } from "../../../src/core/errors.js";
 import { MediaType } from "../../../src/oci/manifest.js";
+import { deferred } from "../../../src/transport/registry/deferred.js";
 import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "../../../src/transport/registry/http.js";
 import { registryLayer } from "../../../src/transport/registry/layer.js";
+import type { RegistryRequest, RegistryResponse } from "../../../src/transport/registry/messages.js";
 import { parseRegistryName } from "../../../src/transport/registry/reference.js";
 import { Repository } from "../../../src/transport/registry/repository.js";
-import { backoffMs, DEFAULT_RETRY_POLICY, parseRetryAfter } from "../../../src/transport/registry/retry.js";
+import { Attempts, backoffMs, DEFAULT_RETRY_POLICY, parseRetryAfter } from "../../../src/transport/registry/retry.js";
 import { openRegistryTarget } from "../../../src/transport/registry/target.js";
 import { type VirtualClock, virtualClock } from "../../support/clock.js";
 import { type Answer, type Arrived, type HttpServer, startHttpServer } from "../../support/http-server.js";
@@ -178,31 +180,43 @@ describe("Retry-After", () => {
   });
 });
 
-describe("all that an upload takes", () => {
-  const upload = async (host: string) => {
-    const name = parseRegistryName(`${host}/app:1`, "the test");
-    const target = openRegistryTarget(name, { clock });
-    return await failure(deliverAll([imageOf(["layer"], { known: true })], [target]));
-  };
-  const isUpload = ({ method, url }: { readonly method: string; readonly url: string }) =>
-    url.includes("/uploads/") && method !== "DELETE";
-  /** A registry that goes on well until something is sent to it. */
-  const serveUntil = async (onUpload: (request: Arrived) => Answer | "drop" | undefined) => {
-    const server = await startHttpServer((one, { request }) => {
-      const answer = onUpload(one);
-      if (answer === "drop") request.socket.destroy();
-      if (answer !== undefined) return answer === "drop" ? undefined : answer;
-      if (one.method === "HEAD") return { status: 404 };
-      if (one.method === "POST") return { status: 202, headers: { location: "/v2/app/blobs/uploads/1" } };
-      return { status: { PUT: 201, PATCH: 202, GET: 204 }[one.method] ?? 200 };
-    });
-    running.push(server);
-    return server;
-  };
+const LAYER = sha256("layer");
+/** What a connection over TLS begins with. */
+const TLS = 0x16;
 
+async function* zeros(size: number): AsyncGenerator<Uint8Array> {
+  const piece = Buffer.alloc(256 * 1024);
+  for (let at = 0; at < size; at += piece.length) yield piece.subarray(0, Math.min(piece.length, size - at));
+}
+
+const upload = async (host: string) => {
+  const name = parseRegistryName(`${host}/app:1`, "the test");
+  const target = openRegistryTarget(name, { clock });
+  return await failure(deliverAll([imageOf(["layer"], { known: true })], [target]));
+};
+const isUpload = ({ method, url }: { readonly method: string; readonly url: string }) =>
+  url.includes("/uploads/") && method !== "DELETE";
+
+/** A registry that goes on well until something is sent to it. */
+async function serveUpload(
+  onUpload: (request: Arrived) => Answer | "drop" | "silence" | undefined,
+): Promise<HttpServer> {
+  const server = await startHttpServer((one, { request }) => {
+    const answer = onUpload(one);
+    if (answer === "drop") request.socket.destroy();
+    if (answer !== undefined) return answer === "drop" || answer === "silence" ? undefined : answer;
+    if (one.method === "HEAD") return { status: 404 };
+    if (one.method === "POST") return { status: 202, headers: { location: "/v2/app/blobs/uploads/1" } };
+    return { status: { PUT: 201, PATCH: 202, GET: 204 }[one.method] ?? 200 };
+  });
+  running.push(server);
+  return server;
+}
+
+describe("all that an upload takes", () => {
   it("is tried five times in all where the registry is gone, resuming and opening sessions included", async () => {
     let isGone = false;
-    const server = await serveUntil(({ method }) => {
+    const server = await serveUpload(({ method }) => {
       isGone ||= method === "PUT";
       return isGone ? "drop" : undefined;
     });
@@ -213,7 +227,7 @@ describe("all that an upload takes", () => {
   });
 
   it("is tried five times in all where the registry answers that it cannot", async () => {
-    const server = await serveUntil((one) => (isUpload(one) && one.method !== "POST" ? { status: 500 } : undefined));
+    const server = await serveUpload((one) => (isUpload(one) && one.method !== "POST" ? { status: 500 } : undefined));
     expect((await upload(server.host)).code).toBe("unavailable");
     expect(server.asked().filter((one) => isUpload(one) && one.method !== "POST")).toHaveLength(5);
   });
@@ -221,7 +235,7 @@ describe("all that an upload takes", () => {
   it("waits as long as the registry wants, and is not tried again where that is too long", async () => {
     clock.chance = 0;
     let isAsked = false;
-    const busy = await serveUntil(({ method }) => {
+    const busy = await serveUpload(({ method }) => {
       if (method !== "PUT" || isAsked) return undefined;
       isAsked = true;
       return { status: 429, headers: { "retry-after": "Fri, 02 Jan 2026 03:05:05 GMT" } };
@@ -229,7 +243,7 @@ describe("all that an upload takes", () => {
     const name = parseRegistryName(`${busy.host}/app:1`, "the test");
     await deliverAll([imageOf(["layer"], { known: true })], [openRegistryTarget(name, { clock })]);
     expect(clock.slept.filter((ms) => ms > 0)).toEqual([60_000]);
-    const closed = await serveUntil(({ method }) =>
+    const closed = await serveUpload(({ method }) =>
       method === "PUT" ? { status: 503, headers: { "retry-after": "3600" } } : undefined,
     );
     expect((await upload(closed.host)).message).toContain("503");
@@ -241,7 +255,7 @@ describe("all that an upload takes", () => {
     const tokens = await startHttpServer(() => (isOver ? { status: 503 } : { body: '{"token":"one"}' }));
     running.push(tokens);
     const challenge = { "www-authenticate": `Bearer realm="${tokens.origin}/token",service="x"` };
-    const server = await serveUntil(({ url, method, headers }) => {
+    const server = await serveUpload(({ url, method, headers }) => {
       isOver ||= method === "PUT";
       const isWelcome = !isOver && headers.authorization === "Bearer one";
       return url === "/v2/" || !isWelcome ? { status: 401, headers: challenge } : undefined;
@@ -249,6 +263,225 @@ describe("all that an upload takes", () => {
     expect((await upload(server.host)).message).toContain("the token server");
     // One while it still answered, and one to cancel the upload.
     expect(tokens.asked()).toHaveLength(1 + 5 + 1);
+  });
+});
+
+describe("a server that says nothing", () => {
+  const silent = async (method: "PUT" | "PATCH") =>
+    await serveUpload((one) => (one.method === method ? "silence" : undefined));
+
+  it("to a manifest, a small blob or a part of one is asked once more, and then no more", async () => {
+    const size = 1000;
+    const body = { stream: zeros(size), length: size };
+    const requests = [
+      { method: "PUT", url: "/v2/app/manifests/1", body: Buffer.from("{}"), isRepeatable: true },
+      { method: "PUT", url: "/v2/app/blobs/uploads/1", body, isRepeatable: false },
+      { method: "PATCH", url: "/v2/app/blobs/uploads/1", body: { stream: zeros(size) }, isRepeatable: false },
+    ] as const;
+    for (const request of requests) {
+      const server = await silent(request.method);
+      // What is large would be waited for without end.
+      const http = open(server.host, { patience: { upload: 50, large: 2 ** 30 } });
+      const error = await failure(http.request({ ...request, scopes: [] }));
+      expect(error).toMatchObject({
+        code: "unavailable",
+        message: expect.stringContaining("no answer within the time limit"),
+      });
+      expect(server.asked()).toHaveLength(request.isRepeatable ? 2 : 1);
+    }
+  });
+
+  it("to an upload is asked once more as long as nothing more arrives", async () => {
+    const server = await silent("PUT");
+    const name = parseRegistryName(`${server.host}/app:1`, "the test");
+    const target = openRegistryTarget(name, { clock, patience: { upload: 50 } });
+    const error = await failure(deliverAll([imageOf(["layer"], { known: true })], [target]));
+    expect(error.message).toContain("no answer within the time limit");
+    const layers = server
+      .asked()
+      .filter(({ method, url }) => method === "PUT" && url.includes(encodeURIComponent(LAYER)));
+    // In parts, which arrive, it has one more.
+    expect(layers).toHaveLength(3);
+  });
+
+  it("is given longer for the end of a large blob alone", async () => {
+    const asked: unknown[] = [];
+    const http = {
+      host: "r.example",
+      attempts: () => new Attempts(new AbortController().signal),
+      close: async () => undefined,
+      request: async ({ method, mayTakeLong }: RegistryRequest) => {
+        asked.push([method, mayTakeLong ?? false]);
+        const end = {
+          status: method === "PATCH" ? 202 : 201,
+          discard: async () => undefined,
+          header: () => "/v2/app/up",
+        };
+        return end as unknown as RegistryResponse;
+      },
+    };
+    const repository = new Repository(http, { host: "r.example", name: "app", access: "pull,push" });
+    const session = { location: "/v2/app/up", minChunk: 0 };
+    for (const size of [1000, 1 << 30]) {
+      const blob = { mediaType: MediaType.layer, digest: LAYER, size };
+      await repository.putBlob(session, blob, zeros(1));
+      await repository.finishUpload(session, blob);
+      await repository.patchBlob(session, zeros(1), undefined);
+    }
+    await repository.writeManifest("1", MediaType.manifest, Buffer.from("{}"));
+    expect(asked).toEqual([
+      ...[
+        ["PUT", false],
+        ["PUT", false],
+        ["PATCH", false],
+      ],
+      ...[
+        ["PUT", true],
+        ["PUT", true],
+        ["PATCH", false],
+      ],
+      ["PUT", false],
+    ]);
+  });
+
+  it("and takes nothing of a body is not waited for, however large the blob", async () => {
+    const server = createServer((socket) => {
+      socket.once("data", (head: Buffer) => {
+        if (head[0] === TLS) socket.destroy();
+        else if (head.toString().startsWith("GET"))
+          socket.end("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        else socket.pause();
+      });
+      socket.on("error", () => {});
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as { readonly port: number };
+    const http = open(`127.0.0.1:${port}`, { patience: { upload: 300 } });
+    running.push({ stop: async () => void server.close() });
+    const size = 1 << 30;
+    const error = await failure(
+      http.request({
+        ...{ method: "PUT", url: "/v2/app/up", scopes: [], isRepeatable: false, mayTakeLong: true },
+        body: { stream: zeros(size), length: size },
+      }),
+    );
+    expect(error).toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("takes no more of what is sent"),
+    });
+  });
+
+  it("is waited for as long as what is sent itself takes its time", async () => {
+    const server = await serve({ status: 201 });
+    async function* slow() {
+      for (let i = 0; i < 4; i++) {
+        yield Buffer.from("abc");
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+    const http = open(server.host, { patience: { upload: 80 } });
+    expect(await statusOf(http, { ...POST, method: "PATCH", body: { stream: slow() } })).toBe(201);
+  });
+});
+
+describe("an upload", () => {
+  it("that is sent to what is no URL says so", async () => {
+    for (const location of ["http://[bad", "ftp://r.example/up"]) {
+      const server = await serveUpload(({ method }) =>
+        method === "POST" ? { status: 202, headers: { location } } : undefined,
+      );
+      expect(await upload(server.host)).toMatchObject({
+        code: "invalid-input",
+        message: `${server.host} gives a place that is no URL of http or https`,
+      });
+    }
+  });
+
+  it("is tried once where it fails for good", async () => {
+    const plain = await serve({});
+    const wrong = `https://${plain.host}/up`;
+    const server = await serveUpload(({ method }) =>
+      method === "POST" ? { status: 202, headers: { location: wrong } } : undefined,
+    );
+    const error = await upload(server.host);
+    expect(error).toMatchObject({ code: "invalid-input", message: expect.stringContaining("does not speak TLS") });
+    expect(clock.slept).toEqual([]);
+  });
+
+  it("goes on after a second 401 where bytes arrived in between", async () => {
+    const size = 3 * 8 * 1024 * 1024;
+    let received = 0;
+    const refusedAt = new Set([8, 16].map((mib) => mib * 1024 * 1024));
+    let isFirst = true;
+    const server = await serveUpload((one) => {
+      const range = { range: `0-${Math.max(0, received - 1)}`, location: "/v2/app/blobs/uploads/1" };
+      if (one.method === "GET") return { status: 204, headers: range };
+      if (one.method === "PUT" && isUpload(one) && isFirst) {
+        isFirst = false;
+        return { status: 500 };
+      }
+      if (one.method !== "PATCH") return undefined;
+      if (refusedAt.delete(received)) return { status: 401 };
+      received += one.body.length;
+      return { status: 202, headers: { ...range, range: `0-${received - 1}` } };
+    });
+    const layer = "x".repeat(size);
+    const name = parseRegistryName(`${server.host}/app:1`, "the test");
+    await deliverAll([imageOf([layer], { known: true })], [openRegistryTarget(name, { clock })]);
+    expect(refusedAt.size).toBe(0);
+    expect(received).toBe(size);
+  });
+
+  it("that is refused before all of it was sent is told why", async () => {
+    const { promise: closed, resolve: hasClosed } = deferred<void>();
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      let seen = "";
+      socket.on("data", (piece: Buffer) => {
+        const isBody = seen.includes("\r\n\r\n") && seen.startsWith("PUT");
+        if (isBody) return;
+        if (piece[0] === TLS) return void socket.destroy();
+        seen += piece.toString("latin1");
+        if (!seen.includes("\r\n\r\n")) return;
+        const answer = (head: string, body = "") =>
+          socket.write(`HTTP/1.1 ${head}\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+        if (seen.startsWith("PUT")) {
+          socket.pause();
+          const body = '{"errors":[{"code":"QUOTA","message":"no room"}]}';
+          const head = `HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n`;
+          socket.write(head + body, () => {
+            socket.destroy();
+            hasClosed();
+          });
+          return;
+        }
+        if (seen.startsWith("HEAD")) socket.write("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+        else if (seen.startsWith("POST")) answer("202 Accepted\r\nlocation: /v2/app/blobs/uploads/1");
+        else answer("200 OK");
+        seen = "";
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    running.push({ stop: async () => void server.close() });
+    const { port } = server.address() as { readonly port: number };
+    const size = 64 << 20;
+    // More is sent at the moment when nobody takes it, and the answer has not been read.
+    async function* waiting() {
+      let isFirst = true;
+      for await (const piece of zeros(size)) {
+        if (!isFirst) await closed;
+        isFirst = false;
+        yield piece;
+      }
+    }
+    const response = await open(`127.0.0.1:${port}`).request({
+      ...{ method: "PUT", url: "/v2/app/up", scopes: [], isRepeatable: false },
+      body: { stream: waiting(), length: size },
+    });
+    expect([response.status, (await response.bytes(1000)).toString()]).toEqual([
+      413,
+      expect.stringContaining("no room"),
+    ]);
   });
 });
 

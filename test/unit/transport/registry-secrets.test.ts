@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openRegistryHttp } from "../../../src/transport/registry/http.js";
+import { parseRegistryName } from "../../../src/transport/registry/reference.js";
+import { openRegistrySource } from "../../../src/transport/registry/source.js";
 import { virtualClock } from "../../support/clock.js";
 import { type Handler, type HttpServer, startHttpServer } from "../../support/http-server.js";
 
@@ -164,4 +166,124 @@ describe("no secret", () => {
       if (credential === "a registry token") expect(told).toBe("");
     },
   );
+});
+
+/** Ways in which a server may repeat what it was told. */
+const REPEATS: Readonly<Record<string, (secret: string, authorization: string) => string>> = {
+  "as it is": (secret) => `login failed for someone:${secret}`,
+  "as it was sent": (_secret, authorization) => `bad header ${authorization}`,
+  "escaped for a URL": (secret) => `/login?p=${encodeURIComponent(secret)}&x`,
+  "escaped twice": (secret) => `/login?next=${encodeURIComponent(`/p?${new URLSearchParams({ p: secret })}`)}`,
+  "in small escapes": (secret) => encodeURIComponent(secret).toLowerCase(),
+  "as base64url": (secret) => `user=${Buffer.from(`somebody:${secret}`).toString("base64url")}`,
+  "as base64 behind other text": (secret) => `abc${Buffer.from(`u:${secret}`).toString("base64")}`,
+  "behind what is cut off": (secret) => `${"x".repeat(190)}${secret}`,
+};
+const PLACES: Readonly<
+  Record<string, (words: string) => { readonly headers?: Record<string, string>; readonly body?: string }>
+> = {
+  message: (message) => ({ body: JSON.stringify({ errors: [{ code: "DENIED", message }] }) }),
+  code: (code) => ({ body: JSON.stringify({ errors: [{ code, message: "" }] }) }),
+  "WWW-Authenticate": (words) => ({
+    headers: {
+      "www-authenticate": `Basic realm="x", error="${Buffer.from(words)
+        .toString("latin1")
+        .replace(/[^ -~]/g, "?")}"`,
+    },
+  }),
+};
+
+const repetitions = Object.keys(REPEATS).flatMap((form) =>
+  ["a password", "an identity token", "a registry token", "a helper", "a fetched token"].flatMap((credential) =>
+    Object.keys(PLACES).map((place) => ({ form, credential, place })),
+  ),
+);
+
+describe("a registry that repeats what it was told", () => {
+  it.each(repetitions)("$form, $credential, in $place, is not quoted", async ({ form, credential, place }) => {
+    const tokens = await serve(() => ({ body: JSON.stringify({ token: SECRETS.bearer }) }));
+    const secret = {
+      "a password": PASSWORD,
+      "an identity token": SECRETS.identity,
+      "a registry token": SECRETS.registry,
+      "a helper": SECRETS.helper,
+      "a fetched token": SECRETS.bearer,
+    }[credential] as string;
+    const isToken = !["a password", "a helper"].includes(credential);
+    const challenge = isToken ? `Bearer realm="${tokens.origin}/token"` : "Basic realm=x";
+    const server = await serve(({ url, headers }) => {
+      if (headers.authorization === undefined || url === "/v2/") {
+        return { status: 401, headers: { "www-authenticate": challenge } };
+      }
+      const words = (REPEATS[form] as (typeof REPEATS)[string])(secret, headers.authorization);
+      return { status: 403, ...(PLACES[place] as (typeof PLACES)[string])(words) };
+    });
+    mkdirSync(join(home, ".docker"));
+    const config = credential === "a fetched token" ? {} : CREDENTIALS[credential]?.(server.host);
+    writeFileSync(join(home, ".docker/config.json"), JSON.stringify(config));
+    const answer = JSON.stringify({ Username: USERS.helper, Secret: SECRETS.helper });
+    writeFileSync(join(home, "docker-credential-test"), `#!/bin/sh\necho '${answer}'\n`, { mode: 0o755 });
+    const name = parseRegistryName(`${server.host}/app:1`, "the test");
+    const error = await openRegistrySource(name, { clock: virtualClock() }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "denied", message: expect.stringContaining("403") });
+    expect(server.arrived.some(({ headers }) => headers.authorization !== undefined)).toBe(true);
+    const text = inspect(error, { depth: 20, showHidden: true, maxStringLength: null });
+    expectNoSecret(text, "the error");
+    expectNoSecret(decodeURIComponent(text.replace(/%(?![0-9a-f]{2})/gi, "")), "the error, unescaped");
+    for (const run of text
+      .replace(/-/g, "+")
+      .replace(/_/g, "/")
+      .match(/[A-Za-z0-9+/]{8,}/g) ?? []) {
+      for (const skip of [0, 1, 2, 3])
+        expectNoSecret(Buffer.from(run.slice(skip), "base64").toString(), `base64 in ${text}`);
+    }
+  });
+
+  it("is quoted where it says other things", async () => {
+    const server = await serve(({ headers }) => {
+      if (headers.authorization === undefined) return { status: 401, headers: { "www-authenticate": "Basic realm=x" } };
+      return { status: 403, body: JSON.stringify({ errors: [{ code: "QUOTA", message: "no more\nroom" }] }) };
+    });
+    mkdirSync(join(home, ".docker"));
+    writeFileSync(join(home, ".docker/config.json"), JSON.stringify(CREDENTIALS["a password"]?.(server.host)));
+    const name = parseRegistryName(`${server.host}/app:1`, "the test");
+    await expect(openRegistrySource(name, { clock: virtualClock() })).rejects.toMatchObject({
+      message: expect.stringMatching(/: no more room \(QUOTA\)$/),
+    });
+  });
+
+  it("is not quoted where that was for a proxy, which answers itself", async () => {
+    const proxy = await serve(({ url, headers }) => {
+      if (url.endsWith("/v2/")) return {};
+      const message = `no: ${headers["proxy-authorization"]}`;
+      return { status: 407, body: JSON.stringify({ errors: [{ code: "DENIED", message }] }) };
+    });
+    proxy.server.on("connect", (_, socket) => socket.end("HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n"));
+    for (const name of ["HTTP_PROXY", "HTTPS_PROXY"]) {
+      vi.stubEnv(name, proxy.origin.replace("//", `//${USERS.entry}:${encodeURIComponent(PASSWORD)}@`));
+    }
+    const name = parseRegistryName("registry.example/app:1", "the test");
+    const options = { clock: virtualClock(), tlsVerify: false };
+    const error = await openRegistrySource(name, options).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      code: "denied",
+      message: expect.stringContaining("the proxy wants other credentials"),
+    });
+    expectNoSecret(inspect(error), "the error");
+  });
+
+  it("in the place that it redirects to is not quoted", async () => {
+    const server = await serve(({ headers }) => {
+      if (headers.authorization === undefined) return { status: 401, headers: { "www-authenticate": "Basic realm=x" } };
+      return { status: 307, headers: { location: `http://registry.example/a/${encodeURIComponent(PASSWORD)}/b` } };
+    });
+    mkdirSync(join(home, ".docker"));
+    writeFileSync(join(home, ".docker/config.json"), JSON.stringify(CREDENTIALS["a password"]?.(server.host)));
+    const name = parseRegistryName(`${server.host}/app:1`, "the test");
+    const error = await openRegistrySource(name, { clock: virtualClock() }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      message: expect.stringContaining("leads to http://registry.example/…, which is plain http"),
+    });
+    expectNoSecret(inspect(error), "the error");
+  });
 });

@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { OciNixError } from "../../../src/core/errors.js";
 import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "../../../src/transport/registry/http.js";
+import { parseRegistryName } from "../../../src/transport/registry/reference.js";
+import { openRegistryTarget } from "../../../src/transport/registry/target.js";
 import { virtualClock } from "../../support/clock.js";
 import {
   type Certificates,
@@ -15,6 +17,7 @@ import {
   makeCertificates,
   startHttpServer,
 } from "../../support/http-server.js";
+import { deliverAll, imageOf } from "../../support/outgoing.js";
 
 let made: string;
 let certificates: Certificates;
@@ -96,7 +99,7 @@ describe("a registry's certificate", () => {
     const server = await serve(hello);
     const clock = virtualClock();
     const error = await failure(text(open(server.host, { clock })));
-    expect(error.code).toBe("unavailable");
+    expect(error.code).toBe("denied");
     expect(error.message).toMatch(
       /cannot be reached: its certificate is signed by .* not known here \(\w+\) \(GET https:/,
     );
@@ -109,7 +112,7 @@ describe("a registry's certificate", () => {
   it("is verified with certs.d of its host and port alone", async () => {
     const server = await serve(hello);
     copyFileSync(certificates.authority, join(directoryOf("127.0.0.1"), "ca.crt"));
-    expect((await failure(text(open(server.host)))).code).toBe("unavailable");
+    expect((await failure(text(open(server.host)))).code).toBe("denied");
     copyFileSync(certificates.authority, join(directoryOf(server.host), "ca.crt"));
     expect(await text(open(server.host))).toBe("200 hello");
   });
@@ -142,6 +145,62 @@ describe("a registry's certificate", () => {
   });
 });
 
+it("a proxy that closes the connection instead of tunnelling is tried five times, and no more", async () => {
+  let count = 0;
+  const proxy = createTcpServer((socket) => {
+    count++;
+    socket.on("error", () => {});
+    socket.once("data", () => socket.end());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  running.push({ stop: async () => void proxy.close() });
+  vi.stubEnv("HTTPS_PROXY", `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`);
+  const error = await failure(text(open("registry.example")));
+  expect(error).toMatchObject({ code: "unavailable", message: expect.stringContaining("after 5 attempts") });
+  expect(count).toBe(5);
+});
+
+describe("a push to what fails for good is tried once, and is no matter of time", () => {
+  const push = async (host: string, clock = virtualClock()) => {
+    const target = openRegistryTarget(parseRegistryName(`${host}/app:1`, "the test"), { clock });
+    const error = await failure(deliverAll([imageOf(["layer"], { known: true })], [target]));
+    expect(clock.slept).toEqual([]);
+    return error;
+  };
+  /** What sends uploads elsewhere. */
+  const sendingTo = async (origin: string) =>
+    await serve(({ method }) => {
+      if (method === "HEAD") return { status: 404 };
+      return method === "POST" ? { status: 202, headers: { location: `${origin}/up` } } : {};
+    });
+
+  it("as a proxy that wants other credentials", async () => {
+    const proxy = await startProxy({}, "user:right");
+    vi.stubEnv("HTTPS_PROXY", proxy.url.replace("//", "//user:wrong@"));
+    const error = await push("registry.example");
+    expect(error).toMatchObject({
+      code: "denied",
+      message: expect.stringContaining("the proxy wants other credentials"),
+    });
+    expect(proxy.seen).toHaveLength(1);
+  });
+
+  it("as a certificate of an unknown authority, for another host, or no TLS, where an upload is sent to", async () => {
+    const other = await serve(hello);
+    const plain = await startHttpServer(hello);
+    running.push(plain);
+    for (const [origin, code, words] of [
+      [other.origin, "denied", "not known here"],
+      [plain.origin.replace("http:", "https:"), "invalid-input", "does not speak TLS"],
+    ] as const) {
+      const server = await sendingTo(origin);
+      copyFileSync(certificates.authority, join(directoryOf(server.host), "ca.crt"));
+      expect(await push(server.host)).toMatchObject({ code, message: expect.stringContaining(words) });
+    }
+    expect(other.arrived).toEqual([]);
+  });
+});
+
 describe("a client's certificate", () => {
   it("is sent where certs.d has one", async () => {
     const server = await serve(hello, {
@@ -154,6 +213,8 @@ describe("a client's certificate", () => {
     copyFileSync(certificates.authority, join(directory, "ca.crt"));
     const error = await failure(text(open(server.host)));
     expect(error.message).toMatch(/CERTIFICATE_REQUIRED|closed the connection|broke off/);
+    expect(error.hint).toContain(`/etc/containers/certs.d/${server.host}`);
+    expect(error.hint).toContain("NAME.cert and NAME.key");
     copyFileSync(certificates.client.cert, join(directory, "me.cert"));
     expect((await failure(text(open(server.host)))).message).toBe(
       `${join(directory, "me.cert")} has no me.key beside it`,
@@ -220,7 +281,7 @@ describe("plain http", () => {
     vi.stubEnv("HTTPS_PROXY", proxy.url);
     vi.stubEnv("HTTP_PROXY", proxy.url);
     const error = await failure(text(open("registry.example:5000")));
-    expect(error.code).toBe("unavailable");
+    expect(error.code).toBe("invalid-input");
     expect(proxy.seen.every((line) => line.startsWith("CONNECT registry.example:5000"))).toBe(true);
     expect(plain.arrived).toEqual([]);
     expect(await text(open("registry.example:5000", { tlsVerify: false }))).toBe("200 hello");

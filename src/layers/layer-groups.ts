@@ -4,7 +4,7 @@ import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
 import type { Pipeline } from "./pipeline/parse.js";
 import type { LayerContent, LayerHistory, LayerPlan, PermissionRule } from "./plan.js";
-import { planLayers } from "./plan-layers.js";
+import { followsPrevious, planLayers } from "./plan-layers.js";
 import type { PreviousLayout } from "./previous.js";
 
 /** Store paths that are shipped together, in layers of their own: an explicit layer of a spec, or all the rest. */
@@ -94,13 +94,16 @@ function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): Laye
   for (const path of shipped) held.add(keyOf(contentOf(path))).add(path);
   for (const graft of grafts) held.add(keyOf(graft));
 
-  const ships = new Set(shipped);
+  // What another image's documents say of store paths holds only where they are as they are; the splits of other programs stay theirs.
+  const changed = followsPrevious(strategy) ? shipped.filter((path) => permissions.has(path)) : [];
+  const apart = [...changed.map(contentOf), ...grafts];
+  const ships = new Set(shipped.filter((path) => !changed.includes(path)));
   const exclude = new Set([...closure.objects.keys()].filter((path) => !ships.has(path)));
-  // What moves is a layer of its own where there may be two: the rest can then be listed and kept by itself.
-  const graftsApart = grafts.length > 0 && maxLayers > 1;
+  // What moves or is changed is a layer of its own where there may be two: the rest can then be listed and kept by itself.
+  const isApart = apart.length > 0 && maxLayers > 1;
   const split = planLayers(closure, {
     strategy,
-    maxLayers: graftsApart ? maxLayers - 1 : maxLayers,
+    maxLayers: isApart ? maxLayers - 1 : maxLayers,
     exclude,
     previous: group.previous,
   });
@@ -108,13 +111,14 @@ function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): Laye
     ...plan,
     contents: plan.contents.map(({ storePath }) => contentOf(storePath)),
   }));
-  if (grafts.length > 0) {
-    const last = graftsApart ? undefined : plans.pop();
-    const contents = [...(last?.contents ?? []), ...grafts];
-    plans.push({
-      contents,
-      reason: last === undefined ? "copied to the root" : `${last.reason}, and what is copied to the root`,
-    });
+  if (apart.length > 0) {
+    const last = isApart ? undefined : plans.pop();
+    const contents = [...(last?.contents ?? []), ...apart];
+    const what = [
+      ...(grafts.length > 0 ? ["copied to the root"] : []),
+      ...(changed.length > 0 ? ["with permission rules"] : []),
+    ].join(", or ");
+    plans.push({ contents, reason: last === undefined ? what : `${last.reason}, and what is ${what}` });
   }
   return plans.map((plan) => ({
     contents: plan.contents,

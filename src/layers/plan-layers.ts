@@ -34,6 +34,11 @@ export const STRATEGY_NAMES = Object.keys(STRATEGIES) as readonly StrategyName[]
 
 export const DEFAULT_STRATEGY: StrategyName = "closure-cost";
 
+/** Whether a strategy keeps layers of a previous image. */
+export function followsPrevious(strategy: string | Pipeline): boolean {
+  return strategy === "closure-cost";
+}
+
 /** What `--max-layers` is where nobody says otherwise. */
 export const DEFAULT_MAX_LAYERS = 100;
 

@@ -86,9 +86,13 @@ export async function compareStrategies(
 function checkSized({ objects }: Closure): void {
   for (const { path, narSize } of objects.values()) {
     if (narSize !== undefined) continue;
-    throw new OciNixError("invalid-input", `what releases push is counted in NAR bytes, and that of ${path} is not known`, {
-      hint: "give closure graphs with narSize, such as oci-nix closure writes",
-    });
+    throw new OciNixError(
+      "invalid-input",
+      `what releases push is counted in NAR bytes, and that of ${path} is not known`,
+      {
+        hint: "give closure graphs with narSize, such as oci-nix closure writes",
+      },
+    );
   }
 }
 

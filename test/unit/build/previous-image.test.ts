@@ -251,7 +251,7 @@ describe("the layout of a previous image", () => {
     ["an archive that is missing", "docker-archive:$/none.tar", "not-found", /is not there/],
     ["a layout that is missing", "oci:$/none:1", "not-found", /is not there/],
     ["a tag that is missing", "oci:$/layout:2", "not-found", /has no image "2"/],
-    ["a directory that is no layout", "$", "not-found", /no OCI layout/],
+    ["a directory that is no layout", "$", "invalid-input", /no OCI layout/],
     ["a name without a transport", "registry.example/app:1", "usage", /names no place of images/],
     ["an unknown transport", "dokcer://registry.example/app:1", "usage", /names no transport/],
     ["podman's storage", "containers-storage:app", "unsupported", /are not read/],

@@ -209,3 +209,23 @@ describe("the cost model", () => {
     expect([model.chanceOfChange([]), model.expectedBytes([])]).toEqual([0, 0]);
   });
 });
+
+describe("a previous image that is of little use", () => {
+  it("is not followed where nothing of it can be kept", () => {
+    const closure = closureOf(APP);
+    const gone = "/nix/store/99999999999999999999999999999999-gone" as StorePath;
+    const layers = [...closure.objects.keys()].map((path) => ({ storePaths: [path, gone].sort() }));
+    expect(plan(closure, 4, { source: "other layers", layers })).toEqual(plan(closure, 4));
+  });
+
+  it("is followed for its largest layers where it has more than any image that runs", () => {
+    const sizes = Array.from({ length: 2000 }, (_, i) => i + 1);
+    const closure = closureOf(Object.fromEntries(sizes.map((size) => [`p${size}`, [size, 1]])));
+    const layers = [...closure.objects.keys()].map((storePath) => ({ storePaths: [storePath] }));
+    const plans = plan(closure, 100, { source: "a layer a path", layers });
+    expect(plans.flatMap(storePathsOf)).toHaveLength(2000);
+    const kept = namesIn(plans.filter(({ reason }) => reason === "as in the previous image")).flat();
+    expect(kept).toContain("p2000");
+    expect(kept).not.toContain("p1");
+  });
+});

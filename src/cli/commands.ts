@@ -7,6 +7,7 @@ import {
   COPY_FLAGS,
   DIFF_FLAGS,
   EXAMINE_FLAGS,
+  EXPORT_FLAGS,
   GLOBAL_FLAGS,
   N2C_FLAGS,
   N2C_IMAGE_FLAGS,
@@ -81,6 +82,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "SOURCE SOURCE",
     flags: DIFF_FLAGS,
     load: () => import("./commands/diff.js"),
+  },
+  {
+    name: "export",
+    describe: "Write the root file system of an image as one tar",
+    inputs: "SOURCE",
+    flags: EXPORT_FLAGS,
+    load: () => import("./commands/export.js"),
   },
   {
     name: "nix-db",

@@ -245,6 +245,12 @@ export const EXAMINE_FLAGS: Flags = {
   ...REGISTRY_FLAGS,
 };
 
+/** Which image is unpacked, and where to. */
+export const EXPORT_FLAGS: Flags = {
+  output: { type: "string", alias: "o", describe: "Write to FILE, which appears whole (default standard output)" },
+  ...EXAMINE_FLAGS,
+};
+
 /** How images are compared. */
 export const DIFF_FLAGS: Flags = {
   ...EXAMINE_FLAGS,

@@ -16,6 +16,7 @@ import { exportImage } from "../../src/examine/export.js";
 import { openSource, parseTransport } from "../../src/index.js";
 import type { StoredImage } from "../../src/transport/image.js";
 import { runOk } from "../support/command.js";
+import { listing } from "../support/file-listing.js";
 import { LayoutFixture } from "../support/layouts.js";
 import { requireTools } from "../support/tools.js";
 import { type Entry, tarOf } from "../unit/examine/fixtures.js";
@@ -100,34 +101,6 @@ function tarsOf(layers: readonly (readonly Step[])[]): readonly Buffer[] {
     }
     return tarOf(...entries);
   });
-}
-
-/** All below a directory, one line each; names of one file are told by the first of them. */
-function listing(root: string): readonly string[] {
-  const lines: string[] = [];
-  const inodes = new Map<number, string>();
-  // Names are bytes.
-  const at = (path: string) => Buffer.from(join(root, path), "latin1");
-  const visit = (directory: string): void => {
-    for (const name of readdirSync(at(directory), "latin1").sort()) {
-      const path = join(directory, name);
-      const stat = lstatSync(at(path));
-      const owner = `${stat.uid}:${stat.gid} ${(stat.mode & 0o7777).toString(8)}`;
-      const first = inodes.get(stat.ino) ?? path;
-      inodes.set(stat.ino, first);
-      if (stat.isDirectory()) {
-        lines.push(`${path}/ ${owner}`);
-        visit(path);
-      } else if (stat.isSymbolicLink()) {
-        lines.push(`${path} ${stat.uid}:${stat.gid} -> ${readlinkSync(at(path))}`);
-      } else {
-        const contents = stat.isFile() ? readFileSync(at(path), "utf8") : "FIFO";
-        lines.push(`${path} ${owner} ${stat.mtimeMs} (${first}) ${contents}`);
-      }
-    }
-  };
-  visit("");
-  return lines;
 }
 
 const missing = requireTools("umoci", "tar", "root");

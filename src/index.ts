@@ -18,6 +18,7 @@ export {
   type MeasuredImage,
   measurePlannedImage,
 } from "./build/measure.js";
+export { mergeImages, type NamedSource } from "./build/merge.js";
 export { makeNixDatabase, type NixDatabaseSummary } from "./build/nix-database.js";
 export { composeNix2containerImage } from "./build/nix2container/compose.js";
 export { planNix2containerImage } from "./build/nix2container/image.js";

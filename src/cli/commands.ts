@@ -9,6 +9,7 @@ import {
   EXAMINE_FLAGS,
   EXPORT_FLAGS,
   GLOBAL_FLAGS,
+  MERGE_FLAGS,
   N2C_FLAGS,
   N2C_IMAGE_FLAGS,
   N2C_LAYER_FLAGS,
@@ -47,6 +48,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "SOURCE DESTINATION...",
     flags: COPY_FLAGS,
     load: () => import("./commands/copy.js"),
+  },
+  {
+    name: "merge",
+    describe: "Bring the images of several places to one",
+    inputs: "SOURCE SOURCE...",
+    flags: MERGE_FLAGS,
+    load: () => import("./commands/merge.js"),
   },
   {
     name: "plan",

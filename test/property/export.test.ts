@@ -1,13 +1,4 @@
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -125,7 +116,6 @@ describe.skipIf(missing)("exported layers, unpacked by GNU tar", () => {
           mkdirSync(unpacked);
           const args = ["--extract", "--numeric-owner", "--same-permissions", "-C", unpacked];
           await runOk("tar", args, { stdin: Buffer.concat(pieces) });
-          expect(existsSync(join(bundle, "rootfs"))).toBe(true);
           expect(listing(unpacked)).toEqual(listing(join(bundle, "rootfs")));
         } finally {
           rmSync(directory, { recursive: true, force: true });

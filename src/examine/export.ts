@@ -64,63 +64,73 @@ export async function exportImage(
   }
   const { directories, contents, others, entries } = settle(root);
   const out = new BlockWriter(sink, { signal, ...(observer === undefined ? {} : { progress: observer.progress }) });
-  const put = async (entry: KeptEntry) => {
+  const put = async (member: Member) => {
     out.progress.entries++;
-    await out.put(entryHeader(entry));
+    await out.put(headerOf(member));
   };
-  for (const entry of directories) await put(entry);
+  for (const member of directories) await put(member);
   for (const [index, layer] of layers.entries()) {
     const wanted = contents.get(index);
     if (wanted === undefined) continue;
     onLayer(layer, index);
     await writeContents(layer, wanted, out, signal);
   }
-  for (const entry of others) await put(entry);
+  for (const member of others) await put(member);
   await out.putZeros(2 * BLOCK);
   await out.flush();
   return { entries, bytes: out.written };
 }
 
+/** An entry to be written. Its header is made when its turn comes, as there may be a million. */
+interface Member {
+  readonly name: ByteString;
+  /** Undefined for a directory that no layer has an entry for. */
+  readonly inode: Inode | undefined;
+  /** What it is a hard link to; undefined for the first name of a file. */
+  readonly target: ByteString | undefined;
+}
+
 /** What is to be written. */
 interface Settled {
-  readonly directories: readonly KeptEntry[];
+  readonly directories: readonly Member[];
   /** By layer, then by the index of the entry there. */
-  readonly contents: ReadonlyMap<number, ReadonlyMap<number, KeptEntry>>;
-  readonly others: readonly KeptEntry[];
+  readonly contents: ReadonlyMap<number, ReadonlyMap<number, Member>>;
+  readonly others: readonly Member[];
   readonly entries: number;
 }
 
 /** @throws OciNixError `unsupported` */
 function settle(root: RootFileSystem): Settled {
-  const directories: KeptEntry[] = [];
-  const contents = new Map<number, Map<number, KeptEntry>>();
-  const others: KeptEntry[] = [];
+  const directories: Member[] = [];
+  const contents = new Map<number, Map<number, Member>>();
+  const others: Member[] = [];
   const names = new Map<Inode, ByteString>();
   let entries = 0;
   for (const [path, inode] of root.walk()) {
-    const name = `./${path}`;
     // What no layer says of the root is nobody's to change where the archive is unpacked.
     if (path === "" && inode === undefined) continue;
     entries++;
     if (inode === undefined || inode.entry.type === "directory") {
-      directories.push({ ...(inode?.entry ?? IMPLIED), type: "directory", name: path === "" ? name : `${name}/` });
+      directories.push({ name: path === "" ? "./" : `./${path}/`, inode, target: undefined });
       continue;
     }
-    const entry = { ...inode.entry, name, type: writableType(inode.entry) };
-    const first = names.get(inode);
-    if (first !== undefined) {
-      others.push({ ...entry, type: "link", linkName: first, size: 0, xattrs: undefined });
-      continue;
-    }
-    names.set(inode, name);
-    if (entry.size === 0) {
-      others.push(entry);
+    checkWritable(inode.entry);
+    const member = { name: `./${path}`, inode, target: names.get(inode) };
+    if (member.target === undefined) names.set(inode, member.name);
+    if (member.target !== undefined || inode.entry.size === 0) {
+      others.push(member);
     } else {
-      const ofLayer = contents.get(inode.layer) ?? new Map<number, KeptEntry>();
-      contents.set(inode.layer, ofLayer.set(inode.index, entry));
+      const ofLayer = contents.get(inode.layer) ?? new Map<number, Member>();
+      contents.set(inode.layer, ofLayer.set(inode.index, member));
     }
   }
   return { directories, contents, others, entries };
+}
+
+function headerOf({ name, inode, target }: Member): Buffer {
+  if (inode === undefined) return entryHeader({ ...IMPLIED, type: "directory", name });
+  if (target === undefined) return entryHeader({ ...(inode.entry as KeptEntry), name });
+  return entryHeader({ ...inode.entry, type: "link", name, linkName: target, size: 0, xattrs: undefined });
 }
 
 /** A directory that something lies in, but that no layer has an entry for. */
@@ -139,7 +149,7 @@ const IMPLIED: Omit<KeptEntry, "name" | "type"> = {
   xattrs: undefined,
 };
 
-function writableType({ name, type, sparse }: TarEntry): KeptEntry["type"] {
+function checkWritable({ name, type, sparse }: TarEntry): void {
   if (sparse) {
     throw new OciNixError("unsupported", `${shownName(name)} is stored without its holes, which is not read`, {
       hint: "make the layer without tar's --sparse",
@@ -148,13 +158,12 @@ function writableType({ name, type, sparse }: TarEntry): KeptEntry["type"] {
   if (type === "other") {
     throw new OciNixError("unsupported", `${shownName(name)} is of a type that is none of POSIX's`);
   }
-  return type;
 }
 
 /** Writes the entries of a layer that are wanted, as they go by. */
 async function writeContents(
   layer: StoredLayer,
-  wanted: ReadonlyMap<number, KeptEntry>,
+  wanted: ReadonlyMap<number, Member>,
   out: BlockWriter,
   signal: AbortSignal | undefined,
 ): Promise<void> {
@@ -162,21 +171,21 @@ async function writeContents(
   const pieces: Uint8Array[] = [];
   let index = 0;
   let written = 0;
-  let current: KeptEntry | undefined;
+  let current: Member | undefined;
   const open = ({ type, size }: TarEntry): boolean => {
     current = wanted.get(index++);
     if (current === undefined) return false;
-    if (type !== "file" || size !== current.size) throw changed(title);
+    if (type !== "file" || size !== current.inode?.entry.size) throw changed(title);
     written++;
     out.progress.entries++;
-    pieces.push(entryHeader(current));
+    pieces.push(headerOf(current));
     return false;
   };
   const data = (piece: Uint8Array): void => {
     if (current !== undefined) pieces.push(piece);
   };
-  const close = (): void => {
-    if (current !== undefined) pieces.push(ZEROS.subarray(0, padded(current.size) - current.size));
+  const close = ({ size }: TarEntry): void => {
+    if (current !== undefined) pieces.push(ZEROS.subarray(0, padded(size) - size));
   };
   const entries = new TarEntries({ open, data, close }, title);
   const write = (bytes: Uint8Array): void | Promise<void> => {

@@ -27,9 +27,15 @@ export class RootFileSystem {
    * @throws OciNixError `invalid-input` where an entry cannot be applied, `limit` where there are too many
    */
   apply(layer: LayerEntries, title: string): void {
-    for (const path of layer.hiddenContents) this.#hideContents(path, title);
-    for (const path of layer.hiddenPaths) this.#hide(path, title);
+    const symlinks = new Set<Node>();
+    for (const path of layer.hiddenContents) this.#hideContents(path, symlinks);
+    for (const path of layer.hiddenPaths) this.#hide(path, symlinks);
     for (const { path, inode } of layer.entries) this.#put(path, inode, title);
+    // Engines do not agree on what a whiteout in a symlink hides. Docker writes them into directories that take a symlink's place.
+    for (const { inode } of symlinks) {
+      if (inode?.entry.type !== "symlink") continue;
+      throw invalidImage(`${title}: a whiteout lies in ${shownName(inode.entry.name)}, a symlink of a lower layer`);
+    }
   }
 
   /** All that is there, sorted by path, component by component: what is in a directory follows it. The root comes first, as an empty path. */
@@ -46,16 +52,16 @@ export class RootFileSystem {
     }
   }
 
-  #hideContents(path: ByteString, title: string): void {
-    const node = this.#find(path, title);
+  #hideContents(path: ByteString, symlinks: Set<Node>): void {
+    const node = this.#find(path, symlinks);
     if (node === undefined || !isDirectory(node)) return;
     this.#forget(node);
     node.children = undefined;
   }
 
-  #hide(path: ByteString, title: string): void {
+  #hide(path: ByteString, symlinks: Set<Node>): void {
     const slash = path.lastIndexOf("/");
-    const parent = this.#find(path.slice(0, Math.max(0, slash)), title);
+    const parent = this.#find(path.slice(0, Math.max(0, slash)), symlinks);
     const name = path.slice(slash + 1);
     const node = parent?.children?.get(name);
     if (node === undefined) return;
@@ -64,14 +70,13 @@ export class RootFileSystem {
     parent?.children?.delete(name);
   }
 
-  /** Where a whiteout is. Nothing lies in a file; about what lies in a symlink engines do not agree. */
-  #find(path: ByteString, title: string): Node | undefined {
+  /** Where a whiteout is. Nothing lies in a file, or in a symlink. */
+  #find(path: ByteString, symlinks: Set<Node>): Node | undefined {
     let at: Node | undefined = this.#root;
     for (const name of componentsOf(path)) {
       at = at.children?.get(name);
+      if (at?.inode?.entry.type === "symlink") symlinks.add(at);
       if (at === undefined) return undefined;
-      if (at.inode?.entry.type !== "symlink") continue;
-      throw invalidImage(`${title}: a whiteout in ${shownName(path)} lies in a symlink of a lower layer`);
     }
     return at;
   }

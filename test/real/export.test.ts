@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hashCli, runCli } from "../support/cli.js";
 import { expectOk, runOk } from "../support/command.js";
-import { hexSha256 } from "../support/confs.js";
+import { hexSha256, packImage } from "../support/confs.js";
 import { createPodman, type Docker, ENGINE_TOOLS, type Engine, RUN_OPTIONS, startDocker } from "../support/daemons.js";
 import { listing } from "../support/file-listing.js";
 import { REAL_STORE_TOOLS, type RealStore, realStore } from "../support/real-store.js";
-import { requireTools } from "../support/tools.js";
+import { requireTools, tool } from "../support/tools.js";
 
 const LIMIT_MS = 300_000;
 
@@ -154,6 +154,25 @@ describe.skipIf(requireTools("busybox", "tar", ...ENGINE_TOOLS.docker))("an imag
     const theirs = (await unpacked(join(directory, "docker.tar"), "theirs")).filter((line) => !isDockersOwn(line));
     expect(ours).toEqual(theirs);
     expect(ours.join("\n")).toMatch(/^was-dir\/z .*$/m);
+  });
+});
+
+describe.skipIf(requireTools("tar", "setcap", "getcap", "root"))("extended attributes", () => {
+  it("come out as they went in: a program keeps its capabilities", async () => {
+    const tree = join(directory, "capable");
+    mkdirSync(tree);
+    writeFileSync(join(tree, "program"), "x", { mode: 0o755 });
+    await runOk(tool("setcap"), ["cap_net_bind_service=ep", join(tree, "program")]);
+    const xattrs = ["--xattrs", "--xattrs-include=*"];
+    const layer = join(directory, "capable.tar");
+    await runOk("tar", ["-C", tree, "--format=pax", ...xattrs, "-cf", layer, "program"]);
+    const image = await packImage([{ name: "layer.tar", tar: readFileSync(layer) }]);
+    const result = await runCli(["export", "-"], { stdin: image });
+    const to = join(directory, "capable-again");
+    mkdirSync(to);
+    const stdin = expectOk(result, "export").stdout;
+    await runOk("tar", ["-xp", ...xattrs, "-C", to], { stdin });
+    expect(await runOk(tool("getcap"), [join(to, "program")])).toContain("cap_net_bind_service=ep");
   });
 });
 

@@ -95,6 +95,16 @@ describe("the exported root file system", () => {
     expect(await linesOf(below, layer(["d", { link: "e" }], ["d/.wh.x"]))).toEqual(["./d -> e"]);
   });
 
+  it("takes whiteouts in a directory that takes a symlink's place, as Docker writes them", async () => {
+    const below = layer(["d/"], ["d/kept", "1"], ["l", { link: "d" }]);
+    expect(await linesOf(below, layer(["l/"], ["l/.wh..wh..opq"], ["l/.wh.kept"], ["l/own", "2"]))).toEqual([
+      "./d/",
+      "./l/",
+      "./d/kept = 1",
+      "./l/own = 2",
+    ]);
+  });
+
   it("takes the last of several entries of a path in one layer", async () => {
     expect(await linesOf(layer(["f", "1"], ["f", "22"], ["d", "x"], ["d/"], ["d/e", "y"]))).toEqual([
       "./d/",
@@ -222,7 +232,11 @@ describe("layers that cannot be applied", () => {
       "lies in l, which is a symlink",
     ],
     ["a directory in a symlink", [[["l", { link: "/etc" }], ["l/d/"]]], "lies in l, which is a symlink"],
-    ["a whiteout in a symlink", [[["l", { link: "/etc" }]], [["l/.wh.passwd"]]], "lies in a symlink"],
+    [
+      "a whiteout in a symlink",
+      [[["l", { link: "/etc" }]], [["l/.wh.passwd"]]],
+      "a whiteout lies in l, a symlink of a lower layer",
+    ],
     ["an entry in a file", [[["f", "x"]], [["f/g", "x"]]], "lies in f, which is no directory"],
     ["a hard link to nothing", [[["h", link("none")]]], "which is not there"],
     ["a hard link that leaves the root", [[["h", link("../../etc/passwd")]]], 'has a component ".."'],

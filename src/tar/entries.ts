@@ -133,7 +133,7 @@ export class TarEntries implements ByteSink {
     }
     if (this.#left > 0) {
       const count = Math.min(this.#left, buffer.length - at);
-      if (this.#stage === "contents") this.#takeContents(buffer.subarray(at, at + count));
+      if (this.#stage === "contents") this.#takeContents(buffer, at, at + count);
       else buffer.copy(this.#extended, this.#extendedAt, at, at + count);
       this.#extendedAt += count;
       this.#left -= count;
@@ -156,7 +156,9 @@ export class TarEntries implements ByteSink {
     return count;
   }
 
-  #takeContents(piece: Buffer): void {
+  #takeContents(buffer: Buffer, from: number, to: number): void {
+    if (this.#hash === undefined && this.#visitor.data === undefined) return;
+    const piece = buffer.subarray(from, to);
     this.#hash?.update(piece);
     this.#visitor.data?.(piece);
   }

@@ -19,6 +19,7 @@ export {
   type MeasuredImage,
   measurePlannedImage,
 } from "./build/measure.js";
+export { mergeImages, type NamedSource } from "./build/merge.js";
 export { makeNixDatabase, type NixDatabaseSummary } from "./build/nix-database.js";
 export { composeNix2containerImage } from "./build/nix2container/compose.js";
 export { planNix2containerImage } from "./build/nix2container/image.js";
@@ -66,12 +67,14 @@ export { writeGeneratedObjects } from "./core/generated-object-writer.js";
 export { formatJson, isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
 export { readJsonFile, readTextFile } from "./core/json-file.js";
 export { writeOutputFile } from "./core/output-file.js";
+export { type OutputSink, openOutputSink } from "./core/output-sink.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";
 export { diffImages, type ImagesDiff } from "./examine/diff.js";
 export type { FieldChange } from "./examine/diff-config.js";
 export type { Attribute, FileChange, FileItem, FilesDiff } from "./examine/diff-files.js";
 export type { LayerBlob, LayerPlace, LayersDiff } from "./examine/diff-layers.js";
+export { type ExportOptions, type ExportSummary, exportImage } from "./examine/export.js";
 export type { Finding, Severity } from "./examine/findings.js";
 export { type InspectedImage, type InspectedLayer, inspectImages } from "./examine/inspect.js";
 export { type ValidatedImage, validateImages } from "./examine/validate.js";

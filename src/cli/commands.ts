@@ -7,7 +7,9 @@ import {
   COPY_FLAGS,
   DIFF_FLAGS,
   EXAMINE_FLAGS,
+  EXPORT_FLAGS,
   GLOBAL_FLAGS,
+  MERGE_FLAGS,
   N2C_FLAGS,
   N2C_IMAGE_FLAGS,
   N2C_LAYER_FLAGS,
@@ -48,6 +50,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     load: () => import("./commands/copy.js"),
   },
   {
+    name: "merge",
+    describe: "Bring the images of several places to one",
+    inputs: "SOURCE SOURCE...",
+    flags: MERGE_FLAGS,
+    load: () => import("./commands/merge.js"),
+  },
+  {
     name: "plan",
     describe: "Show which store path goes to which layer, why, and what an update uploads",
     inputs: "INPUT...",
@@ -81,6 +90,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "SOURCE SOURCE",
     flags: DIFF_FLAGS,
     load: () => import("./commands/diff.js"),
+  },
+  {
+    name: "export",
+    describe: "Write the root file system of an image as one tar",
+    inputs: "SOURCE",
+    flags: EXPORT_FLAGS,
+    load: () => import("./commands/export.js"),
   },
   {
     name: "nix-db",

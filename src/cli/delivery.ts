@@ -91,15 +91,10 @@ export function targetOptions(
   return { signal, locations, ...registryOptions(flags) };
 }
 
-/** Within one registry blobs are mounted from where they are copied from. */
-export function mountSources(
-  place: TransportName | undefined,
-  names: readonly TransportName[],
-  { mountFrom = [] }: TargetOptions,
-): readonly string[] {
-  const isNear =
-    place?.transport === "docker" && names.some((name) => name.transport === "docker" && name.host === place.host);
-  return isNear ? [...mountFrom, place.repository] : mountFrom;
+/** Within one registry blobs are mounted from where they come from. */
+export function mountSources(place: TransportName | undefined, names: readonly TransportName[]): readonly string[] {
+  if (place?.transport !== "docker") return [];
+  return names.some((name) => name.transport === "docker" && name.host === place.host) ? [place.repository] : [];
 }
 
 /** What `--compression` asks for; undefined where it is not given. */

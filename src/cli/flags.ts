@@ -255,10 +255,30 @@ export const COPY_FLAGS: Flags = {
   ...PUSH_FLAGS,
 };
 
+/** Which images are merged, and how. */
+export const MERGE_FLAGS: Flags = {
+  to: {
+    type: "string",
+    repeated: true,
+    describe: "Where to, a place that takes several images: docker-archive:FILE, oci-archive:FILE or oci:DIR",
+  },
+  compression: { type: "string", describe: "Pack layers anew: none, gzip or zstd (default: as they are)" },
+  platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where a source has several" },
+  ...DRY_RUN_FLAG,
+  ...CACHE_FLAGS,
+  ...REGISTRY_FLAGS,
+};
+
 /** Which images are looked at. */
 export const EXAMINE_FLAGS: Flags = {
   platform: { type: "string", describe: "Only images of this platform: OS/ARCHITECTURE[/VARIANT]" },
   ...REGISTRY_FLAGS,
+};
+
+/** Which image is unpacked, and where to. */
+export const EXPORT_FLAGS: Flags = {
+  output: { type: "string", alias: "o", describe: "Write to FILE, which appears whole (default standard output)" },
+  ...EXAMINE_FLAGS,
 };
 
 /** How images are compared. */

@@ -1,10 +1,7 @@
-import { type ByteString, displayBytes, isUtf8 } from "../core/byte-string.js";
+import { type ByteString, isUtf8 } from "../core/byte-string.js";
 import type { TarEntry, TarVisitor } from "../tar/entries.js";
-import { entryPath, MAX_PATH, parentOf, parentsOf, whiteoutOf } from "./entry-path.js";
+import { entryPath, isTooLong, parentOf, parentsOf, shownName, whiteoutOf } from "./entry-path.js";
 import type { Findings } from "./findings.js";
-
-/** Longest component of a path that Linux takes, in bytes. */
-const MAX_COMPONENT = 255;
 
 const ENGINES = ["docker", "podman/skopeo", "containerd"];
 
@@ -68,7 +65,7 @@ class OneLayer {
     if (entry.type === "link") this.#checkLink(entry);
     this.#checkKind(entry);
     if (this.#kinds.has(path)) {
-      const message = `${shown(entry.name)} is there more than once`;
+      const message = `${shownName(entry.name)} is there more than once`;
       this.#add("error", "duplicate", message, ["docker", "podman/skopeo"]);
     } else {
       this.#checkWhiteout(entry, path);
@@ -99,26 +96,23 @@ class OneLayer {
     if (name.startsWith("/")) this.#absolute++;
     const path = entryPath(name);
     if (path === undefined) {
-      this.#add("error", "parent-reference", `${shown(name)} has a component ".."`, ENGINES);
+      this.#add("error", "parent-reference", `${shownName(name)} has a component ".."`, ENGINES);
       return undefined;
     }
     if (name === "" || name.includes("\0")) {
       this.#add(
         "error",
         "bad-name",
-        `${shown(name) || "an entry without a name"}: no file can be called that`,
+        `${shownName(name) || "an entry without a name"}: no file can be called that`,
         ENGINES,
       );
       return undefined;
     }
-    if (
-      path.length > MAX_PATH ||
-      (path.length > MAX_COMPONENT && path.split("/").some((c) => c.length > MAX_COMPONENT))
-    ) {
-      this.#add("error", "bad-name", `${shown(name)} is longer than Linux allows`, ENGINES);
+    if (isTooLong(path)) {
+      this.#add("error", "bad-name", `${shownName(name)} is longer than Linux allows`, ENGINES);
       return undefined;
     }
-    if (!isUtf8(name)) this.#add("note", "name-bytes", `${shown(name)} is not UTF-8`, ["scanners"]);
+    if (!isUtf8(name)) this.#add("note", "name-bytes", `${shownName(name)} is not UTF-8`, ["scanners"]);
     return path;
   }
 
@@ -129,11 +123,16 @@ class OneLayer {
       const kind = this.#kinds.get(at);
       if (kind === "symlink" || (kind === undefined && this.#lowerSymlinks.has(at) && !this.#isReplaced(at))) {
         const layer = kind === undefined ? "a lower layer" : "this layer";
-        this.#add("error", "under-symlink", `${shown(name)} lies in ${shown(at)}, a symlink in ${layer}`, ENGINES);
+        this.#add(
+          "error",
+          "under-symlink",
+          `${shownName(name)} lies in ${shownName(at)}, a symlink in ${layer}`,
+          ENGINES,
+        );
         return;
       }
       if (kind === "linkable") {
-        const message = `${shown(name)} lies in ${shown(at)}, which is no directory`;
+        const message = `${shownName(name)} lies in ${shownName(at)}, which is no directory`;
         // umoci writes whiteouts for what was in a directory that a file replaced.
         if (whiteoutOf(path)?.hides === "path")
           this.#add("warning", "under-file", message, ["podman with the driver vfs"]);
@@ -148,21 +147,26 @@ class OneLayer {
     const target = entryPath(linkName);
     const kind = target === undefined ? undefined : this.#kinds.get(target);
     if (kind === undefined) {
-      const message = `${shown(name)} is a hard link to ${shown(linkName)}, which does not come before it in this layer`;
+      const message = `${shownName(name)} is a hard link to ${shownName(linkName)}, which does not come before it in this layer`;
       this.#add("error", "hard-link", message, ENGINES);
     } else if (kind === "directory") {
-      this.#add("error", "hard-link", `${shown(name)} is a hard link to ${shown(linkName)}, a directory`, ENGINES);
+      this.#add(
+        "error",
+        "hard-link",
+        `${shownName(name)} is a hard link to ${shownName(linkName)}, a directory`,
+        ENGINES,
+      );
     }
   }
 
   #checkKind({ name, type, devMajor, devMinor, sparse }: TarEntry): void {
     if (type === "character" || type === "block") {
-      const message = `${shown(name)} is a ${type} device ${devMajor}:${devMinor}`;
+      const message = `${shownName(name)} is a ${type} device ${devMajor}:${devMinor}`;
       this.#add("note", "device", message, ["docker, podman and containerd without the rights of root"]);
     } else if (type === "other") {
-      this.#add("warning", "entry-type", `${shown(name)} is of a type that is none of POSIX's`, ENGINES);
+      this.#add("warning", "entry-type", `${shownName(name)} is of a type that is none of POSIX's`, ENGINES);
     }
-    if (sparse) this.#add("note", "sparse", `${shown(name)} is stored without its holes, as GNU tar does`);
+    if (sparse) this.#add("note", "sparse", `${shownName(name)} is stored without its holes, as GNU tar does`);
   }
 
   #checkWhiteout({ name, type, size }: TarEntry, path: ByteString): void {
@@ -170,19 +174,23 @@ class OneLayer {
     const whiteout = whiteoutOf(path);
     if (whiteout === undefined) return;
     if (whiteout.hides === "nothing") {
-      this.#add("error", "whiteout", `${shown(name)} is no well-formed whiteout: ${whiteout.reason}`, ENGINES);
+      this.#add("error", "whiteout", `${shownName(name)} is no well-formed whiteout: ${whiteout.reason}`, ENGINES);
       return;
     }
     if (type !== "file" || size > 0) {
-      this.#add("warning", "whiteout", `${shown(name)} is a whiteout, but not an empty file`);
+      this.#add("warning", "whiteout", `${shownName(name)} is a whiteout, but not an empty file`);
     }
-    if (this.#isFirst) this.#add("note", "whiteout", `${shown(name)} hides nothing, as there is no lower layer`);
+    if (this.#isFirst) this.#add("note", "whiteout", `${shownName(name)} hides nothing, as there is no lower layer`);
     if (whiteout.hides === "path" && this.#kinds.has(whiteout.path)) this.#bothWays(whiteout.path);
     (whiteout.hides === "path" ? this.#hiddenPaths : this.#hiddenContents).add(whiteout.path);
   }
 
   #bothWays(path: ByteString): void {
-    this.#add("warning", "whiteout", `${shown(path)} is in this layer, as is a whiteout that hides it in lower ones`);
+    this.#add(
+      "warning",
+      "whiteout",
+      `${shownName(path)} is in this layer, as is a whiteout that hides it in lower ones`,
+    );
   }
 
   /** Whether what lower layers have at a path is hidden or replaced so far. */
@@ -195,9 +203,4 @@ class OneLayer {
     }
     return false;
   }
-}
-
-/** A name for messages, cut where it is absurdly long. */
-function shown(name: ByteString): string {
-  return displayBytes(name.length <= 300 ? name : `${name.slice(0, 300)}...`);
 }

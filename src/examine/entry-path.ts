@@ -1,7 +1,20 @@
-import type { ByteString } from "../core/byte-string.js";
+import { type ByteString, displayBytes } from "../core/byte-string.js";
 
 /** Longest path that Linux takes, in bytes. */
 export const MAX_PATH = 4095;
+
+/** Longest component of a path that Linux takes, in bytes. */
+const MAX_COMPONENT = 255;
+
+export function isTooLong(path: ByteString): boolean {
+  if (path.length > MAX_PATH) return true;
+  return path.length > MAX_COMPONENT && path.split("/").some((component) => component.length > MAX_COMPONENT);
+}
+
+/** A name for messages, cut where it is absurdly long. */
+export function shownName(name: ByteString): string {
+  return displayBytes(name.length <= 300 ? name : `${name.slice(0, 300)}...`);
+}
 
 /**
  * Where an entry of a layer goes, relative to the root: no `.`, no empty component, no slash at either end; empty for the root itself.

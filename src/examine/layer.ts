@@ -92,6 +92,28 @@ export async function readLayer(
   }
 }
 
+/**
+ * Reads a layer once, for its entries.
+ * @throws OciNixError `verification` where the layer is not what was recorded; `invalid-input` where it is no tar; `limit`
+ */
+export async function readSoundLayer(
+  layer: StoredLayer,
+  visitor: TarVisitor,
+  title: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { blobError, damage, diffId } = await readLayer(layer, visitor, title, signal);
+  if (blobError !== undefined) throw blobError;
+  if (damage !== undefined) throw damage;
+  if (diffId === layer.diffId) return;
+  throw new OciNixError("verification", `${title} is ${diffId}, but the image config says ${layer.diffId}`);
+}
+
+/** The error for a layer that cannot be applied to the layers below it. */
+export function invalidImage(message: string): OciNixError {
+  return new OciNixError("invalid-input", message, { hint: "oci-nix validate says more about the image" });
+}
+
 /** Takes stored bytes and unpacks them as their first bytes want it. */
 class PackedSink implements ByteSink {
   sniffed: CompressionName | undefined;

@@ -21,6 +21,8 @@ export interface TarEntry {
   readonly size: number;
   /** Seconds since 1970; with a fraction where the archive has one. */
   readonly mtime: number;
+  /** {@link mtime} as a pax record spells it, nanoseconds and all; undefined where none does. */
+  readonly mtimeRecord: ByteString | undefined;
   /** Of a symlink or a hard link, else empty. */
   readonly linkName: ByteString;
   readonly devMajor: number;
@@ -34,6 +36,8 @@ export interface TarEntry {
 export interface TarVisitor {
   /** An entry begins. Says whether {@link close} is to be given their digest. */
   open(entry: TarEntry): boolean;
+  /** A piece of the entry's contents; its bytes are overwritten once the call that brought them is over. */
+  data?(piece: Buffer): void;
   /** The entry's contents have passed. @param sha256 32 bytes, where {@link open} asked for it */
   close(entry: TarEntry, sha256: ByteString | undefined): void;
 }
@@ -129,7 +133,7 @@ export class TarEntries implements ByteSink {
     }
     if (this.#left > 0) {
       const count = Math.min(this.#left, buffer.length - at);
-      if (this.#stage === "contents") this.#hash?.update(buffer.subarray(at, at + count));
+      if (this.#stage === "contents") this.#takeContents(buffer, at, at + count);
       else buffer.copy(this.#extended, this.#extendedAt, at, at + count);
       this.#extendedAt += count;
       this.#left -= count;
@@ -150,6 +154,13 @@ export class TarEntries implements ByteSink {
       this.#takeBlock();
     }
     return count;
+  }
+
+  #takeContents(buffer: Buffer, from: number, to: number): void {
+    if (this.#hash === undefined && this.#visitor.data === undefined) return;
+    const piece = buffer.subarray(from, to);
+    this.#hash?.update(piece);
+    this.#visitor.data?.(piece);
   }
 
   #takeBlock(): void {
@@ -253,6 +264,7 @@ export class TarEntries implements ByteSink {
       gname: pax.get("gname") ?? (isV7(this.#block) ? "" : untilNul(this.#block, 297, 329)),
       size: type === "file" || type === "other" ? size : 0,
       mtime: this.#paxNumber("mtime") ?? this.#number(136, 12, "mtime"),
+      mtimeRecord: pax.get("mtime") || undefined,
       linkName: type === "link" || type === "symlink" ? linkName : "",
       devMajor: device ? this.#number(329, 8, "devmajor") : 0,
       devMinor: device ? this.#number(337, 8, "devminor") : 0,

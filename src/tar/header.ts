@@ -5,8 +5,12 @@ import { OciNixError } from "../core/errors.js";
 export const BLOCK = 512;
 
 export const TYPE_FILE = "0";
+export const TYPE_LINK = "1";
 export const TYPE_SYMLINK = "2";
+export const TYPE_CHARACTER = "3";
+export const TYPE_BLOCK = "4";
 export const TYPE_DIRECTORY = "5";
+export const TYPE_FIFO = "6";
 export const TYPE_PAX = "x";
 
 /** Largest values of the octal fields of 7 and 11 digits. */
@@ -26,8 +30,8 @@ export interface HeaderFields {
   linkName: ByteString;
   uname: ByteString;
   gname: ByteString;
-  /** What devmajor and devminor hold: empty (all NUL) or seven zeros. */
-  device: "" | "0000000";
+  /** What devmajor and devminor hold: empty (all NUL), seven zeros, or a device's numbers. */
+  device: "" | "0000000" | { readonly major: number; readonly minor: number };
   prefix: ByteString;
 }
 
@@ -45,8 +49,13 @@ export function putHeader(target: Buffer, at: number, fields: HeaderFields): voi
   putBytes(target, at + 257, "ustar\x0000", 8);
   putBytes(target, at + 265, fields.uname, 32);
   putBytes(target, at + 297, fields.gname, 32);
-  putBytes(target, at + 329, fields.device, 7);
-  putBytes(target, at + 337, fields.device, 7);
+  if (typeof fields.device === "string") {
+    putBytes(target, at + 329, fields.device, 7);
+    putBytes(target, at + 337, fields.device, 7);
+  } else {
+    putOctal(target, at + 329, 7, fields.device.major);
+    putOctal(target, at + 337, 7, fields.device.minor);
+  }
   putBytes(target, at + 345, fields.prefix, 155);
   let sum = 8 * 0x20;
   for (let i = at; i < at + BLOCK; i++) sum += target[i] as number;

@@ -299,11 +299,16 @@ describe("the output", () => {
       "-c",
       "import pty,sys,os; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))",
     ];
-    const result = await runCli(stream(), { wrapper, env: { NO_COLOR: "1" } });
-    expect(result.stdout.toString()).toMatch(
-      /^error: standard output is a terminal: [^\n]+\r\n {2}hint: oci-nix stream … \| docker load[^\n]+\r\n$/,
-    );
-    expect(result.status).toBe(2);
+    for (const [args, hint] of [
+      [stream(), "oci-nix stream … | docker load"],
+      [["export", "oci:layout"], "oci-nix export SOURCE | docker import -"],
+    ] as const) {
+      const result = await runCli(args, { wrapper, env: { NO_COLOR: "1" } });
+      const [message, tip] = result.stdout.toString().split("\r\n");
+      expect(message).toMatch(/^error: standard output is a terminal: /);
+      expect(tip).toContain(`hint: ${hint}`);
+      expect(result.status).toBe(2);
+    }
   });
 
   it("fails with one line where the reader goes away", async () => {

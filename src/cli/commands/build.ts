@@ -77,7 +77,10 @@ async function openPlaces(
   caches: Caches,
 ): Promise<readonly ImageTarget[]> {
   const options = targetOptions(invocation, caches);
-  return await openTargets(names, { ...options, mountFrom: mountSources(base, names, options) });
+  return await openTargets(names, {
+    ...options,
+    mountFrom: [...(options.mountFrom ?? []), ...mountSources(base, names)],
+  });
 }
 
 /** Prints what each layer would need. */

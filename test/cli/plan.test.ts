@@ -134,6 +134,20 @@ describe("oci-nix plan --why", () => {
   });
 });
 
+describe("oci-nix plan --exact", () => {
+  it("packs as build does where the previous image is, and sums up what was made", async () => {
+    const input = [store.closureFile, "--store-root", store.storeRoot];
+    const place = `oci:${join(directory, "exact")}:1`;
+    expectOk(await runCli(["build", ...input, "--to", place, "--no-cache"]), "build");
+    const same = textOf(await plan(...input, "--exact", "--previous", place, "--no-cache"));
+    expect(same).toMatch(/^ {2}uploads {2}0 layers, 0 B packed$/m);
+    expect(same).toMatch(/^packed by none: 0 bytes of blobs to upload/m);
+    const later = ["--mtime", "1980-01-01T00:00:00Z"];
+    const other = textOf(await plan(...input, "--exact", "--previous", place, "--no-cache", ...later));
+    expect(other).toMatch(/^ {2}keeps {4}0 layers, 0 B packed$/m);
+  });
+});
+
 describe("oci-nix plan --html", () => {
   it("writes the page beside what it prints, whole or not at all", async () => {
     const file = graphFile("app.json", APP);
@@ -180,6 +194,13 @@ describe("oci-nix plan --compare", () => {
     expect(text).toMatch(/^strategy +layers +biggest +per release\npopularity +2 +1\.00 kB .*\nnix2container +2 /);
   });
 
+  it("counts nothing without sizes", async () => {
+    const unsized = graphFile("unsized.json", { libc: [undefined], app: [10, "libc"] });
+    const sized = graphFile("sized.json", { libc: [5], app: [10, "libc"] });
+    const result = await plan(sized, "--history", unsized, "--compare", "popularity");
+    expect([result.status, result.stderr]).toEqual([1, expect.stringContaining("-libc is not known")]);
+  });
+
   it("counts what a history of releases uploads, against the ideal", async () => {
     const before = graphFile("before.json", APP);
     const after = graphFile("after.json", APP, ["app", "web"]);
@@ -194,6 +215,7 @@ describe("oci-nix plan --compare", () => {
   it.each([
     [["--compare", "populerity"], /did you mean popularity/],
     [["--compare", ","], /names no strategy/],
+    [["--html", "-"], /standard output is the plan's/],
     [["--history", "x.json"], /--history is for --compare/],
     [["--compare", "popularity", "--why", "libc"], /do not go together/],
     [["--compare", "popularity", "--budget", "1layer"], /do not go together/],

@@ -40,6 +40,31 @@ describe("the layout of a previous image", () => {
   });
 });
 
+describe("store paths with permission rules", () => {
+  const perms = [{ path: B, regex: ".", mode: 0o700 }];
+  const spec: ImageSpec = { closure: { roots: [A, B, C] }, maxLayers: 2, perms };
+  const held = (plans: ReturnType<typeof planAllLayers>) =>
+    plans.map(({ contents }) => contents.map(({ storePath }) => storePath));
+
+  it("are a layer of their own, so that the others are known again", () => {
+    const plans = planAllLayers(spec, closure);
+    expect(held(plans)).toEqual([[A, C], [B]]);
+    expect(plans[1]?.reason).toBe("with permission rules");
+    const layers = [{ storePaths: [A, C] }];
+    const again = planAllLayers(spec, closure, { source: "oci:x:1", layers });
+    expect(held(again)).toEqual(held(plans));
+    expect(again[0]?.reason).toBe("as in the previous image");
+  });
+
+  it("are where they would be without rules in the splits of other programs, and where there is one layer", () => {
+    const split = (strategy: string) => planAllLayers({ ...spec, maxLayers: 3, strategy }, closure);
+    expect(held(split("nix2container")).flat()).toEqual(
+      held(planAllLayers({ ...spec, perms: [], maxLayers: 3, strategy: "nix2container" }, closure)).flat(),
+    );
+    expect(held(planAllLayers({ ...spec, maxLayers: 1 }, closure))).toEqual([[A, C, B]]);
+  });
+});
+
 describe("a spec", () => {
   const specWith = (previous: string) => parseJson(`{"closure": {"roots": ["${A}"]}, "previous": ${previous}}`, "spec");
 

@@ -92,6 +92,15 @@ describe("oci-nix plan", () => {
   });
 });
 
+describe("oci-nix plan --previous", () => {
+  it("says in its JSON that there is no previous image yet", async () => {
+    const file = graphFile("app.json", APP);
+    const found = jsonOf(await plan(file, "--previous", "oci:not-yet:1", "--json"));
+    expect([found.isFirst, found.update]).toEqual([true, undefined]);
+    expect(jsonOf(await plan(file, "--json")).isFirst).toBeUndefined();
+  });
+});
+
 describe("oci-nix plan --exact", () => {
   it("needs to know where the previous image is, to say which blobs are there", async () => {
     const build = ["build", store.closureFile, "--store-root", store.storeRoot, "--to", `oci:${directory}/bare:1`];

@@ -36,6 +36,8 @@ export interface Planned {
   readonly layers: readonly LayerFigures[];
   readonly model: CostModel;
   readonly previous: PreviousLayout | undefined;
+  /** Whether the spec names a previous image that is not there. */
+  readonly isFirst: boolean;
   readonly update: Update | undefined;
   readonly advice: RebalanceAdvice | undefined;
 }
@@ -85,6 +87,7 @@ export async function planned(
     layers,
     model,
     previous,
+    isFirst: spec.previous !== undefined && previous === undefined,
     update: previous && updateOf(closure, plans, previous),
     // A pipeline does not follow a previous image, and without sizes there is nothing to save.
     advice:

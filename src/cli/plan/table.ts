@@ -73,7 +73,7 @@ function updateLines({ kept, uploaded, dropped, idealBytes }: Update, exact: Mea
 
 /** Everything there is, for programs. */
 export function formatPlanJson(
-  { strategy, maxLayers, base, layers, update, advice }: Planned,
+  { strategy, maxLayers, base, layers, isFirst, update, advice }: Planned,
   exact: MeasuredImage | undefined,
   budgets: readonly BudgetResult[],
 ): string {
@@ -87,6 +87,8 @@ export function formatPlanJson(
       fate: update?.fates[i],
       blob: exact?.layers[i],
     })),
+    // Asked for, and not there: said where standard error is not read.
+    isFirst: isFirst || undefined,
     update: update && { ...update, fates: undefined, ideal: ratio(update.uploaded.bytes, update.idealBytes), advice },
     exact: exact && { ...exact, layers: undefined },
     budgets: budgets.length === 0 ? undefined : budgets,

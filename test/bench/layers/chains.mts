@@ -1,5 +1,6 @@
 import type { Closure } from "../../../src/index.js";
 import { APP, type Archive, closureOf, imagePackages, type Package, type Packages } from "./packages.mjs";
+import { randomFrom } from "./random.mjs";
 
 /** Releases of one image, oldest first. */
 export interface Chain {
@@ -121,15 +122,4 @@ function dependantsOf(packages: Packages): ReadonlyMap<string, number> {
   const counts = new Map([...reach.keys()].map((name) => [name, 0]));
   for (const all of reach.values()) for (const name of all) counts.set(name, (counts.get(name) ?? 0) + 1);
   return counts;
-}
-
-/** The same numbers between 0 and 1 for the same seed. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { planLayers, replay, STRATEGY_NAMES, storePathsOf } from "../../../src/index.js";
 import { type Chain, chainsOf, debianChains, EVENTS, type EventName, RELEASES, USUAL } from "./chains.mjs";
 import { type Archive, closureOf, imagePackages, type Packages, readArchive } from "./packages.mjs";
+import { measurePlanning } from "./speed.mjs";
 
 /** The only one that looks at the image before. */
 const FOLLOWING = "closure-cost";
@@ -60,6 +61,10 @@ for (const maxLayers of values.layers.split(",").map(Number)) {
   }
   console.log();
 }
+
+console.log(`Planning with ${FOLLOWING}, random closures\n`);
+console.log("| store paths | first run | then | following the release before |\n|--:|--:|--:|--:|");
+for (const row of measurePlanning(FOLLOWING)) console.log(`| ${row.join(" | ")} |`);
 
 function scenariosOf(archive: Archive): ReadonlyMap<string, readonly Chain[]> {
   const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => i + 1);

@@ -91,7 +91,7 @@ export { type Closure, createClosure, type StoreObject } from "./nix/closure.js"
 export { type DatabaseTreeOptions, nixDatabaseTree } from "./nix/database-tree.js";
 export { formatClosure, parseClosure } from "./nix/read-closure.js";
 export type { StorePath } from "./nix/store-path.js";
-export { parsePlatform } from "./oci/platform.js";
+export { linuxPlatform, parsePlatform } from "./oci/platform.js";
 export type { PlanPageInput } from "./report/page-data.js";
 export { formatPlanPage } from "./report/plan-page.js";
 export { TAR_PROFILE_NAMES } from "./tar/profiles.js";
@@ -109,6 +109,7 @@ export {
 export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";
 export {
   isStandardOutput,
+  onlyImage,
   openSource,
   openTarget,
   openTargets,

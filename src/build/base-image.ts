@@ -2,12 +2,13 @@ import { OciNixError, placed } from "../core/errors.js";
 import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
 import type { StorePath } from "../nix/store-path.js";
 import { type Inheritance, inheritConfig } from "../oci/inherit-config.js";
+import { linuxPlatform } from "../oci/platform.js";
 import type { ImageSource, StoredImage } from "../transport/image.js";
-import { openSource, type SourceOptions } from "../transport/open.js";
+import { onlyImage, openSource, type SourceOptions } from "../transport/open.js";
 import { parseDocument } from "../transport/stored-files.js";
 import { formatTransport, parseTransport, type TransportName } from "../transport/transport.js";
 import type { PlannedLayer } from "./image-plan.js";
-import { documentedLayersOf, recordedLayers } from "./recorded-store-paths.js";
+import { documentedLayersOf, layerHistory, recordedLayers } from "./recorded-store-paths.js";
 import type { ImageSpec } from "./spec.js";
 
 /** An image that another one is made on top of. */
@@ -40,9 +41,8 @@ export async function openBaseImage(
   let source: ImageSource | undefined;
   try {
     const place = parseTransport(spec.fromImage);
-    const { architecture, variant } = spec;
     const open = async (platform: string | undefined) => await openSource(place, { ...options, platform });
-    source = architecture === undefined ? await openLikely(open) : await open(platformOf(architecture, variant));
+    source = spec.architecture === undefined ? await openLikely(open) : await open(linuxPlatform(spec));
     const title = formatTransport(place);
     return { place, ...baseImage(onlyImage(source, title), title, spec, source) };
   } catch (error) {
@@ -64,10 +64,6 @@ export async function readSpecBase(
   return base;
 }
 
-function platformOf(architecture: string, variant: string | undefined): string {
-  return ["linux", architecture, ...(variant === undefined ? [] : [variant])].join("/");
-}
-
 /** The one image that is there, whatever it is for, or of several that for what most are. */
 async function openLikely(open: (platform: string | undefined) => Promise<ImageSource>): Promise<ImageSource> {
   try {
@@ -78,16 +74,7 @@ async function openLikely(open: (platform: string | undefined) => Promise<ImageS
     // So registries say that there are several.
     if (!(error instanceof OciNixError) || error.code !== "usage") throw error;
   }
-  return await open("linux/amd64");
-}
-
-function onlyImage({ images }: ImageSource, title: string): StoredImage {
-  const [image, ...others] = images;
-  if (image !== undefined && others.length === 0) return image;
-  const names = images.flatMap((each) => each.names).join(", ");
-  throw new OciNixError("usage", `${title} holds several images${names === "" ? "" : `: ${names}`}`, {
-    hint: "name one of them",
-  });
+  return await open(linuxPlatform({}));
 }
 
 function baseImage(image: StoredImage, title: string, spec: ImageSpec, source: ImageSource): Omit<BaseImage, "place"> {
@@ -128,8 +115,7 @@ function checkPlatform(
 /** The base's history; where that does not fit its layers, one entry a layer that says no more than that. */
 function historyOf(config: JsonObject, layers: number): readonly Json[] {
   const history = config.get("history");
-  const entries: readonly Json[] = Array.isArray(history) && history.every(isJsonObject) ? history : [];
-  const filled = entries.filter((entry) => isJsonObject(entry) && entry.get("empty_layer") !== true);
-  if (filled.length === layers) return entries;
+  const isWhole = Array.isArray(history) && history.every(isJsonObject) && layerHistory(config).length === layers;
+  if (isWhole) return history;
   return Array.from({ length: layers }, () => new Map([["created_by", "base image"]]));
 }

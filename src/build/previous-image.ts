@@ -3,12 +3,13 @@ import { describeErrno, type ErrorCode, errnoOf, OciNixError, placed } from "../
 import { isJsonObject, type Json } from "../core/json.js";
 import type { PreviousLayout } from "../layers/previous.js";
 import { changedStorePathsComment, storePathsComment } from "../oci/image.js";
+import { linuxPlatform } from "../oci/platform.js";
 import { type DockerEngine, openDockerEngine } from "../transport/docker-daemon/engine.js";
 import { dockerHost } from "../transport/docker-daemon/host.js";
 import { reasonOf } from "../transport/docker-daemon/http.js";
 import type { ImageSource } from "../transport/image.js";
 import { type Nix2containerLayer, parseNix2containerImage } from "../transport/nix2container.js";
-import { openSource, type SourceOptions } from "../transport/open.js";
+import { onlyImage, openSource, type SourceOptions } from "../transport/open.js";
 import { formatTransport, parseTransport, type TransportName } from "../transport/transport.js";
 import { recogniseInput } from "./input.js";
 import { commentOf, type DocumentedLayer, documentedLayersOf, recordedLayers } from "./recorded-store-paths.js";
@@ -132,13 +133,8 @@ async function layersAt(place: TransportName, options: PreviousLayoutOptions): P
   if ("file" in place && place.file !== "-") checkThere(place.file);
   let images: ImageSource | undefined;
   try {
-    images = await openSource(place, { signal, tlsVerify, deadlineMs, platform: platformOf(options) });
-    const [image, ...others] = images.images;
-    if (image === undefined || others.length > 0) {
-      const names = images.images.flatMap((each) => each.names).join(", ");
-      throw new OciNixError("usage", `${source} holds several images${names === "" ? "" : `: ${names}`}`);
-    }
-    return { source, layers: documentedLayersOf(image, source) };
+    images = await openSource(place, { signal, tlsVerify, deadlineMs, platform: linuxPlatform(options) });
+    return { source, layers: documentedLayersOf(onlyImage(images, source), source) };
   } catch (error) {
     throw isOneOf(error, ["not-found", "usage"]) ? explained(error) : error;
   } finally {
@@ -170,10 +166,6 @@ function checkLayout(directory: string): void {
       hint: "skopeo copy dir:DIRECTORY oci:LAYOUT:TAG makes one of what skopeo calls dir:",
     });
   }
-}
-
-function platformOf({ architecture = "amd64", variant }: PreviousLayoutOptions): string {
-  return ["linux", architecture, ...(variant === undefined ? [] : [variant])].join("/");
 }
 
 /** A daemon tells the history, where the image itself would come with all its layers. It does not tell their sizes as they are stored. */

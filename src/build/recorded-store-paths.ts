@@ -61,7 +61,7 @@ export interface DocumentedLayer {
  * @throws OciNixError `invalid-input` where its config is no JSON
  */
 export function documentedLayersOf({ config, layers }: StoredImage, source: string): readonly DocumentedLayer[] {
-  const history = historyOf(parseDocument(config.bytes, `the config of ${source}`));
+  const history = layerHistory(parseDocument(config.bytes, `the config of ${source}`));
   return layers.map(({ descriptor, blob }, i) => ({
     annotations: descriptor?.annotations,
     // Which entry speaks of which layer is only known where there are as many.
@@ -70,8 +70,8 @@ export function documentedLayersOf({ config, layers }: StoredImage, source: stri
   }));
 }
 
-/** The history entries that speak of layers. */
-function historyOf(config: Json): readonly Json[] {
+/** The entries of an image config's history that speak of layers. */
+export function layerHistory(config: Json): readonly Json[] {
   const history = isJsonObject(config) ? config.get("history") : undefined;
   if (!Array.isArray(history)) return [];
   return history.filter((entry: Json) => !isJsonObject(entry) || entry.get("empty_layer") !== true);

@@ -1,4 +1,4 @@
-import { type ImageSource, OciNixError, openSource, parseTransport, type StoredImage } from "../index.js";
+import { type ImageSource, OciNixError, openSource, parseTransport } from "../index.js";
 import { type Invocation, text } from "./command.js";
 import { registryOptions } from "./delivery.js";
 
@@ -39,14 +39,4 @@ export function placesOf(inputs: readonly string[], count: number): readonly str
       hint: "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE, or - for an archive on standard input",
     },
   );
-}
-
-/** The one image of a place. @throws OciNixError `usage` where it has several */
-export function onlyImage(source: ImageSource, place: string): StoredImage {
-  const [image, ...others] = source.images;
-  if (image !== undefined && others.length === 0) return image;
-  const names = source.images.flatMap((each) => each.names).join(", ");
-  throw new OciNixError("usage", `${place} holds ${source.images.length} images`, {
-    hint: `name one of them after a colon${names === "" ? "" : `: ${names}`}`,
-  });
 }

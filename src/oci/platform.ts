@@ -22,6 +22,14 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
   return [os, architecture, ...(variant === undefined ? [] : [variant])].join("/");
 }
 
+/** What an image is made for, by default `linux/amd64`. */
+export function linuxPlatform(of: {
+  readonly architecture?: string | undefined;
+  readonly variant?: string | undefined;
+}): string {
+  return formatPlatform({ os: "linux", architecture: of.architecture ?? "amd64", variant: of.variant });
+}
+
 /** The platform in an image config or in an index's entry; undefined where there is none. @throws OciNixError `invalid-input` */
 export function parsePlatformObject(json: Json | undefined, where: string): Platform | undefined {
   if (json === undefined || json === null) return undefined;

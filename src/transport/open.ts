@@ -5,7 +5,7 @@ import { openArchiveTarget } from "./archive.js";
 import { readArchive } from "./archive-reader.js";
 import { openContainersStorageTarget } from "./containers-storage.js";
 import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon/docker-daemon.js";
-import type { ImageSource, ImageTarget } from "./image.js";
+import type { ImageSource, ImageTarget, StoredImage } from "./image.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
 import type { ImageLock } from "./registry/lock.js";
@@ -64,6 +64,17 @@ export async function openSource(name: TransportName, options: SourceOptions = {
     case "docker-daemon":
       return await readDockerDaemon(name.ref, { platform, signal: options.signal, deadlineMs: options.deadlineMs });
   }
+}
+
+/** The image of a source that is to hold one. @param title what errors call the source @throws OciNixError `usage` where it holds several */
+export function onlyImage({ images }: ImageSource, title: string): StoredImage {
+  const [image, ...others] = images;
+  if (image !== undefined && others.length === 0) return image;
+  const names = images.flatMap((each) => each.names).join(", ");
+  const there = names === "" ? "" : `: ${names}`;
+  throw new OciNixError("usage", `${title} holds ${images.length} images${there}`, {
+    hint: `name one of them after a colon${there}`,
+  });
 }
 
 /** Opens a place for writing. @throws OciNixError `conflict`, `invalid-input` or `output` where it cannot be written to */

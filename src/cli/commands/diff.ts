@@ -7,10 +7,11 @@ import {
   formatJson,
   type ImagesDiff,
   type LayersDiff,
+  onlyImage,
   toJson,
 } from "../../index.js";
 import type { Invocation } from "../command.js";
-import { onlyImage, placesOf, withSource } from "../sources.js";
+import { placesOf, withSource } from "../sources.js";
 import { formatBytes, printOutput, visible } from "../ui.js";
 
 /** Exit code for images that differ; equal ones end with 0. */

@@ -1,7 +1,7 @@
-import { exportImage, openOutputSink } from "../../index.js";
+import { exportImage, onlyImage, openOutputSink } from "../../index.js";
 import { type Invocation, text } from "../command.js";
 import { withProgress } from "../delivery.js";
-import { onlyImage, placesOf, withSource } from "../sources.js";
+import { placesOf, withSource } from "../sources.js";
 import { checkStandardOutput } from "../standard-output.js";
 import { formatBytes, printError, visible } from "../ui.js";
 

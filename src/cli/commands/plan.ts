@@ -3,9 +3,11 @@ import {
   blobDigestsOf,
   formatPlanPage,
   type ImageSpec,
+  linuxPlatform,
   type MeasuredImage,
   measurePlannedImage,
   OciNixError,
+  onlyImage,
   parseCompression,
   planImage,
   writeOutputFile,
@@ -17,7 +19,7 @@ import { compareStrategies, formatComparison, formatComparisonJson, strategiesOf
 import { type Planned, planned } from "../plan/planned.js";
 import { formatPlanJson, formatTable } from "../plan/table.js";
 import { formatWhy } from "../plan/why.js";
-import { onlyImage, withSource } from "../sources.js";
+import { withSource } from "../sources.js";
 import { closureSpecOf } from "../spec-from-flags.js";
 import { printOutput, reportError } from "../ui.js";
 
@@ -108,9 +110,7 @@ async function previousBlobs({ previous = "", ...spec }: ImageSpec, invocation: 
       hint: "name the previous image as docker://NAME:TAG, oci:DIR:TAG or docker-archive:FILE",
     });
   }
-  const { architecture = "amd64", variant } = spec;
-  const platform = ["linux", architecture, ...(variant === undefined ? [] : [variant])].join("/");
-  const flags = { ...invocation.flags, platform };
+  const flags = { ...invocation.flags, platform: linuxPlatform(spec) };
   return await withSource(previous, { ...invocation, flags }, undefined, async (source) =>
     blobDigestsOf(onlyImage(source, previous)),
   );

@@ -256,7 +256,7 @@ describe("the layout of a previous image", () => {
     ["an unknown transport", "dokcer://registry.example/app:1", "usage", /names no transport/],
     ["podman's storage", "containers-storage:app", "unsupported", /are not read/],
     ["a file that is no archive", "$/gnu.json", "invalid-input", /./],
-    ["several images", "$/several", "usage", /holds several images: 1, 2/],
+    ["several images", "$/several", "usage", /holds 2 images: 1, 2/],
   ])("is no layout: %s", async (_, place, code, message) => {
     await build(`oci:${at("several")}:1`);
     await build(`oci:${at("several")}:2`, { maxLayers: 2 });

@@ -1,8 +1,8 @@
 import { lstatSync, readlinkSync } from "node:fs";
 import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
 import { compareStrings, describeErrno, OciNixError } from "../core/errors.js";
+import { sameContents } from "../core/same-contents.js";
 import type { EntryList, EntryType, Ownership } from "../tar/entry-list.js";
-import { sameContents } from "./same-contents.js";
 import type { Found } from "./store-walk.js";
 
 /** Where two directories meet, the mode and owner of the heavier one stand. */

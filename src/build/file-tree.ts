@@ -198,11 +198,9 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
     }
     for (const object of generated) {
       const { path, type, mode, owner } = object;
-      const contents = object.type === "file" ? object.contents : undefined;
       const linkTarget = object.type === "symlink" ? object.linkTarget : "";
-      const placed = { type, mode, owner, contents, linkTarget, size: contents?.length ?? 0 };
-      const source = object.source === undefined ? GENERATED : encodeUtf8(object.source);
-      tree.place(layer, path, { ...placed, source, weight: weightOf(object) });
+      const placed = { type, mode, owner, linkTarget, ...contentsOf(object) };
+      tree.place(layer, path, { ...placed, weight: weightOf(object) });
     }
   }
   return tree;
@@ -210,6 +208,13 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
 
 /** What errors call the origin of what is read nowhere. */
 const GENERATED = "what oci-nix adds";
+
+function contentsOf(object: GeneratedObject): Pick<Placed, "source" | "size" | "contents"> {
+  if ("copyOf" in object) return { source: object.copyOf, size: object.size };
+  const contents = object.type === "file" ? object.contents : undefined;
+  const source = object.source === undefined ? GENERATED : encodeUtf8(object.source);
+  return { source, size: contents?.length ?? 0, contents };
+}
 
 function weightOf(object: GeneratedObject): Weight {
   if (object.type !== "directory") return Weight.generated;

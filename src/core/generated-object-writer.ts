@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import {
   chmodSync,
+  constants,
+  copyFileSync,
   lchownSync,
   lstatSync,
   mkdirSync,
-  readFileSync,
   readlinkSync,
   renameSync,
   rmdirSync,
@@ -17,6 +18,7 @@ import { resolve } from "node:path";
 import { type ByteString, displayBytes, encodeUtf8, fsPath } from "./byte-string.js";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
 import type { GeneratedObject } from "./generated-object.js";
+import { type Contents, sameContents } from "./same-contents.js";
 
 /**
  * Makes objects below a directory that stands for the root, in their order. What is there already is never changed: a directory is
@@ -107,7 +109,7 @@ function hasContents(object: GeneratedObject, file: ByteString, stat: Stats): bo
       case "directory":
         return true;
       case "file":
-        return stat.size === object.contents.length && readFileSync(fsPath(file)).equals(object.contents);
+        return sameContents(contentsOf(object), { source: file, size: stat.size });
       case "symlink":
         return readlinkSync(fsPath(file), "latin1") === object.linkTarget;
     }
@@ -155,7 +157,9 @@ class Made {
         mkdirSync(name);
         break;
       case "file":
-        writeFileSync(name, object.contents, { flag: "wx" });
+        if ("copyOf" in object)
+          copyFileSync(fsPath(object.copyOf), name, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+        else writeFileSync(name, object.contents, { flag: "wx" });
         break;
       case "symlink":
         symlinkSync(fsPath(object.linkTarget), name);
@@ -193,6 +197,11 @@ class Made {
       }
     }
   }
+}
+
+function contentsOf(object: Extract<GeneratedObject, { type: "file" }>): Contents {
+  if ("copyOf" in object) return { source: object.copyOf, size: object.size };
+  return { source: object.path, size: object.contents.length, contents: object.contents };
 }
 
 function typeOf(stat: Stats): string {

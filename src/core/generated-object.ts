@@ -11,7 +11,7 @@ interface Common {
   readonly source?: string;
 }
 
-/** A file system object that is made, not read: it is nowhere until it lands in an image or a directory. */
+/** A file system object that is not where it is to be: it lands in an image or a directory. */
 export type GeneratedObject = Common &
   (
     | {
@@ -23,5 +23,7 @@ export type GeneratedObject = Common &
         readonly claim?: "none" | "firm";
       }
     | { readonly type: "file"; readonly contents: Uint8Array }
+    /** A copy of a file, which must stay as it is until it is read. */
+    | { readonly type: "file"; readonly copyOf: ByteString; readonly size: number }
     | { readonly type: "symlink"; readonly linkTarget: ByteString }
   );

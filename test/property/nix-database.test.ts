@@ -80,7 +80,7 @@ describe("a Nix database", () => {
         const paths = shipped.map((object) => object.path);
         const file = join(directory, `${written}.sqlite`);
         const last = tree[tree.length - 1];
-        writeFileSync(file, last?.type === "file" ? last.contents : "");
+        writeFileSync(file, last !== undefined && "contents" in last ? last.contents : "");
         const database = openSqlitePrivate(file);
         try {
           const hexOf = new Map(rows.map(({ object, hex }) => [object.path, `sha256:${hex}`]));

@@ -2,7 +2,7 @@ import { type ByteString, displayBytes } from "../../core/byte-string.js";
 import { compareStrings, OciNixError } from "../../core/errors.js";
 import type { GeneratedObject } from "../../core/generated-object.js";
 import type { Ownership } from "../../core/ownership.js";
-import { sameContents } from "../same-contents.js";
+import { sameContents } from "../../core/same-contents.js";
 import type { StoreFiles } from "./store-files.js";
 
 /** Something for the tree, and what errors call its origin. A directory that is not `firm` takes on what others say of it. */

@@ -64,6 +64,18 @@ describe("writeGeneratedObjects", () => {
     expect(readlinkSync(Buffer.from(`${to}/a/${NAME}`, "latin1"), "latin1")).toBe(NAME);
   });
 
+  it("copies files, and knows a copy again", () => {
+    const copyOf = join(directory, "original");
+    writeFileSync(copyOf, "same", { mode: 0o600 });
+    const copy: GeneratedObject = { path: "/copy", type: "file", mode: 0o444, owner, copyOf, size: 4 };
+    writeGeneratedObjects([copy], to);
+    writeGeneratedObjects([copy], to);
+    expect(readFileSync(join(to, "copy"), "utf8")).toBe("same");
+    expect(lstatSync(join(to, "copy")).mode & 0o7777).toBe(0o444);
+    writeFileSync(copyOf, "else");
+    expect(() => writeGeneratedObjects([copy], to)).toThrow("is there already, with other contents");
+  });
+
   it("leaves what is there as it is, and makes the rest", () => {
     writeGeneratedObjects(tree, to);
     rmSync(join(to, "b"), { recursive: true });

@@ -31,7 +31,7 @@ describe("nixDatabaseTree", () => {
       path("app"),
       path("lib"),
     ]);
-    const [schema, database] = tree.flatMap((made) => (made.type === "file" ? [made.contents] : []));
+    const [schema, database] = tree.flatMap((made) => ("contents" in made ? [made.contents] : []));
     expect(String(schema)).toBe("10");
     expect(database).toEqual(formatNixDatabase([app, lib]));
   });

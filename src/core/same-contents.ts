@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs";
-import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
-import { describeErrno, OciNixError } from "../core/errors.js";
+import { type ByteString, displayBytes, fsPath } from "./byte-string.js";
+import { describeErrno, OciNixError } from "./errors.js";
 
 const COMPARED_AT_ONCE = 64 * 1024;
 

@@ -19,6 +19,7 @@ import { customisationLayer, customisationRoots, customise, isCustomised } from 
 import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
+import { inOneLayer } from "./one-layer.js";
 import { type ReadPreviousOptions, readSpecPrevious } from "./previous-image.js";
 import { historyComment } from "./recorded-store-paths.js";
 import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
@@ -50,7 +51,7 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
 
 /**
  * The layers a spec asks for, bottom first: the explicit ones, then those of everything else. A pipeline without `maxLayers` may give
- * more than an image can have.
+ * more than an image can have. With `oneLayer` there is at most one.
  * @param previous what `readSpecPrevious` gave
  * @param base what `openBaseImage` gave: its layers count, and what it has is not shipped again
  * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
@@ -62,8 +63,10 @@ export function planSpecLayers(
   previous?: PreviousLayout,
   base?: PlannedBase,
 ): readonly LayerPlan[] {
-  const { strategy = DEFAULT_STRATEGY, pipeline, layers = [] } = spec;
-  const { maxLayers = pipeline === undefined ? DEFAULT_MAX_LAYERS : Number.POSITIVE_INFINITY } = spec;
+  const { oneLayer = false, pipeline, layers = [] } = spec;
+  const { strategy = oneLayer ? "single" : DEFAULT_STRATEGY } = spec;
+  const anyLimit = oneLayer ? MAX_LAYERS : DEFAULT_MAX_LAYERS;
+  const { maxLayers = pipeline === undefined ? anyLimit : Number.POSITIVE_INFINITY } = spec;
   if (maxLayers !== Number.POSITIVE_INFINITY) checkMaxLayers(maxLayers);
   const inClosure = (path: string, where: string): StorePath => {
     const storePath = atPlace(where, () => parseStorePath(path, closure.storeDir));
@@ -95,21 +98,23 @@ export function planSpecLayers(
     ...customisationRoots(spec).map((path) => inClosure(path, "contents and files")),
   ];
   const baseLayers = base?.layers.length ?? 0;
-  const room =
-    maxLayers - baseLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0) - (isCustomised(spec) ? 1 : 0);
+  const generated = oneLayer ? 0 : (isDatabaseWanted(spec) ? 1 : 0) + (isCustomised(spec) ? 1 : 0);
+  const room = maxLayers - baseLayers - explicit.length - generated;
   const plans = planner.plan({
     ...rest,
     roots,
     strategy: pipeline ?? strategy,
-    maxLayers: Math.max(room, 1),
+    maxLayers: oneLayer ? 1 : Math.max(room, 1),
     label: "",
   });
-  if (plans.length > room) {
+  if ((oneLayer ? 1 : plans.length) > room) {
     throw new OciNixError(
       "limit",
       `of ${maxLayers} layers, ${maxLayers - room} are taken already: none is left for the rest`,
       {
-        hint: `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers; those of fromImage count`,
+        hint: oneLayer
+          ? "images on top of each other cannot have more: start from a lower one"
+          : `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers; those of fromImage count`,
       },
     );
   }
@@ -160,7 +165,8 @@ function withGeneratedLayers(
   customisation: readonly GeneratedObject[],
 ): readonly LayerPlan[] {
   const customised = isCustomised(spec) ? [customisationLayer(customisation)] : [];
-  return [...plans, ...customised, ...databaseLayer(spec, closure, objects)];
+  const all = [...plans, ...customised, ...databaseLayer(spec, closure, objects)];
+  return spec.oneLayer === true ? [inOneLayer(all)] : all;
 }
 
 /** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */

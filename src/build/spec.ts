@@ -11,6 +11,7 @@ import type { Inheritance } from "../oci/inherit-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { type TarProfile, tarProfile } from "../tar/profiles.js";
 import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "./customisation/spec.js";
+import { checkOneLayer } from "./one-layer.js";
 import {
   arrayOf,
   type Check,
@@ -94,6 +95,8 @@ export interface ImageSpec {
   readonly pipeline?: Pipeline | undefined;
   /** Layers of the whole image at most; by default 100, with a pipeline 125. */
   readonly maxLayers?: number | undefined;
+  /** Whether everything is in one layer, on top of those of `fromImage`. Goes with nothing that says how layers are split. */
+  readonly oneLayer?: boolean | undefined;
   /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
   readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
@@ -176,6 +179,7 @@ const FIELDS = {
   strategy: text,
   pipeline: parsePipeline,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
+  oneLayer: flag,
   previous: text,
   fromImage: text,
   inheritConfig: (value: Json, where: string): Inheritance => {
@@ -229,6 +233,7 @@ export function checkSpec(json: Json, source: string): ImageSpec {
   if (checked.tag !== undefined && checked.name === undefined) {
     throw new OciNixError("invalid-input", `${source}: a tag needs a name`, { hint: "give a name, too" });
   }
+  checkOneLayer(checked, source);
   if (checked.pipeline !== undefined && checked.strategy !== undefined) {
     throw new OciNixError("invalid-input", `${source}: both strategy and pipeline say how the closure is split`, {
       hint: "drop one of them",

@@ -28,6 +28,7 @@ const LAYER_FLAGS: Flags = {
     type: "string",
     describe: "Split as this JSON file says, a layeringPipeline of nixpkgs, instead of by a strategy",
   },
+  "one-layer": { type: "boolean", describe: "Put everything into one layer, on top of those of --from-image" },
   previous: {
     type: "string",
     describe: "Image that this one follows, of which closure-cost keeps unchanged layers: docker://NAME:TAG, or a file",

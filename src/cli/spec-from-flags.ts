@@ -89,6 +89,7 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   if (text(flags, "layering-pipeline") !== undefined) spec.delete("strategy");
   set("tarProfile", text(flags, "tar-profile"));
   set("maxLayers", number(flags, "max-layers"));
+  set("oneLayer", flags["one-layer"]);
   set("exclude", list(flags, "exclude"));
   set("copyToRoot", list(flags, "copy-to-root"));
   set("contents", list(flags, "contents"));

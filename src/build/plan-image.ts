@@ -83,6 +83,7 @@ export function planSpecLayers(
     permissions: permissionsOf(group.perms ?? [], (path) => inClosure(path, `${where}perms`)),
     exclude: new Set(excluded),
     leaveOut: (group.exclude ?? []).map((path) => inClosure(path, `${where}exclude`)),
+    isStoreless: spec.includeStorePaths === false,
     strategy: group.strategy ?? strategy,
     previous,
   });
@@ -118,7 +119,8 @@ export function planSpecLayers(
       },
     );
   }
-  if (baseLayers + explicit.length + plans.length === 0) {
+  const isStoreless = spec.includeStorePaths === false && isCustomised(spec);
+  if (baseLayers + explicit.length + plans.length === 0 && !isStoreless) {
     throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
   }
   return [...explicit, ...plans];
@@ -129,6 +131,12 @@ export function objectsIn(plans: readonly LayerPlan[], closure: Closure, base?: 
   const staying = plans.flatMap((plan) => plan.contents.filter(({ rewrite }) => rewrite === undefined));
   const paths = new Set([...(base?.storePaths ?? []), ...staying.map(({ storePath }) => storePath)]);
   return [...closure.objects.values()].filter(({ path }) => paths.has(path));
+}
+
+/** The store objects that an image without store paths expects in the store that is mounted. */
+function mounted({ exclude = [] }: ImageSpec, closure: Closure): readonly StoreObject[] {
+  const excluded = new Set(exclude.map((path) => parseStorePath(path, closure.storeDir)));
+  return [...closure.objects.values()].filter(({ path }) => !excluded.has(path));
 }
 
 /** Modes of the Nix database's directories and files, where they are not Nix's own. */
@@ -244,7 +252,9 @@ async function planImageOn(
   const storeLayers = planSpecLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
   checkStorePathsExist(storeLayers, storeRoot);
   const objects = objectsIn(storeLayers, closure, base);
-  const shipped = new Set(objects.map(({ path }) => path));
+  const shipped = new Set(
+    (spec.includeStorePaths === false ? mounted(spec, closure) : objects).map(({ path }) => path),
+  );
   const customisation = await customise(spec, { storeDir: closure.storeDir, shipped, owner: files.owner, signal });
   const plans = withGeneratedLayers(storeLayers, spec, closure, objects, customisation);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {

@@ -11,7 +11,6 @@ import type { Inheritance } from "../oci/inherit-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { type TarProfile, tarProfile } from "../tar/profiles.js";
 import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "./customisation/spec.js";
-import { checkOneLayer } from "./one-layer.js";
 import {
   arrayOf,
   type Check,
@@ -25,6 +24,7 @@ import {
   wholeNumber,
   wrong,
 } from "./spec-checks.js";
+import { checkConflicts } from "./spec-conflicts.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -97,6 +97,8 @@ export interface ImageSpec {
   readonly maxLayers?: number | undefined;
   /** Whether everything is in one layer, on top of those of `fromImage`. Goes with nothing that says how layers are split. */
   readonly oneLayer?: boolean | undefined;
+  /** By default true. Without, only what goes to the root is in the image, and its links lead to a store that is mounted. */
+  readonly includeStorePaths?: boolean | undefined;
   /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
   readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
@@ -180,6 +182,7 @@ const FIELDS = {
   pipeline: parsePipeline,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
   oneLayer: flag,
+  includeStorePaths: flag,
   previous: text,
   fromImage: text,
   inheritConfig: (value: Json, where: string): Inheritance => {
@@ -233,7 +236,7 @@ export function checkSpec(json: Json, source: string): ImageSpec {
   if (checked.tag !== undefined && checked.name === undefined) {
     throw new OciNixError("invalid-input", `${source}: a tag needs a name`, { hint: "give a name, too" });
   }
-  checkOneLayer(checked, source);
+  checkConflicts(checked, source);
   if (checked.pipeline !== undefined && checked.strategy !== undefined) {
     throw new OciNixError("invalid-input", `${source}: both strategy and pipeline say how the closure is split`, {
       hint: "drop one of them",

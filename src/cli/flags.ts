@@ -60,6 +60,11 @@ const LAYER_FLAGS: Flags = {
     repeated: true,
     describe: "Files that programs expect: fakeNss, binSh, usrBinEnv, caCertificates or shadowSetup",
   },
+  "include-store-paths": {
+    type: "string",
+    choices: ["true", "false"],
+    describe: "Whether store paths are in the image (default true); else a store is to be mounted",
+  },
   "nix-db": { type: "boolean", describe: "Register the store paths in a Nix database in the image" },
 };
 

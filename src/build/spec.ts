@@ -24,6 +24,7 @@ import {
   wholeNumber,
   wrong,
 } from "./spec-checks.js";
+import { checkConflicts } from "./spec-conflicts.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -94,6 +95,10 @@ export interface ImageSpec {
   readonly pipeline?: Pipeline | undefined;
   /** Layers of the whole image at most; by default 100, with a pipeline 125. */
   readonly maxLayers?: number | undefined;
+  /** Whether everything is in one layer, on top of those of `fromImage`. Goes with nothing that says how layers are split. */
+  readonly oneLayer?: boolean | undefined;
+  /** By default true. Without, only what goes to the root is in the image, and its links lead to a store that is mounted. */
+  readonly includeStorePaths?: boolean | undefined;
   /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
   readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
@@ -176,6 +181,8 @@ const FIELDS = {
   strategy: text,
   pipeline: parsePipeline,
   maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
+  oneLayer: flag,
+  includeStorePaths: flag,
   previous: text,
   fromImage: text,
   inheritConfig: (value: Json, where: string): Inheritance => {
@@ -229,6 +236,7 @@ export function checkSpec(json: Json, source: string): ImageSpec {
   if (checked.tag !== undefined && checked.name === undefined) {
     throw new OciNixError("invalid-input", `${source}: a tag needs a name`, { hint: "give a name, too" });
   }
+  checkConflicts(checked, source);
   if (checked.pipeline !== undefined && checked.strategy !== undefined) {
     throw new OciNixError("invalid-input", `${source}: both strategy and pipeline say how the closure is split`, {
       hint: "drop one of them",

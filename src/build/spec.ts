@@ -111,6 +111,8 @@ export interface ImageSpec {
   readonly files?: readonly FileSpec[] | undefined;
   /** Files that programs expect of a system. */
   readonly helpers?: readonly HelperSpec[] | undefined;
+  /** A script that needs a virtual machine: none is run yet, so {@link checkSpec} refuses it. */
+  readonly runAsRoot?: undefined;
   /** Explicit layers, bottom first, below all others. */
   readonly layers?: readonly LayerSpec[] | undefined;
   readonly nixDatabase?: NixDatabaseSpec | undefined;
@@ -192,6 +194,14 @@ const closure: Check<ClosureSpec> = object({
   storeDir: field("The store directory, where it is not that of the store paths", parsed(checkStoreDir)),
 });
 
+const script = check({ type: "string" }, (value, where): undefined => {
+  if (typeof value !== "string" || value.includes("\0")) throw wrong(where, "the text of a shell script");
+  if (value.trim() === "") return undefined;
+  throw new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
+    hint: "most of such scripts do as fakeRootCommands with enableFakechroot: true, which see the image's files at /",
+  });
+});
+
 const inheritance = check({ enum: [true, false, "all", "env", "none"] }, (value, where): Inheritance => {
   if (value === true || value === "all") return "all";
   if (value === false || value === "none") return "none";
@@ -223,6 +233,7 @@ const FIELDS = {
   perms: field("Modes and owners of what a regular expression matches", arrayOf(permission)),
   contents: field("Store paths, or directories in them, whose trees are joined into the root by symlinks", texts),
   files: field("Texts, copies of files, directories and symlinks that are put into the image", arrayOf(checkFile)),
+  runAsRoot: field("Shell script that is run as root over the image: not in this version", script),
   helpers: field("Files that programs expect of a system", checkHelpers),
   layers: field("Explicit layers, bottom first, below all others", arrayOf(layer)),
   nixDatabase: field("A Nix database of the store paths in the image", nixDatabase),
@@ -259,7 +270,8 @@ export function isSpec(json: Json): json is JsonObject {
 /**
  * Checks a spec.
  * @param source what errors call it
- * @throws OciNixError `invalid-input` for a missing closure, an unknown key (naming the nearest known one) or a wrong value
+ * @throws OciNixError `invalid-input` for a missing closure, an unknown key (naming the nearest known one) or a wrong value; `unsupported`
+ *   for `runAsRoot`
  */
 export function checkSpec(json: Json, source: string): ImageSpec {
   const { $schema: _, ...checked } = checkSpecFile(json, source);

@@ -7,6 +7,7 @@ export const SPEC_ONLY: Readonly<Record<string, string>> = {
   author: "seldom of use",
   files: "several fields each",
   layers: "several fields each",
+  runAsRoot: "of dockerTools' arguments",
   "helpers[].fakeNss": "options of a helper",
   "nixDatabase.enable": "`--nix-db` stands for true",
   "nixDatabase.uid": "those of the image are the default",

@@ -2,6 +2,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
 import { checkSpec, SPEC_SCHEMA } from "../../../src/build/spec.js";
 import { IMAGE_FLAGS } from "../../../src/cli/flags.js";
+import type { OciNixError } from "../../../src/core/errors.js";
 import { toJson } from "../../../src/core/json.js";
 import { SPEC_ONLY, specFields, specReference } from "../../support/spec-reference.js";
 
@@ -44,6 +45,32 @@ describe("the schema of spec files", () => {
   ])("refuses what the program refuses: %j", (spec) => {
     expect(() => checkSpec(toJson(spec), "spec")).toThrow();
     expect(validate(spec)).toBe(false);
+  });
+});
+
+describe("runAsRoot", () => {
+  const errorOf = (runAsRoot: unknown) => {
+    try {
+      return checkSpec(toJson({ closure, runAsRoot }), "image.json") as never;
+    } catch (error) {
+      return error as OciNixError;
+    }
+  };
+
+  it("fails, and says what to do instead", () => {
+    const { code, message, hint } = errorOf("#!/bin/sh\nmkdir /data\n");
+    expect(code).toBe("unsupported");
+    expect(message).toMatch(/^image\.json: runAsRoot needs a virtual machine/);
+    expect(hint).toMatch(/fakeRootCommands with enableFakechroot/);
+  });
+
+  it("is a text", () => {
+    expect(errorOf(["mkdir /data"]).message).toBe("image.json: runAsRoot must be the text of a shell script");
+  });
+
+  it("may be empty, as there is nothing to run then", () => {
+    expect(errorOf("\n")).toEqual({ closure });
+    expect(errorOf(null)).toEqual({ closure });
   });
 });
 

@@ -3,6 +3,7 @@ import { ACCEPTANCE_TOOLS, Acceptance } from "../support/acceptance.js";
 import { requireTools } from "../support/tools.js";
 import { archivePoints } from "./archives.js";
 import { basePoints } from "./bases.js";
+import { confTests } from "./conf.js";
 import { configPoints } from "./config.js";
 import { rootPoints } from "./root.js";
 import { storePoints } from "./store.js";
@@ -21,4 +22,5 @@ describe.skipIf(requireTools(...ACCEPTANCE_TOOLS))("what dockerTools does", { ti
   describe("the root of an image", () => rootPoints(host));
   describe("images on top of others", () => basePoints(host));
   describe("archives", () => archivePoints(host));
+  describe.skipIf(requireTools("fakeroot"))("a conf.json of nixpkgs", () => confTests(host));
 });

@@ -132,7 +132,7 @@ in {
   const instantiate = (attribute: string) => nix("nix-instantiate", "--quiet", "--quiet", file, "-A", attribute);
   const build = (attribute: string) => nix("nix-build", "--no-out-link", "--quiet", "--quiet", file, "-A", attribute);
   await build("inputs");
-  return { storeRoot, derivation: (await instantiate("app")).split("!")[0] as string, instantiate, nix, build };
+  return { storeRoot, derivation: await instantiate("app"), instantiate, nix, build };
 }
 
 /** A string of the Nix language. */

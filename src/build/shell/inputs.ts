@@ -6,8 +6,8 @@ import type { StorePath } from "../../nix/store-path.js";
 /**
  * The store paths that a derivation's builder may see without what these refer to: its sources, and the outputs of other derivations that
  * it names. Sorted as in the derivation.
- * @throws OciNixError `not-found` for one that is not built, or whose derivation is gone; `unsupported` where nobody can tell its path;
- *   otherwise as `readDerivation`
+ * @throws OciNixError `not-found` for one that is not built, or whose derivation is gone; `invalid-input` for an output that
+ *   its derivation does not have; `unsupported` where nobody can tell its path; otherwise as `readDerivation`
  */
 export function inputPaths(derivation: Derivation, storeRoot: string): readonly StorePath[] {
   const built = derivation.inputDerivations.flatMap(({ path, outputs }) => {
@@ -27,7 +27,7 @@ export function inputPaths(derivation: Derivation, storeRoot: string): readonly 
   return [...built, ...derivation.inputSources];
 }
 
-/** @throws OciNixError `unsupported` */
+/** What is wrong with an output whose path no derivation tells. */
 export function contentAddressed(what: string): OciNixError {
   return new OciNixError("unsupported", `${what} is content-addressed: its path is known only once it is built`, {
     hint: "build the derivation without __contentAddressed",

@@ -22,7 +22,9 @@ export default async function shell(invocation: Invocation): Promise<void> {
 
 async function planShell(invocation: Invocation): Promise<ImagePlan> {
   const { inputs, flags } = invocation;
-  const [derivation, ...others] = inputs.length === 0 ? [] : storePathsOf(inputs, flags);
+  // nix-instantiate names outputs so, and the shell is the same for all of them.
+  const plain = inputs.map((input) => input.replace(/(?<=\.drv)[!^][^/]*$/, ""));
+  const [derivation, ...others] = plain.length === 0 ? [] : storePathsOf(plain, flags);
   if (derivation === undefined || others.length > 0) {
     throw new OciNixError("usage", "shell needs one derivation", {
       hint: "oci-nix shell $(nix-instantiate shell.nix)",

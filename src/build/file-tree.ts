@@ -4,7 +4,7 @@ import { EventLoopTurns } from "../core/event-loop-turns.js";
 import type { GeneratedObject } from "../core/generated-object.js";
 import { compileRegex } from "../core/regex.js";
 import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
-import { DEFAULT_STORE_DIR, storeDirOf } from "../nix/store-path.js";
+import { DEFAULT_STORE_DIR, type StorePath, storeDirOf } from "../nix/store-path.js";
 import { EntryList, type EntryListParts, type EntryType, type Ownership } from "../tar/entry-list.js";
 import type { TarProfile } from "../tar/profiles.js";
 import { type DefaultDirectory, DestinationTree, type Placed, Weight } from "./destination-tree.js";
@@ -28,6 +28,8 @@ export function ownership(uid: number, gid: number, uname: string, gname: string
 export interface SettledPlan extends LayerPlan {
   /** Its entries, where they are listed already. */
   readonly listed?: EntryListParts;
+  /** Store paths of which it holds copies of files, sorted. */
+  readonly copied?: readonly StorePath[];
   /** Mode and owner of directories above the store, by path, where other layers decide them. */
   readonly parents?: ReadonlyMap<ByteString, DefaultDirectory>;
 }
@@ -103,11 +105,16 @@ export async function settleLayers(
   const settled: SettledPlan[] = [];
   for (const [layer, plan] of plans.entries()) {
     const { contents, reason, history } = plan;
-    const bare = { contents, reason, ...(history === undefined ? {} : { history }) };
+    const bare = { contents, reason, ...(history === undefined ? {} : { history }), ...copiedIn(plan) };
     if (needsTree(plan)) settled.push({ ...bare, listed: (await entriesFrom(tree, layer, options)).parts });
     else settled.push(parents.size === 0 ? plan : { ...plan, parents });
   }
   return settled;
+}
+
+function copiedIn({ generated = [] }: LayerPlan): Pick<SettledPlan, "copied"> {
+  const copied = generated.flatMap((object) => ("copyOf" in object && object.copiedFrom ? [object.copiedFrom] : []));
+  return copied.length === 0 ? {} : { copied: [...new Set(copied as StorePath[])].sort(compareStrings) };
 }
 
 function checkNoDuplicates(plan: LayerPlan): void {

@@ -31,6 +31,11 @@ export function layerKey(
     if (narHash === undefined || !isImmutable(prefix, storePath)) return undefined;
     contents.push([storePath, narHash, rewrite ?? null, permissions ?? null]);
   }
+  for (const storePath of plan.copied ?? []) {
+    const narHash = objects.get(storePath)?.narHash;
+    if (narHash === undefined || !isImmutable(prefix, storePath)) return undefined;
+    contents.push([storePath, narHash]);
+  }
   const parents = [...(plan.parents ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
   const hash = createHash("sha256");
   hash.update(JSON.stringify([VERSION, profile.name, profile.version, owner, mtime, contents, parents]));

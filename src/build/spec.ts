@@ -103,6 +103,11 @@ export interface ImageSpec {
   readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
   readonly copyToRoot?: readonly string[] | undefined;
+  /**
+   * Whether `copyToRoot` copies as nixpkgs' buildImage does: without, a symlink to a directory becomes that directory; with it, such symlinks
+   * stay, and directories of later store paths go through them. By default symlinks stay and nothing goes through.
+   */
+  readonly keepContentsDirlinks?: boolean | undefined;
   readonly perms?: readonly PermissionSpec[] | undefined;
   /** Store paths, or directories in them, whose trees are joined into the root by symlinks. What they refer to is shipped. */
   readonly contents?: readonly string[] | undefined;
@@ -193,6 +198,7 @@ const FIELDS = {
   },
   exclude: texts,
   copyToRoot: texts,
+  keepContentsDirlinks: flag,
   perms: arrayOf(permission),
   contents: texts,
   files: arrayOf(checkFile),

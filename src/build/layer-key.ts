@@ -5,6 +5,7 @@ import type { Digest } from "../core/digest.js";
 import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
 import { type FileTreeOptions, rootPrefix, type SettledPlan } from "./file-tree.js";
+import { optionsFor } from "./layer-profile.js";
 
 /** Goes up whenever the same input gives other bytes, or the key says something else. */
 const VERSION = 1;
@@ -21,9 +22,10 @@ const VERSION = 1;
 export function layerKey(
   plan: SettledPlan,
   objects: Closure["objects"],
-  { storeRoot, profile, owner }: FileTreeOptions,
+  options: FileTreeOptions,
   mtime: number,
 ): Digest | undefined {
+  const { storeRoot, profile, owner } = optionsFor(plan, options);
   const prefix = rootPrefix(storeRoot);
   const contents: unknown[] = [];
   for (const { storePath, rewrite, permissions } of plan.contents) {

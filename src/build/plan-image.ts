@@ -21,8 +21,10 @@ import {
   customisationRoots,
   customise,
   isCustomised,
+  mounted,
 } from "./customisation/customisation.js";
 import { ownership, settleLayers } from "./file-tree.js";
+import { customisationOwner, inGnuForm } from "./gnu-form.js";
 import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
 import { inOneLayer } from "./one-layer.js";
@@ -149,10 +151,8 @@ export function objectsIn(plans: readonly LayerPlan[], closure: Closure, base?: 
   return [...closure.objects.values()].filter(({ path }) => paths.has(path));
 }
 
-/** The store objects that an image without store paths expects in the store that is mounted. */
-function mounted({ exclude = [] }: ImageSpec, closure: Closure): readonly StoreObject[] {
-  const excluded = new Set(exclude.map((path) => parseStorePath(path, closure.storeDir)));
-  return [...closure.objects.values()].filter(({ path }) => !excluded.has(path));
+function imageOwner({ uid = 0, gid = 0, uname = "root", gname = "root" }: ImageSpec): Ownership {
+  return ownership(uid, gid, uname, gname);
 }
 
 /** Modes of the Nix database's directories and files, where they are not Nix's own. */
@@ -188,9 +188,11 @@ function withGeneratedLayers(
   objects: readonly StoreObject[],
   customisation: readonly GeneratedObject[],
 ): readonly LayerPlan[] {
+  const owner = imageOwner(spec);
   const customised = isCustomised(spec) ? [customisationLayer(customisation)] : [];
-  const all = [...plans, ...customised, ...databaseLayer(spec, closure, objects)];
-  return spec.oneLayer === true ? [inOneLayer(all)] : all;
+  const database = databaseLayer(spec, closure, objects);
+  if (spec.oneLayer === true) return [inGnuForm(inOneLayer([...plans, ...customised, ...database]), spec, owner)];
+  return [...plans, ...customised.map((plan) => inGnuForm(plan, spec, customisationOwner(spec, owner))), ...database];
 }
 
 /** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */
@@ -242,13 +244,13 @@ async function planImageOn(
   options: ReadPreviousOptions,
 ): Promise<ImagePlan> {
   const { signal } = options;
-  const { name, tag = "latest", uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
+  const { name, tag = "latest" } = spec;
   const { author, created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP, config = new Map() } = spec;
   const { architecture = "amd64", variant } = base ?? spec;
   const { tarProfile: profile = tarProfile("oci") } = spec;
   const closure = await readSpecClosure(spec);
   const storeRoot = spec.closure.storeRoot ?? "/";
-  const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
+  const files = { storeRoot, profile, owner: imageOwner(spec) };
   // Elsewhere a pipeline's layers may be looked at however many they are.
   const limits = spec.pipeline === undefined ? {} : { maxLayers: spec.maxLayers ?? MAX_LAYERS };
   const storeLayers = planSpecLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
@@ -257,7 +259,12 @@ async function planImageOn(
   const shipped = new Set(
     (spec.includeStorePaths === false ? mounted(spec, closure) : objects).map(({ path }) => path),
   );
-  const customisation = await customise(spec, { storeDir: closure.storeDir, shipped, owner: files.owner, signal });
+  const customisation = await customise(spec, {
+    storeDir: closure.storeDir,
+    shipped,
+    owner: customisationOwner(spec, files.owner),
+    signal,
+  });
   const plans = withGeneratedLayers(storeLayers, spec, closure, objects, customisation);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);

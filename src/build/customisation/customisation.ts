@@ -3,6 +3,7 @@ import { EventLoopTurns } from "../../core/event-loop-turns.js";
 import type { GeneratedObject } from "../../core/generated-object.js";
 import type { Ownership } from "../../core/ownership.js";
 import type { LayerPlan } from "../../layers/plan.js";
+import type { Closure, StoreObject } from "../../nix/closure.js";
 import { DEFAULT_STORE_DIR, findStorePath, parseStorePath, type StorePath } from "../../nix/store-path.js";
 import type { ImageSpec } from "../spec.js";
 import { joinContents, storePathOfContent } from "./contents.js";
@@ -30,6 +31,12 @@ export function customisationRoots({ contents = [], files = [], closure }: Image
   const [first] = closure.roots ?? roots;
   const storeDir = closure.storeDir ?? (first && findStorePath(first)?.storeDir) ?? DEFAULT_STORE_DIR;
   return [...roots, ...files.flatMap((file) => storePathOfLink(file, storeDir) ?? [])];
+}
+
+/** The store objects that an image without store paths expects in the store that is mounted. */
+export function mounted({ exclude = [] }: ImageSpec, closure: Closure): readonly StoreObject[] {
+  const excluded = new Set(exclude.map((path) => parseStorePath(path, closure.storeDir)));
+  return [...closure.objects.values()].filter(({ path }) => !excluded.has(path));
 }
 
 /**

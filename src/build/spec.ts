@@ -30,6 +30,7 @@ import {
   wholeNumber,
   wrong,
 } from "./spec-checks.js";
+import { checkConflicts } from "./spec-conflicts.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -100,6 +101,10 @@ export interface ImageSpec {
   readonly pipeline?: Pipeline | undefined;
   /** Layers of the whole image at most; by default 100, with a pipeline 125. */
   readonly maxLayers?: number | undefined;
+  /** Whether everything is in one layer, on top of those of `fromImage`. Goes with nothing that says how layers are split. */
+  readonly oneLayer?: boolean | undefined;
+  /** By default true. Without, only what goes to the root is in the image, and its links lead to a store that is mounted. */
+  readonly includeStorePaths?: boolean | undefined;
   /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
   readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
@@ -225,6 +230,10 @@ const FIELDS = {
     check({ type: ["array", "string"], items: { type: "array", minItems: 1 } }, parsePipeline),
   ),
   maxLayers: field("Layers of the whole image at most", wholeNumber(Number.MAX_SAFE_INTEGER), { default: 100 }),
+  oneLayer: field("Whether everything is in one layer, on top of those of fromImage", flag, { default: false }),
+  includeStorePaths: field("Whether the image has the store paths, or only what links to them", flag, {
+    default: true,
+  }),
   previous: field("Place or file of the image that this one follows, of which unchanged layers are kept", text),
   fromImage: field("Place of the image that this one is made on top of", text, { examples: ["docker://alpine:3"] }),
   inheritConfig: field("What is taken over from the config of fromImage", inheritance),
@@ -289,6 +298,7 @@ export function checkSpec(json: Json, source: string): ImageSpec {
   if (checked.tag !== undefined && checked.name === undefined) {
     throw new OciNixError("invalid-input", `${source}: a tag needs a name`, { hint: "give a name, too" });
   }
+  checkConflicts(checked, source);
   if (checked.pipeline !== undefined && checked.strategy !== undefined) {
     throw new OciNixError("invalid-input", `${source}: both strategy and pipeline say how the closure is split`, {
       hint: "drop one of them",

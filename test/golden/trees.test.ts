@@ -3,31 +3,9 @@ import { layerEntries, ownership } from "../../src/build/file-tree.js";
 import { BlockWriter } from "../../src/core/block-writer.js";
 import { nullSink } from "../../src/core/byte-sink.js";
 import type { LayerContent, LayerPlan } from "../../src/layers/plan.js";
-import type { StorePath } from "../../src/nix/store-path.js";
 import { type TarProfileName, tarProfile } from "../../src/tar/profiles.js";
 import { tarBlob } from "../../src/tar/writer.js";
-import { makeStore, readVectors, type TreeVectorEntry } from "../support/vectors.js";
-
-interface TreeVector {
-  readonly storePaths: Readonly<Record<string, readonly TreeVectorEntry[]>>;
-  readonly layers: readonly (readonly StorePath[])[];
-  readonly ownership: { uid?: string; gid?: string; uname?: string; gname?: string; mtime?: string };
-  readonly dockertools: readonly string[];
-  readonly nix2container: readonly { readonly digest: string; readonly size: number }[];
-  readonly graft?: {
-    readonly path: StorePath;
-    readonly rewrite: { readonly regex: string; readonly repl: string };
-    readonly perms: readonly {
-      regex: string;
-      mode?: string;
-      uid?: number;
-      gid?: number;
-      uname?: string;
-      gname?: string;
-    }[];
-    readonly nix2container: { readonly digest: string; readonly size: number };
-  };
-}
+import { makeStore, readVectors, type TreeVector } from "../support/vectors.js";
 
 const vectors = readVectors<TreeVector>("trees.json");
 

@@ -1,6 +1,5 @@
 import {
   copyFileSync,
-  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -17,6 +16,7 @@ import { startCli } from "../support/cli.js";
 import { runCommand, runOk } from "../support/command.js";
 import { type Docker, ENGINE_TOOLS, RUN_OPTIONS, startDocker } from "../support/daemons.js";
 import { layersOf } from "../support/layers.js";
+import { dynamicPrograms } from "../support/nix-system.js";
 import { REAL_STORE_TOOLS, type RealStore, realStore } from "../support/real-store.js";
 import { requireTools, tool } from "../support/tools.js";
 import { makeTreeStore } from "../support/trees.js";
@@ -55,15 +55,8 @@ describe.skipIf(requireTools(...REAL_STORE_TOOLS, "busybox", ...ENGINE_TOOLS.doc
   it("runs Debian's bash and coreutils, dynamically linked, from /bin and /usr/bin", {
     timeout: LIMIT_MS,
   }, async () => {
-    const { storeRoot, packages, dynamicBash } = store;
-    const loader = dynamicBash[0] as string;
-    const libraries = Object.values(packages).flatMap((path) =>
-      ["lib", "usr/lib"].flatMap((lib) => {
-        const place = join(storeRoot, path, lib);
-        const names = lstatSync(place, { throwIfNoEntry: false })?.isDirectory() ? readdirSync(place) : [];
-        return names.filter((name) => name.endsWith("-linux-gnu")).map((name) => `${path}/${lib}/${name}`);
-      }),
-    );
+    const { storeRoot, packages } = store;
+    const programs = dynamicPrograms(store);
     writeFileSync(join(directory, "motd"), "welcome\n");
     await load("system", {
       closure: { storeRoot },
@@ -72,10 +65,10 @@ describe.skipIf(requireTools(...REAL_STORE_TOOLS, "busybox", ...ENGINE_TOOLS.doc
         { target: "/etc/motd", path: "motd", mode: "0444" },
         { target: "/tmp", directory: true, mode: "1777" },
         { target: "/home/app", directory: true, mode: "0700", uid: 1000, gid: 1000 },
-        { target: "/lib64/ld-linux-x86-64.so.2", link: loader },
+        ...programs.files,
       ],
       helpers: ["binSh", { fakeNss: { extraPasswdLines: ["app:x:1000:1000::/home/app:/bin/sh"] } }],
-      config: { Env: [`LD_LIBRARY_PATH=${libraries.join(":")}`], Cmd: ["/bin/sh", "-c", "cat /etc/motd"] },
+      config: { Env: programs.env, Cmd: ["/bin/sh", "-c", "cat /etc/motd"] },
     });
     expect(await docker.ok([...RUN_OPTIONS, "system:1"])).toBe("welcome\n");
     // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's

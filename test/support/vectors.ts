@@ -1,6 +1,7 @@
 import { chmodSync, linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import type { StorePath } from "../../src/nix/store-path.js";
 
 /** Reads `testdata/vectors/<name>`: inputs with what nixpkgs' and nix2container's programs gave for them. */
 export function readVectors<T>(name: string): readonly T[] {
@@ -18,6 +19,28 @@ export interface TreeVectorEntry {
   readonly target?: string;
   readonly to?: string;
   readonly toB64?: string;
+}
+
+/** Of trees.json: trees, and what both programs made of them. */
+export interface TreeVector {
+  readonly storePaths: Readonly<Record<string, readonly TreeVectorEntry[]>>;
+  readonly layers: readonly (readonly StorePath[])[];
+  readonly ownership: { uid?: string; gid?: string; uname?: string; gname?: string; mtime?: string };
+  readonly dockertools: readonly string[];
+  readonly nix2container: readonly { readonly digest: string; readonly size: number }[];
+  readonly graft?: {
+    readonly path: StorePath;
+    readonly rewrite: { readonly regex: string; readonly repl: string };
+    readonly perms: readonly {
+      regex: string;
+      mode?: string;
+      uid?: number;
+      gid?: number;
+      uname?: string;
+      gname?: string;
+    }[];
+    readonly nix2container: { readonly digest: string; readonly size: number };
+  };
 }
 
 /** Makes a temporary store root holding the store paths; gives its directory and a function that removes it. */

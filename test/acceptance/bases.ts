@@ -1,0 +1,164 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import type { Acceptance } from "../support/acceptance.js";
+import { runCli } from "../support/cli.js";
+import { expectOk } from "../support/command.js";
+import { hexSha256, packImage, packTar } from "../support/confs.js";
+import { REGISTRY_TOOLS, startRegistry } from "../support/registry.js";
+import { requireTools } from "../support/tools.js";
+
+/** The acceptance points about images on top of others. */
+export function basePoints(host: Acceptance): void {
+  const layersOf = async (image: string) => (await host.inspect(image)).RootFS.Layers;
+  const text = (target: string, line: string) => ({ target, text: `${line}\n` });
+
+  /** The image of a spec as a base of others: an archive that Docker has, too. */
+  const loadBase = async (name: string, fields: object) => {
+    const file = await host.archive(name, fields);
+    await host.docker.ok(["load"], { stdin: { file } });
+    return `docker-archive:${file}`;
+  };
+
+  it.skipIf(requireTools(...REGISTRY_TOOLS))(
+    "8: an image that was pulled by its digest is the base of another",
+    async () => {
+      const registry = await startRegistry();
+      try {
+        const name = `${registry.host}/pulled`;
+        const base = { name, contents: [host.path("busybox")], files: [text("/etc/base", "pulled")] };
+        const config = { Env: ["ORIGIN=registry"], WorkingDir: "/etc" };
+        const digest = await push(host.spec("pulled", { ...base, config }), `docker://${name}:1`);
+        await host.docker.ok(["pull", `${name}@${digest}`]);
+        await push(host.spec("pulled-later", base), `docker://${name}:1`);
+        const layout = `oci:${host.file("pulled")}:1`;
+        expectOk(await runCli(["copy", `docker://${name}@${digest}`, layout]), "copy");
+        await host.load("on-pulled", { fromImage: layout, contents: [host.path("hello")], config: { Cmd: ["hello"] } });
+        expect(await host.run("on-pulled:1")).toBe("Hello, world!\n");
+        const below = await layersOf(`${name}@${digest}`);
+        expect((await layersOf("on-pulled:1")).slice(0, below.length)).toEqual(below);
+        expect(await host.run("on-pulled:1", "sh", "-c", "cat base; pwd; echo $ORIGIN")).toBe(
+          "pulled\n/etc\nregistry\n",
+        );
+      } finally {
+        await registry.stop();
+      }
+    },
+  );
+
+  const push = async (spec: string, place: string) =>
+    expectOk(await runCli(["push", spec, place]), "push")
+      .stdout.toString()
+      .trim();
+
+  it("9: an image on top of another has an entrypoint of its own", async () => {
+    const fromImage = await loadBase("entrypoint-base", { contents: [host.path("busybox")], config: { Cmd: ["ls"] } });
+    const entrypoint = { Entrypoint: [`${host.path("hello")}/bin/hello`] };
+    await host.load("entrypoint", { fromImage, config: entrypoint, closure: { roots: [host.path("hello")] } });
+    expect(await host.run("entrypoint:1")).toBe("Hello, world!\n");
+    expect((await host.inspect("entrypoint:1")).Config.Cmd).toBeNull();
+  });
+  it.todo("9: a command runs as root on the file system of the base (needs the virtual machine of disk images)");
+
+  it("11: an image of several layers is the base of one that is itself a base", async () => {
+    const greeting = { contents: [host.path("hello")], config: { Cmd: ["hello"] } };
+    const first = await loadBase("layered", { ...greeting, files: [text("/first", "1")] });
+    const second = await loadBase("on-layered", {
+      fromImage: first,
+      contents: [host.path("busybox")],
+      files: [text("/second", "2")],
+    });
+    await host.load("on-on-layered", {
+      fromImage: second,
+      files: [text("/third", "3")],
+      closure: { roots: [host.path("hello")] },
+    });
+    expect(await host.run("on-on-layered:1")).toBe("Hello, world!\n");
+    expect(await host.run("on-on-layered:1", "cat", "/first", "/second", "/third")).toBe("1\n2\n3\n");
+    const [bottom, middle, top] = [
+      await layersOf("layered:1"),
+      await layersOf("on-layered:1"),
+      await layersOf("on-on-layered:1"),
+    ];
+    expect(bottom.length).toBeGreaterThan(1);
+    expect(middle.slice(0, bottom.length)).toEqual(bottom);
+    // All store paths are there already.
+    expect(top.slice(0, -1)).toEqual(middle);
+  });
+
+  it("12: two images share the layer of what they have in common", async () => {
+    await host.load("sharing-1", { closure: { roots: [host.path("hello")] }, strategy: "per-path" });
+    await host.load("sharing-2", { closure: { roots: [host.path("stranger")] }, strategy: "per-path" });
+    const [one, two] = [await layersOf("sharing-1:1"), await layersOf("sharing-2:1")];
+    const shared = one.filter((layer) => two.includes(layer));
+    expect(shared).toHaveLength((await host.requisites(host.path("busybox"))).length);
+    expect(one).not.toEqual(two);
+  });
+
+  it("13: of three layers the one above has the last word, in an engine and unpacked", async () => {
+    const order = (layer: string, files: readonly number[]) => files.map((i) => text(`/order/${i}`, layer));
+    const first = await loadBase("order-1", { contents: [host.path("busybox")], files: order("first", [1, 2, 3]) });
+    const second = await loadBase("order-2", {
+      fromImage: first,
+      files: order("second", [2, 3]),
+      closure: { roots: [host.path("busybox")] },
+    });
+    const third = await loadBase("order-3", {
+      fromImage: second,
+      files: order("third", [3]),
+      closure: { roots: [host.path("busybox")] },
+    });
+    expect(await host.run("order-3:1", "cat", "/order/1", "/order/2", "/order/3")).toBe("first\nsecond\nthird\n");
+    const unpacked = host.file("order-unpacked");
+    await host.unpack(third, unpacked);
+    expect([1, 2, 3].map((i) => readFileSync(join(unpacked, "order", `${i}`), "utf8"))).toEqual([
+      "first\n",
+      "second\n",
+      "third\n",
+    ]);
+  });
+  it.todo(
+    "13: a command that runs as root finds the base unpacked in this order (needs the virtual machine of disk images)",
+  );
+
+  it("14: layers of a base that are there twice stay", async () => {
+    const [a, b] = [await packTar([["order", "a"]]), await packTar([["order", "b"]])];
+    const file = host.file("repeated-base.tar");
+    const layers = [a, b, a, b].map((tar, i) => ({ name: `${i}/layer.tar`, tar }));
+    writeFileSync(file, await packImage(layers));
+    await host.load("repeated", { fromImage: `docker-archive:${file}`, contents: [host.path("busybox")] });
+    const found = await layersOf("repeated:1");
+    expect(found.slice(0, 4)).toEqual([a, b, a, b].map((tar) => `sha256:${hexSha256(tar)}`));
+    expect(await host.run("repeated:1", "cat", "/order")).toBe("b");
+  });
+
+  it("15: variables are inherited, the own one wins, and each is there once", async () => {
+    const busybox = host.path("busybox");
+    const fromImage = await loadBase("variables-base", {
+      contents: [busybox],
+      config: { Env: ["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=parent"] },
+    });
+    const config = { Env: ["FROM_CHILD=true", "LAST_LAYER=child"] };
+    await host.load("variables", { fromImage, config, closure: { roots: [busybox] } });
+    expect((await host.inspect("variables:1")).Config.Env).toEqual([
+      ...["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=child", "FROM_CHILD=true"],
+    ]);
+    const seen = (await host.run("variables:1", "env")).trimEnd().split("\n");
+    expect(seen.filter((line) => /^(FROM|LAST)_/.test(line)).sort()).toEqual([
+      ...["FROM_CHILD=true", "FROM_PARENT=true", "LAST_LAYER=child"],
+    ]);
+  });
+
+  it("17: the layers of the base count: with four at most there are four", async () => {
+    const fromImage = await loadBase("limit-base", { contents: [host.path("busybox")] });
+    expect(await layersOf("limit-base:1")).toHaveLength(2);
+    await host.load("limit", {
+      fromImage,
+      contents: [host.path("hello")],
+      closure: { roots: [host.path("chain")] },
+      maxLayers: 4,
+    });
+    expect(await layersOf("limit:1")).toHaveLength(4);
+    expect(await host.run("limit:1", "hello")).toBe("Hello, world!\n");
+  });
+}

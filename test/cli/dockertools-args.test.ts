@@ -24,7 +24,10 @@ beforeEach(() => {
     { [B]: [A] },
   );
   const objects = JSON.parse(readFileSync(closure.graph, "utf8")) as object[];
-  writeFileSync(closure.graph, JSON.stringify(objects.map((object, i) => ({ ...object, narSize: i + 1 }))));
+  writeFileSync(
+    closure.graph,
+    JSON.stringify(objects.map((object, i) => ({ ...object, narHash: `sha256:${"0".repeat(52)}`, narSize: i + 1 }))),
+  );
   closureFlags = ["--closure", closure.graph, "--store-root", closure.storeRoot];
   return () => {
     remove();
@@ -141,6 +144,38 @@ describe("oci-nix stream --dockertools-args", () => {
     const alone = await runCli(["stream", A, "--dockertools-function", "buildImage"]);
     expect(alone.stderr).toMatch(/--dockertools-function says what --dockertools-args is, which is not given/);
     expect(alone.status).toBe(2);
+  });
+});
+
+describe("the arguments of buildImage", () => {
+  it("make one layer on top of a base, in a packed archive with repositories", async () => {
+    const tar = await packTar([["below", "1"]]);
+    writeFileSync(join(directory, "base.tar"), await packImage([{ name: "base.tar", tar }], { Env: ["A=1"] }));
+    const given = {
+      ...{ name: "registry.example:5000/App", tag: "1", fromImage: "base.tar", copyToRoot: [B], uid: 5 },
+      config: { Cmd: ["/bin/b"], Env: [`X=${C}/c`] },
+      includeNixDB: true,
+    };
+    const packed = expectOk(await run("stream", given), "stream").stdout;
+    const { members, manifest, layers, config } = await imageOf(gunzipSync(packed));
+    expect(layers).toHaveLength(2);
+    expect(layers[1]).toEqual(expect.arrayContaining(["/bin/b", `${A}/etc/a`, `${C}/c`, "/nix/var/nix/db/db.sqlite"]));
+    // Nothing refers to it where it was.
+    expect(layers[1]?.join()).not.toContain(B);
+    expect(config.config).toEqual({ Env: ["A=1", `X=${C}/c`], Cmd: ["/bin/b"] });
+    const [, topmost] = config.rootfs.diff_ids;
+    expect(JSON.parse(String(members.get("repositories")))).toEqual({
+      "registry.example:5000/app": { "1": topmost?.replace("sha256:", "") },
+    });
+    expect(manifest.RepoTags).toEqual(["registry.example:5000/app:1"]);
+  });
+
+  it("refuse runAsRoot, and say what to do", async () => {
+    expect(await errorOf({ name: "app", copyToRoot: A, runAsRoot: "mkdir /data" })).toMatchObject({
+      code: "unsupported",
+      message: expect.stringMatching(/runAsRoot needs a virtual machine/) as string,
+      hint: expect.stringMatching(/fakeRootCommands with enableFakechroot/) as string,
+    });
   });
 });
 

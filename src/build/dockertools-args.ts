@@ -4,7 +4,7 @@ import { compareStrings, nearest, OciNixError } from "../core/errors.js";
 import { formatJson, isJsonObject, type Json, type JsonObject, toJson } from "../core/json.js";
 import { MAX_LAYERS } from "../layers/plan-layers.js";
 import { encodeNixBase32 } from "../nix/hash.js";
-import { DEFAULT_STORE_DIR, findStorePath, storePathsIn } from "../nix/store-path.js";
+import { DEFAULT_STORE_DIR, findStorePath, storePathsNamedIn } from "../nix/store-path.js";
 import type { ArchiveForm } from "./image-plan.js";
 import { type Check, check, flag, text, texts, wholeNumber, wrong } from "./spec-checks.js";
 
@@ -205,7 +205,7 @@ function sorted(value: Json): Json {
 function storePathsInJson(value: Json | undefined, storeDir: string): readonly string[] {
   const found = new Set<string>();
   const look = (item: Json | undefined): void => {
-    if (typeof item === "string") for (const path of storePathsIn(item, storeDir)) found.add(path);
+    if (typeof item === "string") for (const path of storePathsNamedIn(item, storeDir)) found.add(path);
     else if (Array.isArray(item)) item.forEach(look);
     else if (isJsonObject(item)) [...item].flat().forEach(look);
   };

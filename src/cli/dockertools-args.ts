@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import {
   DOCKERTOOLS_FUNCTIONS,
   type Input,
@@ -28,7 +29,8 @@ export function dockertoolsInput(inputs: readonly string[], flags: FlagValues): 
     source: file,
     function: DOCKERTOOLS_FUNCTIONS.find((name) => name === given),
     storeDir: text(flags, "store-dir"),
-    storeRoot: text(flags, "store-root"),
+    // Files that arguments name are beside them otherwise.
+    storeRoot: resolve(text(flags, "store-root") ?? "/"),
   });
   return { kind: "spec", json: spec, source: file, archive };
 }

@@ -55,7 +55,7 @@ export function findStorePath(path: string): { readonly storePath: StorePath; re
 }
 
 /** The store paths of a store directory that a text names, in order; what follows a name that could belong to it counts as part of it. */
-export function storePathsIn(text: string, storeDir: string): readonly StorePath[] {
+export function storePathsNamedIn(text: string, storeDir: string): readonly StorePath[] {
   const pieces = text.split(`${storeDir}/`).slice(1);
   return pieces.flatMap((piece) => {
     const [baseName = ""] = /^[0-9a-zA-Z+\-._?=]*/.exec(piece) ?? [];

@@ -110,6 +110,16 @@ describe("oci-nix stream --dockertools-args", () => {
     expect(all.config.config).toMatchObject({ User: "me" });
   });
 
+  it("takes over a base as it is where there is nothing else, but makes no image of nothing", async () => {
+    const tar = await packTar([["below", "1"]]);
+    writeFileSync(join(directory, "base.tar"), await packImage([{ name: "base.tar", tar }]));
+    const { layers } = await streamed({ name: "app", fromImage: "base.tar" });
+    expect(layers).toEqual([["below"]]);
+    expect(await errorOf({ name: "app" })).toMatchObject({
+      message: "nothing is to be in the image: no layer is left",
+    });
+  });
+
   it("packs the archive of buildLayeredImage as a whole", async () => {
     const given = { name: "app", tag: "1", contents: [A] };
     const plain = expectOk(await run("stream", given), "stream").stdout;
@@ -168,6 +178,21 @@ describe("the arguments of buildImage", () => {
       "registry.example:5000/app": { "1": topmost?.replace("sha256:", "") },
     });
     expect(manifest.RepoTags).toEqual(["registry.example:5000/app:1"]);
+  });
+
+  it("make a layer of nothing where they name nothing, with and without a base", async () => {
+    const tar = await packTar([["below", "1"]]);
+    writeFileSync(join(directory, "base.tar"), await packImage([{ name: "base.tar", tar }]));
+    for (const [fromImage, count] of [
+      ["base.tar", 2],
+      [null, 1],
+    ] as const) {
+      const given = { name: "app", tag: "1", fromImage, config: { Cmd: ["/bin/x"] }, compressor: "none" };
+      const { layers, config } = await streamed(given, "--dockertools-function", "buildImage");
+      expect(layers).toHaveLength(count);
+      expect(layers.at(-1)).toEqual([]);
+      expect(config.config).toEqual({ Cmd: ["/bin/x"] });
+    }
   });
 
   it("refuse runAsRoot, and say what to do", async () => {

@@ -30,7 +30,9 @@ export {
 } from "./build/nix2container/layers.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
 export {
+  customiseSpec,
   narSizeOf,
+  type PlanOptions,
   planAllLayers,
   planImage,
   planSpecLayers,

@@ -1,10 +1,10 @@
 import { type Digest, parseDigest } from "../core/digest.js";
 import { atPlace, OciNixError } from "../core/errors.js";
-import type { GeneratedObject } from "../core/generated-object.js";
 import type { Ownership } from "../core/ownership.js";
+import { quoteRegex } from "../core/regex.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import { GroupPlanner } from "../layers/layer-groups.js";
-import type { LayerPlan, PermissionRule } from "../layers/plan.js";
+import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
 import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
 import type { PreviousLayout } from "../layers/previous.js";
 import type { Closure, StoreObject } from "../nix/closure.js";
@@ -15,7 +15,9 @@ import { parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { type BaseImage, openBaseImage, type PlannedBase } from "./base-image.js";
-import { customisationLayer, customisationRoots, customise, isCustomised } from "./customisation/customisation.js";
+import { customisationLayer, customisationRoots, hasCommands, isCustomised } from "./customisation/customisation.js";
+import { type Customisation, customiseImage } from "./customisation/image.js";
+import { storePathsIn } from "./customisation/references.js";
 import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
@@ -113,7 +115,7 @@ export function planSpecLayers(
       },
     );
   }
-  if (baseLayers + explicit.length + plans.length === 0) {
+  if (baseLayers + explicit.length + plans.length === 0 && !hasCommands(spec)) {
     throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
   }
   return [...explicit, ...plans];
@@ -157,7 +159,7 @@ function withGeneratedLayers(
   spec: ImageSpec,
   closure: Closure,
   objects: readonly StoreObject[],
-  customisation: readonly GeneratedObject[],
+  customisation: Customisation["objects"],
 ): readonly LayerPlan[] {
   const customised = isCustomised(spec) ? [customisationLayer(customisation)] : [];
   return [...plans, ...customised, ...databaseLayer(spec, closure, objects)];
@@ -210,7 +212,7 @@ export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined
  * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; as
  *   {@link readSpecPrevious} and {@link openBaseImage}; the signal's reason
  */
-export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = {}): Promise<ImagePlan> {
+export async function planImage(spec: ImageSpec, options: PlanOptions = {}): Promise<ImagePlan> {
   const base = await openBaseImage(spec, options);
   try {
     return await planImageOn(base, spec, options);
@@ -220,29 +222,120 @@ export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = 
   }
 }
 
-async function planImageOn(
-  base: BaseImage | undefined,
+/** A spec whose customisation is made. */
+export interface CustomisedSpec extends Pick<Customisation, "close"> {
+  /** With what the customisation refers to among its roots, and without what has become a part of it. */
+  readonly spec: ImageSpec;
+  readonly closure: Closure;
+  readonly customisation: Customisation["objects"];
+}
+
+/**
+ * Makes a spec's customisation, which may ask for more store paths than the spec does: commands are run for it.
+ * @param options.onlyStorePaths whether nothing is wanted but which store paths are shipped: then the store is looked at for commands only
+ * @throws OciNixError as {@link planSpecLayers} and {@link customiseImage}; `not-found` for store paths that are missing
+ */
+export async function customiseSpec(
   spec: ImageSpec,
-  options: ReadPreviousOptions,
+  base: PlannedBase | undefined,
+  options: Pick<PlanOptions, "signal" | "onCommandLine"> & { readonly onlyStorePaths?: boolean },
+): Promise<CustomisedSpec> {
+  const closure = await readSpecClosure(spec);
+  if (!isCustomised(spec)) return { spec, closure, customisation: [], close: () => undefined };
+  // How it is split does not matter yet, but what is in it.
+  const plans = planSpecLayers({ ...spec, strategy: "single", pipeline: undefined }, closure, undefined, base);
+  const shipped = new Set(objectsIn(plans, closure, base).map(({ path }) => path));
+  const changes = hasCommands(spec);
+  const isSketch = options.onlyStorePaths === true && !changes;
+  if (!isSketch) checkStorePathsExist(plans, spec.closure.storeRoot ?? "/");
+  // What these refer to is shipped anyway.
+  const looked = isSketch ? { ...spec, contents: undefined, helpers: undefined } : spec;
+  const { objects, references, close } = await customiseImage(looked, {
+    ...{ closure, shipped, ...options },
+    copied: changes ? copiedByCommands(spec, closure) : [],
+    known: async () => await knownPaths(spec, closure),
+    files: filesOf(spec),
+    mtime: (spec.mtime ?? DEFAULT_TIMESTAMP).seconds,
+  });
+  try {
+    const moved = new Set<string>(spec.copyToRoot);
+    const wanted = references.filter((path) => !shipped.has(path) && !spec.exclude?.includes(path));
+    const roots = [...(spec.closure.roots ?? closure.roots.filter((path) => !moved.has(path))), ...wanted];
+    const rest = { copyToRoot: undefined, perms: spec.perms?.filter(({ path }) => shipped.has(path as StorePath)) };
+    const asksForMore = changes || wanted.length > 0;
+    const made = asksForMore ? { ...spec, closure: { ...spec.closure, roots }, ...(changes ? rest : {}) } : spec;
+    const isKnown = wanted.every((path) => closure.objects.has(path));
+    return { spec: made, closure: isKnown ? closure : await readSpecClosure(made), customisation: objects, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** What `copyToRoot` asks for, for commands to change. */
+function copiedByCommands({ copyToRoot = [], perms = [] }: ImageSpec, { storeDir }: Closure): readonly LayerContent[] {
+  const permissions = permissionsOf(perms, (path) => parseStorePath(path, storeDir));
+  return [...new Set(copyToRoot)].map((path) => {
+    const storePath = parseStorePath(path, storeDir);
+    const rules = permissions.get(storePath);
+    const rewrite = { regex: `^${quoteRegex(path)}`, replacement: "" };
+    return { storePath, rewrite, ...(rules === undefined ? {} : { permissions: rules }) };
+  });
+}
+
+/** Every store path that can be shipped. */
+async function knownPaths(spec: ImageSpec, closure: Closure): Promise<Iterable<StorePath>> {
+  const { graph, storeRoot = "/" } = spec.closure;
+  if (graph === undefined)
+    return [...storePathsIn({ storeRoot, storeDir: closure.storeDir }), ...closure.objects.keys()];
+  // What comes through a pipe cannot be read again.
+  if (graph === "/dev/stdin") return closure.objects.keys();
+  return (await readClosure({ ...spec.closure, roots: undefined })).objects.keys();
+}
+
+/** How the files of an image are read, and whose they are. */
+function filesOf({ closure, tarProfile: profile, ...spec }: ImageSpec): ImagePlan["files"] {
+  const { uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
+  const owner = ownership(uid, gid, uname, gname);
+  return { storeRoot: closure.storeRoot ?? "/", profile: profile ?? tarProfile("oci"), owner };
+}
+
+/** How an image is planned. */
+export interface PlanOptions extends ReadPreviousOptions {
+  /** Is given what commands say, line by line, and how they are run. */
+  readonly onCommandLine?: ((line: string) => void) | undefined;
+}
+
+async function planImageOn(base: BaseImage | undefined, asked: ImageSpec, options: PlanOptions): Promise<ImagePlan> {
+  const made = await customiseSpec(asked, base, options);
+  try {
+    return await planCustomisedImage(base, made, options);
+  } catch (error) {
+    made.close();
+    throw error;
+  }
+}
+
+async function planCustomisedImage(
+  base: BaseImage | undefined,
+  { spec, closure, customisation, close }: CustomisedSpec,
+  options: PlanOptions,
 ): Promise<ImagePlan> {
   const { signal } = options;
-  const { name, tag = "latest", uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
+  const { name, tag = "latest" } = spec;
   const { author, created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP, config = new Map() } = spec;
   const { architecture = "amd64", variant } = base ?? spec;
-  const { tarProfile: profile = tarProfile("oci") } = spec;
-  const closure = await readSpecClosure(spec);
-  const storeRoot = spec.closure.storeRoot ?? "/";
-  const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
+  const files = filesOf(spec);
   // Elsewhere a pipeline's layers may be looked at however many they are.
   const limits = spec.pipeline === undefined ? {} : { maxLayers: spec.maxLayers ?? MAX_LAYERS };
   const storeLayers = planSpecLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
-  checkStorePathsExist(storeLayers, storeRoot);
+  checkStorePathsExist(storeLayers, files.storeRoot);
   const objects = objectsIn(storeLayers, closure, base);
-  const shipped = new Set(objects.map(({ path }) => path));
-  const customisation = await customise(spec, { storeDir: closure.storeDir, shipped, owner: files.owner, signal });
   const plans = withGeneratedLayers(storeLayers, spec, closure, objects, customisation);
-  const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
-    const key = layerKey(plan, closure.objects, files, mtime.seconds);
+  const layers = (await settleLayers(plans, { ...files, signal })).map((plan, i) => {
+    // What commands make is made anew each time.
+    const isMade = i === storeLayers.length && hasCommands(spec);
+    const key = isMade ? undefined : layerKey(plan, closure.objects, files, mtime.seconds);
     return { kind: "store", plan, narSize: narSizeOf(plan, closure), key, objects: closure.objects } as const;
   });
   const metadata = { architecture, variant, created, author, config: base?.configOf(config) ?? config };
@@ -270,6 +363,9 @@ async function planImageOn(
         base && { diffIds: diffIds.slice(0, below.length), history: base.history },
       );
     },
-    close: () => base?.close(),
+    close() {
+      close();
+      base?.close();
+    },
   };
 }

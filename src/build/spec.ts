@@ -10,7 +10,14 @@ import { checkContainerConfig } from "../oci/container-config.js";
 import type { Inheritance } from "../oci/inherit-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { type TarProfile, tarProfile } from "../tar/profiles.js";
-import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "./customisation/spec.js";
+import {
+  checkFile,
+  checkHelpers,
+  checkProgramDirectory,
+  type FileSpec,
+  type HelperSpec,
+  script,
+} from "./customisation/spec.js";
 import {
   arrayOf,
   type Check,
@@ -105,6 +112,12 @@ export interface ImageSpec {
   readonly files?: readonly FileSpec[] | undefined;
   /** Files that programs expect of a system. */
   readonly helpers?: readonly HelperSpec[] | undefined;
+  /** Shell scripts that change what `copyToRoot`, `contents`, `files` and `helpers` amount to; see `Commands`. */
+  readonly extraCommands?: string | undefined;
+  readonly fakeRootCommands?: string | undefined;
+  readonly enableFakechroot?: boolean | undefined;
+  /** Directories that are PATH for them. */
+  readonly commandPath?: readonly string[] | undefined;
   /** Explicit layers, bottom first, below all others. */
   readonly layers?: readonly LayerSpec[] | undefined;
   readonly nixDatabase?: NixDatabaseSpec | undefined;
@@ -190,6 +203,10 @@ const FIELDS = {
   contents: texts,
   files: arrayOf(checkFile),
   helpers: checkHelpers,
+  extraCommands: script,
+  fakeRootCommands: script,
+  enableFakechroot: flag,
+  commandPath: arrayOf(parsed(checkProgramDirectory)),
   layers: arrayOf(layer),
   nixDatabase: (value: Json, where: string): NixDatabaseSpec => checkFields(value, NIX_DATABASE_FIELDS, where),
   config: checkContainerConfig,

@@ -1,6 +1,6 @@
 import { OciNixError } from "../../core/errors.js";
 import { EventLoopTurns } from "../../core/event-loop-turns.js";
-import type { GeneratedObject } from "../../core/generated-object.js";
+import type { GeneratedObject, SpecialFile } from "../../core/generated-object.js";
 import type { Ownership } from "../../core/ownership.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import { DEFAULT_STORE_DIR, findStorePath, type StorePath } from "../../nix/store-path.js";
@@ -12,8 +12,14 @@ import { JoinedTree } from "./joined-tree.js";
 import { StoreFiles } from "./store-files.js";
 
 /** Whether there is to be a customisation layer. */
-export function isCustomised({ contents = [], files = [], helpers = [] }: ImageSpec): boolean {
-  return contents.length + files.length + helpers.length > 0;
+export function isCustomised(spec: ImageSpec): boolean {
+  const { contents = [], files = [], helpers = [] } = spec;
+  return contents.length + files.length + helpers.length > 0 || hasCommands(spec);
+}
+
+/** Whether the customisation layer is what commands make of it. */
+export function hasCommands({ extraCommands, fakeRootCommands }: ImageSpec): boolean {
+  return extraCommands !== undefined || fakeRootCommands !== undefined;
 }
 
 /** The store paths that a spec's `contents` and `files` ask for. @throws OciNixError `invalid-input` */
@@ -59,7 +65,7 @@ export async function customise(
 }
 
 /** The layer plan of what {@link customise} gave; while it is not known what that is, of nothing. */
-export function customisationLayer(generated: readonly GeneratedObject[]): LayerPlan {
+export function customisationLayer(generated: readonly (GeneratedObject | SpecialFile)[]): LayerPlan {
   const reason = "the customisation layer";
   return { contents: [], generated, reason, history: { comment: reason } };
 }

@@ -41,6 +41,18 @@ const target: Check<string> = (value, where) => {
   throw wrong(where, 'an absolute path below the root such as "/etc/motd"');
 };
 
+/** A script; one without a word in it is none. */
+export const script: Check<string | undefined> = (value, where) => {
+  if (typeof value !== "string" || /[\0\p{Cs}]/u.test(value)) throw wrong(where, "text, without NUL characters");
+  return value.trim() === "" ? undefined : value;
+};
+
+/** Checks one of `commandPath`. */
+export function checkProgramDirectory(path: string, where: string): string {
+  if (path.startsWith("/") && !path.includes(":") && !/\/\.\.?(\/|$)/.test(path)) return path;
+  throw wrong(where, "an absolute path without a colon, such as /nix/store/…-coreutils-9.7/bin");
+}
+
 const contents: Check<string> = (value, where) => {
   if (typeof value !== "string" || /\p{Cs}/u.test(value)) throw wrong(where, "text");
   return value;

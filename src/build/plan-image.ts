@@ -259,7 +259,9 @@ export async function customiseSpec(
   });
   try {
     const moved = new Set<string>(spec.copyToRoot);
-    const wanted = references.filter((path) => !shipped.has(path) && !spec.exclude?.includes(path));
+    // What was shipped only for what commands may have changed is shipped because of what they left.
+    const isThere = (path: StorePath) => (changes ? base?.storePaths : shipped)?.has(path) === true;
+    const wanted = references.filter((path) => !isThere(path) && !spec.exclude?.includes(path));
     const roots = [...(spec.closure.roots ?? closure.roots.filter((path) => !moved.has(path))), ...wanted];
     const rest = { copyToRoot: undefined, perms: spec.perms?.filter(({ path }) => shipped.has(path as StorePath)) };
     const asksForMore = changes || wanted.length > 0;

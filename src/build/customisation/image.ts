@@ -3,6 +3,7 @@ import type { GeneratedObject, SpecialFile } from "../../core/generated-object.j
 import type { LayerContent } from "../../layers/plan.js";
 import type { Closure } from "../../nix/closure.js";
 import type { StorePath } from "../../nix/store-path.js";
+import { EntryList } from "../../tar/entry-list.js";
 import { type FileTreeOptions, layerEntries, rootPrefix } from "../file-tree.js";
 import type { ImageSpec } from "../spec.js";
 import { runCommands } from "./commands/commands.js";
@@ -41,8 +42,13 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
   const { storeDir } = closure;
   const { storeRoot, owner } = files;
   const generated = await customise(spec, { storeDir, shipped, owner, signal });
+  // A layer of nothing would begin with the directories above the store.
+  const entries = async () =>
+    copied.length + generated.length === 0
+      ? new EntryList()
+      : await layerEntries({ contents: copied, generated, reason: "" }, { ...files, signal });
   const made = hasCommands(spec)
-    ? await runCommands(spec, await layerEntries({ contents: copied, generated, reason: "" }, { ...files, signal }), {
+    ? await runCommands(spec, await entries(), {
         ...{ owner, mtime, signal, onLine },
         store: { files: rootPrefix(storeRoot) + storeDir, directory: storeDir },
       })

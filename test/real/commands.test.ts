@@ -28,7 +28,7 @@ const path = (digit: string, name: string) => `/nix/store/${digit.repeat(32)}-${
 const [A, B, C] = [path("a", "a"), path("b", "b"), path("c", "c")];
 const NOBODY = 65534;
 
-describe.skipIf(requireTools("bwrap", "fakeroot", "tar", "root"))("commands", () => {
+describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "tar", "ps", "root"))("commands", () => {
   let installed: { readonly directory: string; readonly program: string };
   let store: ReturnType<typeof makeTreeStore>;
   /** For specs and archives; {@link temporary} is TMPDIR of what runs. */
@@ -200,6 +200,20 @@ describe.skipIf(requireTools("bwrap", "fakeroot", "tar", "root"))("commands", ()
         "drwxr-x--- 9/9 0 var/nine/",
       ]);
     });
+  });
+
+  it("keep modes that a static program gives, whose changes of owners fail", { timeout: LIMIT_MS }, async () => {
+    const busybox = tool("busybox");
+    const files = [
+      { target: "/given", text: "given\n", uid: 33, mode: "0640" },
+      { target: "/dir", directory: true, mode: "0555" },
+    ];
+    const script = `${busybox} chmod 0751 given; ${busybox} chmod 0711 dir; touch new; ${busybox} chmod 0600 new`;
+    expect(await stream({ files, fakeRootCommands: script })).toMatchObject({ status: 0 });
+    expect(await listed()).toEqual(["drwx--x--x 0/0 0 dir/", "-rwxr-x--x 33/0 6 given", "-rw------- 0/0 0 new"]);
+    const { status, stderr } = await stream({ files, fakeRootCommands: `${busybox} chown 7:8 given` });
+    expect(stderr).toMatch(/fakeRootCommands failed \(exit 1\): chown: given: .*\n.*dynamically linked programs only/);
+    expect(status).toBe(1);
   });
 
   it("give the same image whoever runs them, and however often", { timeout: LIMIT_MS }, async () => {

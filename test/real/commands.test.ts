@@ -158,14 +158,17 @@ describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "tar", "ps", "root"
     it("keep owners, modes and devices", { timeout: LIMIT_MS }, async () => {
       const spec = {
         copyToRoot: [B],
-        perms: [{ path: B, regex: "etc/own$", mode: "0640", uid: 5, gid: 6 }],
+        perms: [
+          { path: B, regex: "etc/own$", mode: "0640", uid: 5, gid: 6 },
+          { path: B, regex: "/etc$", mode: "0511" },
+        ],
         files: [
           { target: "/srv/given", text: "given\n", uid: 33, gid: 34, mode: "0400" },
           { target: "/srv/moved", text: "moved\n", uid: 35, gid: 36 },
         ],
         extraCommands: [
           "test $(stat -c %a srv/given) = 400; sed -i s/given/changed/ srv/given; mv srv/moved srv/elsewhere",
-          "echo more >bin/more; chmod 4755 bin/more; mkdir -m 000 closed; mkdir -m 1777 tmp; mkfifo fifo; ln bin/more hard",
+          "! touch etc/new 2>/dev/null; echo more >bin/more; chmod 4755 bin/more; mkdir -m 000 closed; mkdir -m 1777 tmp; mkfifo fifo; ln bin/more hard",
           "mkdir half; echo x >half/x; chmod 0311 half; ln -s /nowhere link",
         ].join("\n"),
         fakeRootCommands: [
@@ -176,12 +179,12 @@ describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "tar", "ps", "root"
       };
       expect(await stream(spec, user)).toMatchObject({ status: 0 });
       expect(await listed()).toEqual([
-        "dr-xr-xr-x 0/0 0 bin/",
+        "drwxr-xr-x 0/0 0 bin/",
         "-rwsr-xr-x 12345/12345 5 bin/more",
         "-r-xr-xr-x 0/0 10 bin/tool",
         "d--------- 0/0 0 closed/",
         "brw-r--r-- 0/0 259,70000 disk",
-        "dr-xr-xr-x 0/0 0 etc/",
+        "dr-x--x--x 0/0 0 etc/",
         `-rw-r----- 5/6 ${`from ${A}\n`.length + 2} etc/own`,
         "prw-r--r-- 0/0 0 fifo",
         "d-wx--x--x 0/0 0 half/",

@@ -1,5 +1,7 @@
+import type { ByteString } from "../../core/byte-string.js";
 import { EventLoopTurns } from "../../core/event-loop-turns.js";
 import type { GeneratedObject, SpecialFile } from "../../core/generated-object.js";
+import { compileRegex } from "../../core/regex.js";
 import type { LayerContent } from "../../layers/plan.js";
 import type { Closure } from "../../nix/closure.js";
 import type { StorePath } from "../../nix/store-path.js";
@@ -49,7 +51,7 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
       : await layerEntries({ contents: copied, generated, reason: "" }, { ...files, signal });
   const made = hasCommands(spec)
     ? await runCommands(spec, await entries(), {
-        ...{ owner, mtime, signal, onLine },
+        ...{ owner, mtime, signal, onLine, keepsMode: ruledModes(copied, rootPrefix(storeRoot)) },
         store: { files: rootPrefix(storeRoot) + storeDir, directory: storeDir },
       })
     : { objects: generated, close: () => undefined };
@@ -60,4 +62,18 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
     made.close();
     throw error;
   }
+}
+
+/** Nobody can write in a store path's directories, which says nothing of what they are to be elsewhere, unless a permission rule does. */
+function ruledModes(copied: readonly LayerContent[], prefix: ByteString): (source: ByteString) => boolean {
+  const contents = copied.map(({ storePath, permissions = [] }) => {
+    const rules = permissions.filter(({ mode }) => mode !== undefined);
+    return { storePath, rules: rules.map(({ regex }) => compileRegex(regex, `a permission rule of ${storePath}`)) };
+  });
+  return (source) => {
+    const path = source.slice(prefix.length);
+    const isIn = (root: string) => path === root || path.startsWith(`${root}/`);
+    const found = source.startsWith(prefix) ? contents.find(({ storePath }) => isIn(storePath)) : undefined;
+    return found === undefined || found.rules.some((rule) => rule.test(path));
+  };
 }

@@ -34,6 +34,8 @@ export interface CommandOptions {
   readonly owner: Ownership;
   /** Of all files that the commands are given, in seconds; they see it as SOURCE_DATE_EPOCH, too. */
   readonly mtime: number;
+  /** Whether a directory's mode is meant, by where it is read. Others can be written to. */
+  readonly keepsMode: (source: ByteString) => boolean;
   readonly signal?: AbortSignal | undefined;
   /** Is given what the commands say, line by line, and how they are run. */
   readonly onLine?: ((line: string) => void) | undefined;
@@ -86,7 +88,7 @@ async function run(
   options: CommandOptions,
 ): Promise<CommandResult["objects"]> {
   const { extraCommands, fakeRootCommands } = commands;
-  const { owner, mtime, store } = options;
+  const { owner, mtime, keepsMode, store } = options;
   const turns = new EventLoopTurns(options.signal);
   const root = join(directory, "root");
   const support = join(directory, SUPPORT);
@@ -101,7 +103,7 @@ async function run(
   write("passwd", users.map(([name, id]) => user(name, id, `${id}::${HOME}:/noshell`)).join(""));
   write("group", users.map(([name, id]) => user(name, id, "")).join(""));
   const at = encodeUtf8(root);
-  const said = await makeTree(entries, at, { mtime, turns });
+  const said = await makeTree(entries, at, { mtime, keepsMode, turns });
   const place: Place = { commands, root, support, options };
   if (extraCommands !== undefined) {
     write("extraCommands", extraCommands);
@@ -122,7 +124,7 @@ async function run(
   await runScript("fakeRootCommands", { ...place, id: 0, isRoot });
   const record = parseRecord(readFileSync(join(support, RECORD), "utf8"));
   const known = new Map<ByteString, Said>();
-  for (const { path, owner, mode } of before) known.set(path, { type: "file", mode, owner });
+  for (const { path, owner } of before) known.set(path, { type: "file", owner });
   return objectsOf(faked(await listTree(at, turns), record, known), { root: at, storeDir, left });
 }
 

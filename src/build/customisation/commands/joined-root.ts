@@ -21,39 +21,42 @@ import { EntryCursor, type EntryList, type EntryType } from "../../../tar/entry-
 /** What the tree is to be at one path, whatever the file system has there. */
 export interface Said {
   readonly type: EntryType;
-  readonly mode: number;
   readonly owner: Ownership;
 }
 
 /**
- * Makes the entries below a directory, so that who runs this can change all of it: directories can be written to by their owner, whatever their
- * mode is to be.
+ * Makes the entries below a directory.
  * @param root empty
- * @param mtime of everything, in seconds
+ * @param options.mtime of everything, in seconds
+ * @param options.keepsMode whether a directory's mode is meant, by where it is read; others can be written to by their owner
  * @returns what was said of each path, which begins with a slash
  * @throws OciNixError `output` where something cannot be made; the signal's reason
  */
 export async function makeTree(
   entries: EntryList,
   root: ByteString,
-  options: { readonly mtime: number; readonly turns: EventLoopTurns },
+  options: {
+    readonly mtime: number;
+    readonly keepsMode: (source: ByteString) => boolean;
+    readonly turns: EventLoopTurns;
+  },
 ): Promise<ReadonlyMap<ByteString, Said>> {
-  const { mtime, turns } = options;
+  const { mtime, keepsMode, turns } = options;
   const said = new Map<ByteString, Said>();
   const cursor = new EntryCursor(entries);
-  const directories: ByteString[] = [];
+  const directories: { readonly file: string | Buffer; readonly mode: number }[] = [];
   while (cursor.next()) {
     const waiting = turns.next();
     if (waiting !== undefined) await waiting;
-    const { path, type, mode, owner, linkTarget, source, contents } = cursor;
+    const { path, type, owner, linkTarget, source, contents } = cursor;
     if (path === "") continue;
+    const mode = type !== "directory" || keepsMode(source) ? cursor.mode : cursor.mode | 0o200;
     const file = fsPath(`${root}/${path}`);
-    said.set(`/${path}`, { type, mode, owner });
+    said.set(`/${path}`, { type, owner });
     try {
       if (type === "directory") {
         mkdirSync(file, 0o700);
-        chmodSync(file, mode | 0o700);
-        directories.push(`${root}/${path}`);
+        directories.push({ file, mode });
       } else if (type === "symlink") {
         symlinkSync(fsPath(linkTarget), file);
         lutimesSync(file, mtime, mtime);
@@ -71,8 +74,11 @@ export async function makeTree(
       });
     }
   }
-  // What is made in a directory changes its time.
-  for (const directory of directories.reverse()) utimesSync(fsPath(directory), mtime, mtime);
+  // What is made in a directory changes its time, and takes the right to.
+  for (const { file, mode } of directories.reverse()) {
+    utimesSync(file, mtime, mtime);
+    chmodSync(file, mode);
+  }
   return said;
 }
 

@@ -11,20 +11,17 @@ const CHARACTER = 0o020000;
 const BLOCK = 0o060000;
 const FIFO = 0o010000;
 
-/** Mode and owner of everything after `extraCommands`: what the spec says of a path, as long as the commands left it what it was. */
+/** The owner of everything after `extraCommands`: whom the spec says of a path, as long as the commands left it what it was. */
 export function settled(
   listed: readonly Listed[],
   said: ReadonlyMap<ByteString, Said>,
   owner: Ownership,
 ): readonly Settled[] {
   return listed.map((object) => {
-    const { path, stat, mode } = object;
+    const { path, stat } = object;
     const before = said.get(path);
     const type = stat.isDirectory() ? "directory" : stat.isSymbolicLink() ? "symlink" : "file";
-    if (before?.type !== type) return { ...object, owner };
-    // A directory could be written to, and needs not be so in the image.
-    const isLent = type === "directory" && mode === (before.mode | 0o700);
-    return { ...object, owner: before.owner, mode: isLent ? before.mode : mode };
+    return before?.type === type ? { ...object, owner: before.owner } : { ...object, owner };
   });
 }
 

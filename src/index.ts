@@ -10,7 +10,7 @@ export { type CopyOptions, copyImages, foreseeCopy } from "./build/copy.js";
 export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
-export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
+export { type ImagePlan, narSizeOf, type PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
 export {
   type BlobDigests,
@@ -31,13 +31,10 @@ export {
 export type { LayerDigest } from "./build/pipeline/shared.js";
 export {
   customiseSpec,
-  narSizeOf,
   type PlanOptions,
   planAllLayers,
   planImage,
   planSpecLayers,
-  readClosure,
-  readSpecClosure,
 } from "./build/plan-image.js";
 export {
   type PreviousLayoutOptions,
@@ -46,6 +43,7 @@ export {
   readSpecPrevious,
 } from "./build/previous-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
+export { readClosure, readSpecClosure } from "./build/spec-closure.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {
   type BlobCache,

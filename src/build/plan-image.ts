@@ -1,54 +1,27 @@
 import { type Digest, parseDigest } from "../core/digest.js";
 import { atPlace, OciNixError } from "../core/errors.js";
 import type { Ownership } from "../core/ownership.js";
-import { quoteRegex } from "../core/regex.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import { GroupPlanner } from "../layers/layer-groups.js";
-import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
+import type { LayerPlan } from "../layers/plan.js";
 import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
 import type { PreviousLayout } from "../layers/previous.js";
 import type { Closure, StoreObject } from "../nix/closure.js";
 import { nixDatabaseTree } from "../nix/database-tree.js";
-import { readLocalClosure } from "../nix/local-database.js";
-import { readClosureFile } from "../nix/read-closure.js";
 import { parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { type BaseImage, openBaseImage, type PlannedBase } from "./base-image.js";
+import { copiedToRoot, permissionsOf } from "./copied-to-root.js";
 import { customisationLayer, customisationRoots, hasCommands, isCustomised } from "./customisation/customisation.js";
 import { type Customisation, customiseImage } from "./customisation/image.js";
-import { storePathsIn } from "./customisation/references.js";
 import { ownership, settleLayers } from "./file-tree.js";
-import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
+import { checkStorePathsExist, type ImagePlan, narSizeOf } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
 import { type ReadPreviousOptions, readSpecPrevious } from "./previous-image.js";
 import { historyComment } from "./recorded-store-paths.js";
-import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
-
-/**
- * Reads a closure: from a graph file where one is given, else from the Nix database.
- * @throws OciNixError see {@link readClosureFile} and {@link readLocalClosure}
- */
-export async function readClosure({ roots, graph, storeRoot, storeDir }: ClosureSpec): Promise<Closure> {
-  const dir = storeDir === undefined ? {} : { storeDir };
-  if (graph !== undefined) return await readClosureFile(graph, { ...(roots === undefined ? {} : { roots }), ...dir });
-  return await readLocalClosure(roots ?? [], { storeRoot: storeRoot ?? "/", ...dir });
-}
-
-/**
- * The closure of everything that a spec ships.
- * @throws OciNixError as {@link readClosure}; `not-found` for a store path that the graph lacks
- */
-export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
-  const { roots, graph } = spec.closure;
-  const named = [spec, ...(spec.layers ?? [])].flatMap((group) => [
-    ...(("deps" in group ? group.deps : undefined) ?? []),
-    ...(group.copyToRoot ?? []),
-  ]);
-  // Without roots a graph is taken whole.
-  if (graph !== undefined && roots === undefined) return await readClosure(spec.closure);
-  return await readClosure({ ...spec.closure, roots: [...(roots ?? []), ...named, ...customisationRoots(spec)] });
-}
+import type { ImageSpec, LayerSpec, NixDatabaseSpec } from "./spec.js";
+import { knownPaths, readSpecClosure } from "./spec-closure.js";
 
 /**
  * The layers a spec asks for, bottom first: the explicit ones, then those of everything else. A pipeline without `maxLayers` may give
@@ -182,31 +155,6 @@ function isDatabaseWanted({ nixDatabase }: ImageSpec): boolean {
   return nixDatabase !== undefined && nixDatabase.enable !== false;
 }
 
-function permissionsOf(
-  perms: readonly PermissionSpec[],
-  storePathOf: (path: string) => StorePath,
-): ReadonlyMap<StorePath, readonly PermissionRule[]> {
-  const rules = new Map<StorePath, PermissionRule[]>();
-  for (const { path, regex, mode, uid = 0, gid = 0, uname, gname } of perms) {
-    const storePath = storePathOf(path);
-    const names = { ...(uname === undefined ? {} : { uname }), ...(gname === undefined ? {} : { gname }) };
-    const rule = { regex, uid, gid, ...(mode === undefined ? {} : { mode }), ...names };
-    rules.set(storePath, [...(rules.get(storePath) ?? []), rule]);
-  }
-  return rules;
-}
-
-/** Sum of the NAR sizes of what a layer holds, in bytes; undefined where one is unknown. */
-export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined {
-  let sum = 0;
-  for (const { storePath } of plan.contents) {
-    const size = closure.objects.get(storePath)?.narSize;
-    if (size === undefined) return undefined;
-    sum += size;
-  }
-  return sum;
-}
-
 /**
  * Decides everything about the image a spec asks for. Of files only those are read that want the same place and may differ.
  * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; as
@@ -252,7 +200,7 @@ export async function customiseSpec(
   const looked = isSketch ? { ...spec, contents: undefined, helpers: undefined } : spec;
   const { objects, references, close } = await customiseImage(looked, {
     ...{ closure, shipped, ...options },
-    copied: changes ? copiedByCommands(spec, closure) : [],
+    copied: changes ? copiedToRoot(spec, closure) : [],
     known: async () => await knownPaths(spec, closure),
     files: filesOf(spec),
     mtime: (spec.mtime ?? DEFAULT_TIMESTAMP).seconds,
@@ -272,27 +220,6 @@ export async function customiseSpec(
     close();
     throw error;
   }
-}
-
-/** What `copyToRoot` asks for, for commands to change. */
-function copiedByCommands({ copyToRoot = [], perms = [] }: ImageSpec, { storeDir }: Closure): readonly LayerContent[] {
-  const permissions = permissionsOf(perms, (path) => parseStorePath(path, storeDir));
-  return [...new Set(copyToRoot)].map((path) => {
-    const storePath = parseStorePath(path, storeDir);
-    const rules = permissions.get(storePath);
-    const rewrite = { regex: `^${quoteRegex(path)}`, replacement: "" };
-    return { storePath, rewrite, ...(rules === undefined ? {} : { permissions: rules }) };
-  });
-}
-
-/** Every store path that can be shipped. */
-async function knownPaths(spec: ImageSpec, closure: Closure): Promise<Iterable<StorePath>> {
-  const { graph, storeRoot = "/" } = spec.closure;
-  if (graph === undefined)
-    return [...storePathsIn({ storeRoot, storeDir: closure.storeDir }), ...closure.objects.keys()];
-  // What comes through a pipe cannot be read again.
-  if (graph === "/dev/stdin") return closure.objects.keys();
-  return (await readClosure({ ...spec.closure, roots: undefined })).objects.keys();
 }
 
 /** How the files of an image are read, and whose they are. */

@@ -28,7 +28,7 @@ const path = (digit: string, name: string) => `/nix/store/${digit.repeat(32)}-${
 const [A, B, C] = [path("a", "a"), path("b", "b"), path("c", "c")];
 const NOBODY = 65534;
 
-describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "tar", "ps", "root"))("commands", () => {
+describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "python3", "tar", "ps", "root"))("commands", () => {
   let installed: { readonly directory: string; readonly program: string };
   let store: ReturnType<typeof makeTreeStore>;
   /** For specs and archives; {@link temporary} is TMPDIR of what runs. */
@@ -277,6 +277,11 @@ describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "tar", "ps", "root"
     ["extraCommands", "mkdir -p nix/store; echo x >nix/store/x", "made /nix/store/x, in the store"],
     ["extraCommands", "mkdir a; touch a/.wh.b", "made /a/.wh.b: in a layer, .wh. before a name deletes it"],
     ["extraCommands", "mkdir -m 000 shut; kill -9 $$", "failed (exit 137)"],
+    [
+      "extraCommands",
+      `python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("s")'`,
+      "the commands made /s, a socket",
+    ],
   ])("fail with their last words: %s %s", { timeout: LIMIT_MS }, async (name, script, message) => {
     for (const user of ["root", "nobody"] as const) {
       const target = join(temporary, "never.tar");
@@ -300,6 +305,20 @@ describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "tar", "ps", "root"
     expect((await stream({ extraCommands: "true" }, "root", { env })).status).toBe(0);
     const { status, stderr } = await stream(script, "root", { env });
     expect(stderr).toMatch(/fakeroot is not on the PATH\n.*Debian package fakeroot, or fakeroot of nixpkgs/);
+    expect(status).toBe(1);
+  });
+
+  it.each(["root", "nobody"] as const)("never run without a sandbox, for %s", { timeout: LIMIT_MS }, async (user) => {
+    const wrapper = [tool("bwrap"), "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"];
+    const { status, stderr } = await stream({ extraCommands: "true" }, user, { wrapper });
+    expect(stderr).toMatch(/no sandbox can be made for the commands: bwrap: .*\n.*they need user namespaces/);
+    expect(status).toBe(1);
+  });
+
+  it("refuse a root in which /dev is no directory", { timeout: LIMIT_MS }, async () => {
+    const files = [{ target: "/dev", link: "/elsewhere" }];
+    const { status, stderr } = await stream({ files, fakeRootCommands: "true", enableFakechroot: true });
+    expect(stderr).toContain("with enableFakechroot, /dev has to be a directory, and is none");
     expect(status).toBe(1);
   });
 

@@ -60,11 +60,19 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
     : { objects: generated, close: () => undefined };
   try {
     const candidates = { known, storeRoot, storeDir };
-    return { ...made, references: await referencesOf(made.objects, candidates, new EventLoopTurns(signal)) };
+    const objects = mayRefer(spec, made.objects);
+    return { ...made, references: await referencesOf(objects, candidates, new EventLoopTurns(signal)) };
   } catch (error) {
     made.close();
     throw error;
   }
+}
+
+/** What may refer to store paths that nobody named: what links of contents lead to is known from those. */
+function mayRefer(spec: ImageSpec, objects: Customisation["objects"]): Customisation["objects"] {
+  if (hasCommands(spec)) return objects;
+  const hasFiles = spec.files?.some((file) => "text" in file || "path" in file) === true;
+  return hasFiles ? objects.filter(({ type }) => type === "file") : [];
 }
 
 /** Nobody can write in a store path's directories, which says nothing of what they are to be elsewhere, unless a permission rule does. */

@@ -52,7 +52,10 @@ export interface LayerFigures {
   readonly expectedBytes: number;
 }
 
-/** Plans what a spec asks for, running its commands. @throws OciNixError as {@link customiseSpec}, {@link readSpecPrevious} and {@link planAllLayers} */
+/**
+ * Plans what a spec asks for, running its commands.
+ * @throws OciNixError as {@link customiseSpec}, {@link readSpecPrevious} and {@link planAllLayers}
+ */
 export async function planned(
   asked: ImageSpec,
   { flags, signal }: Pick<Invocation, "flags" | "signal">,

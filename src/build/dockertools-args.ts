@@ -165,7 +165,7 @@ function oneLayerFields({ values, read, contents }: Arguments): SpecFields {
   return {
     oneLayer: true,
     copyToRoot: contents.length > 0 ? contents : undefined,
-    keepContentsDirlinks: read("keepContentsDirlinks", flag) === true ? true : undefined,
+    keepContentsDirlinks: read("keepContentsDirlinks", flag) ?? false,
     runAsRoot: values.get("runAsRoot"),
   };
 }

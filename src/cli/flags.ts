@@ -49,6 +49,12 @@ const LAYER_FLAGS: Flags = {
     repeated: true,
     describe: "Store path whose contents go to the root of the image",
   },
+  "keep-contents-dirlinks": {
+    type: "string",
+    choices: ["true", "false"],
+    describe:
+      "Copy --copy-to-root as buildImage: keep symlinks to directories, or copy those (default: keep all symlinks)",
+  },
   perms: { type: "string", describe: "JSON file of permission rules: [{path, regex, mode, uid, gid, uname, gname}]" },
   contents: {
     type: "string",

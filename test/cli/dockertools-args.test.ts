@@ -169,7 +169,9 @@ describe("the arguments of buildImage", () => {
     const packed = expectOk(await run("stream", given), "stream").stdout;
     const { members, manifest, layers, config } = await imageOf(gunzipSync(packed));
     expect(layers).toHaveLength(2);
-    expect(layers[1]).toEqual(expect.arrayContaining(["/bin/b", `${A}/etc/a`, `${C}/c`, "/nix/var/nix/db/db.sqlite"]));
+    expect(layers[1]).toEqual(
+      expect.arrayContaining(["./bin/b", `.${A}/etc/a`, `.${C}/c`, "./nix/var/nix/db/db.sqlite"]),
+    );
     // Nothing refers to it where it was.
     expect(layers[1]?.join()).not.toContain(B);
     expect(config.config).toEqual({ Env: ["A=1", `X=${C}/c`], Cmd: ["/bin/b"] });
@@ -190,7 +192,7 @@ describe("the arguments of buildImage", () => {
       const given = { name: "app", tag: "1", fromImage, config: { Cmd: ["/bin/x"] }, compressor: "none" };
       const { layers, config } = await streamed(given, "--dockertools-function", "buildImage");
       expect(layers).toHaveLength(count);
-      expect(layers.at(-1)).toEqual([]);
+      expect(layers.at(-1)).toEqual(["./"]);
       expect(config.config).toEqual({ Cmd: ["/bin/x"] });
     }
   });

@@ -147,7 +147,15 @@ describe("the arguments of buildImage", () => {
 
   it("put everything into one layer, copyToRoot at the root", () => {
     const { name, tag, closure, tarProfile } = DEFAULTS;
-    const expected = { name, tag, closure, tarProfile, copyToRoot: [HELLO], oneLayer: true };
+    const expected = {
+      name,
+      tag,
+      closure,
+      tarProfile,
+      copyToRoot: [HELLO],
+      oneLayer: true,
+      keepContentsDirlinks: false,
+    };
     expect(specOf({ copyToRoot: HELLO })).toEqual(expected);
     expect(specOf({ contents: [HELLO] }, BUILD)).toEqual(expected);
     expect(specOf({ copyToRoot: HELLO, keepContentsDirlinks: true }).keepContentsDirlinks).toBe(true);

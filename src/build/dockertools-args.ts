@@ -56,8 +56,11 @@ export const DOCKERTOOLS_ARGUMENTS = Object.keys(ARGUMENTS);
 /** Arguments that say nothing about the image. */
 const IGNORED = ["debug", "meta", "passthru"];
 
-/** Arguments that a spec has under the same name, checked with it. */
-const SAME = ["architecture", "created", "mtime", "uid", "gid", "uname", "gname", "extraCommands", "fakeRootCommands"];
+/** Scripts, which are empty by default. A spec has them under the same names, as it has {@link SAME}. */
+const SCRIPTS = ["extraCommands", "fakeRootCommands"];
+
+/** Arguments that are checked with the spec. */
+const SAME = ["architecture", "config", "created", "mtime", "uid", "gid", "uname", "gname"];
 
 /** What arguments of dockerTools amount to. */
 export interface DockertoolsImage {
@@ -110,9 +113,9 @@ export function translateDockertoolsArguments(json: Json, options: DockertoolsOp
     tag: read("tag", text) ?? tagOf(called, values),
     closure: { roots: storePathsInJson(values.get("config"), storeDir) },
     tarProfile: "dockertools",
-    config: values.get("config"),
     nixDatabase: args.hasNixDatabase ? { enable: true } : undefined,
-    ...Object.fromEntries(SAME.filter((key) => hasText(values.get(key))).map((key) => [key, values.get(key)])),
+    ...Object.fromEntries(SAME.map((key) => [key, values.get(key)])),
+    ...Object.fromEntries(SCRIPTS.filter((key) => isScript(key, values.get(key))).map((key) => [key, values.get(key)])),
     ...baseFields(args),
     ...(called === IMAGE ? oneLayerFields(args) : layeredFields(args)),
   }) as JsonObject;
@@ -171,8 +174,9 @@ function oneLayerFields({ values, read, contents }: Arguments): SpecFields {
 }
 
 function layeredFields({ values, source, read, contents, hasNixDatabase, located }: Arguments): SpecFields {
-  const hasCommands = ["extraCommands", "fakeRootCommands"].some((key) => hasText(values.get(key)));
-  const isFakechroot = read("enableFakechroot", flag) === true && hasText(values.get("fakeRootCommands"));
+  const hasCommands = [...values].some(([key, value]) => isScript(key, value));
+  const isFakechroot =
+    read("enableFakechroot", flag) === true && isScript("fakeRootCommands", values.get("fakeRootCommands"));
   const maxLayers = read("maxLayers", wholeNumber(Number.MAX_SAFE_INTEGER)) ?? DEFAULT_MAX_LAYERS;
   const pipeline = values.get("layeringPipeline");
   const own = Number(contents.length > 0 || hasCommands) + Number(hasNixDatabase);
@@ -198,8 +202,9 @@ const compressorName = check({}, (value, where) => {
   throw wrong(where, '"none", "gz" or "zstd"');
 });
 
-function hasText(value: Json | undefined): boolean {
-  return value !== undefined && value !== "";
+/** Whether an argument is a script in which there is something to run. */
+function isScript(key: string, value: Json | undefined): boolean {
+  return SCRIPTS.includes(key) && value !== undefined && !(typeof value === "string" && value.trim() === "");
 }
 
 /**

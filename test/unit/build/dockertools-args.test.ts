@@ -104,6 +104,8 @@ describe("the arguments of streamLayeredImage", () => {
       nixDatabase: { enable: true },
     });
     expect(specOf({ maxLayers: 125, contents: HELLO, includeNixDB: true }).maxLayers).toBe(125);
+    expect(specOf({ maxLayers: 4, extraCommands: "mkdir data" }).maxLayers).toBe(4);
+    expect(specOf({ maxLayers: 4, fakeRootCommands: "\n" })).toEqual(specOf({ maxLayers: 4 }));
     expect(errorOf({ maxLayers: 1 }).message).toMatch(/maxLayers must be a whole number from 2/);
   });
 

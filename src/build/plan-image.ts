@@ -139,9 +139,8 @@ export function planSpecLayers(
       },
     );
   }
-  const isStoreless = spec.includeStorePaths === false || closure.objects.size === 0;
-  const isElsewhere = isStoreless || copied.size > 0;
-  const isLayerLeft = (isElsewhere && isCustomised(spec)) || (isStoreless && oneLayer);
+  const isStoreless = spec.includeStorePaths === false || closure.objects.size === 0 || copied.size > 0;
+  const isLayerLeft = isStoreless && (isCustomised(spec) || spec.oneLayer === true);
   if (baseLayers + explicit.length + plans.length === 0 && !isLayerLeft) {
     const reason = isStoreless ? "nothing is to be in the image" : "every store path is excluded";
     throw new OciNixError("invalid-input", `${reason}: no layer is left`);

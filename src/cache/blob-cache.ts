@@ -3,7 +3,8 @@ import { join } from "node:path";
 import type { ByteSink } from "../core/byte-sink.js";
 import { type Digest, hexOf } from "../core/digest.js";
 import { errnoOf, OciNixError } from "../core/errors.js";
-import { createFile, makeDirectories, type NewFile, removeLeftovers } from "../core/output-file.js";
+import { createFile, makeDirectories, type NewFile } from "../core/output-file.js";
+import { removeLeftovers } from "../core/temporary.js";
 import { blobsDirectory, evictBlobFiles } from "./blob-files.js";
 
 /** What names a blob: OCI descriptors are such. */

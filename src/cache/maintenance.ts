@@ -1,8 +1,8 @@
 import { existsSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { removeLeftovers } from "../core/output-file.js";
 import { sqliteCodeOf } from "../core/sqlite.js";
+import { removeLeftovers } from "../core/temporary.js";
 import { blobsDirectory, evictBlobFiles, listBlobFiles } from "./blob-files.js";
 import { DIGESTS_FILE, DigestDatabase, fileIdentity, isDamage, setAside, UNUSABLE } from "./digest-database.js";
 

@@ -1,4 +1,3 @@
-import { createHash, randomBytes } from "node:crypto";
 import {
   closeSync,
   constants,
@@ -10,8 +9,6 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  readdirSync,
-  readFileSync,
   readlinkSync,
   realpathSync,
   renameSync,
@@ -21,6 +18,7 @@ import {
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
+import { temporaryName } from "./temporary.js";
 
 /** A file under a temporary name beside its own: it gets that name once it is whole, or none. */
 export interface NewFile {
@@ -72,55 +70,6 @@ export function createFile(directory: string): NewFile {
       rmSync(temporary, { force: true });
     },
   };
-}
-
-/** Temporary names say which process made them, so that those of ended ones can be told from those of others. */
-function temporaryName(directory: string): string {
-  return `${directory}/.oci-nix-${processSpace()}-${process.pid}-${randomBytes(6).toString("hex")}.tmp`;
-}
-
-const TEMPORARY = /^\.oci-nix-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.tmp$/;
-/** Files of processes that we cannot see, on another machine or in another container, are theirs for so long. */
-const FOREIGN_LIFE_MS = 24 * 3600 * 1000;
-
-/** Names the space in which a process number means one process: this boot of this machine, this PID namespace. */
-function processSpace(): string {
-  const parts = [
-    () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8"),
-    () => readlinkSync("/proc/self/ns/pid"),
-  ].map((read) => {
-    try {
-      return read();
-    } catch {
-      return "";
-    }
-  });
-  return createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 8);
-}
-
-/** Removes temporary files that processes left in a directory when they were killed; those of running ones stay. Never fails. */
-export function removeLeftovers(directory: string): void {
-  try {
-    const space = processSpace();
-    for (const name of readdirSync(directory)) {
-      const [, madeIn, pid] = TEMPORARY.exec(name) ?? [];
-      if (madeIn === undefined) continue;
-      const file = `${directory}/${name}`;
-      const isOld = () => Date.now() - statSync(file).mtimeMs > FOREIGN_LIFE_MS;
-      if (madeIn === space ? !isRunning(Number(pid)) : isOld()) rmSync(file, { force: true });
-    }
-  } catch {
-    // They only take space, and the next run looks again.
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errnoOf(error) !== "ESRCH";
-  }
 }
 
 /**

@@ -3,7 +3,8 @@ import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type ByteSink, fdSink, fileSink } from "./byte-sink.js";
 import { describeErrno, OciNixError } from "./errors.js";
-import { createFile, descriptorNamed, followLinks, removeLeftovers, syncDirectory, syncFile } from "./output-file.js";
+import { createFile, descriptorNamed, followLinks, syncDirectory, syncFile } from "./output-file.js";
+import { removeLeftovers } from "./temporary.js";
 
 /** A place for bytes that are made in order. */
 export interface OutputSink extends ByteSink {

@@ -9,10 +9,10 @@ import {
   descriptorNamed,
   followLinks,
   type NewFile,
-  removeLeftovers,
   syncDirectory,
   syncFile,
 } from "../core/output-file.js";
+import { removeLeftovers } from "../core/temporary.js";
 import { BLOCK, padded } from "../tar/header.js";
 import { memberHeader } from "../tar/member-header.js";
 import { openNameless } from "./unpacked-file.js";

@@ -10,11 +10,11 @@ import {
   adoptFile,
   createFile,
   makeDirectories,
-  removeLeftovers,
   syncDirectory,
   syncFile,
   writeOutputFile,
 } from "../core/output-file.js";
+import { removeLeftovers } from "../core/temporary.js";
 import { type IndexEntry, layoutEntries, OCI_LAYOUT, REF_NAME } from "../oci/layout.js";
 import { type Descriptor, formatIndex } from "../oci/manifest.js";
 import type { BlobSink, FinishedImage, ImageTarget } from "./image.js";

@@ -1,15 +1,15 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ByteString, encodeUtf8, fsPath } from "../../../core/byte-string.js";
-import { describeErrno, errnoOf, OciNixError } from "../../../core/errors.js";
+import { errnoOf, OciNixError } from "../../../core/errors.js";
 import { EventLoopTurns } from "../../../core/event-loop-turns.js";
 import type { GeneratedObject, SpecialFile } from "../../../core/generated-object.js";
 import type { Ownership } from "../../../core/ownership.js";
+import { makeTemporaryDirectory } from "../../../core/temporary.js";
 import type { EntryList } from "../../../tar/entry-list.js";
 import { copyFakeroot, LIBRARY, LOADER, SERVER, SERVER_DIRECTORY } from "./fakeroot.js";
 import { formatRecord, parseRecord } from "./fakeroot-record.js";
-import { listTree, makeTree, openDirectories, type Said } from "./joined-root.js";
+import { listTree, makeTree, type Said } from "./joined-root.js";
 import { mountPoints } from "./mount-points.js";
 import { faked, objectsOf, recordOf, settled } from "./result.js";
 import { runInSandbox, type Sandbox } from "./sandbox.js";
@@ -65,18 +65,11 @@ export async function runCommands(
   entries: EntryList,
   options: CommandOptions,
 ): Promise<CommandResult> {
-  const directory = makeDirectory();
-  const remove = () => removeTree(directory);
-  // Whoever forgets to close it, or is stopped by an error before, leaves nothing behind either.
-  process.once("exit", remove);
-  const close = () => {
-    process.off("exit", remove);
-    remove();
-  };
+  const directory = makeTemporaryDirectory();
   try {
-    return { objects: await run(commands, entries, directory, options), close };
+    return { objects: await run(commands, entries, directory.path, options), close: () => directory.remove() };
   } catch (error) {
-    close();
+    directory.remove();
     throw error;
   }
 }
@@ -245,28 +238,5 @@ function readIfThere(file: string): string {
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return "";
     throw error;
-  }
-}
-
-/** Its name says whose it was, if a process that is killed leaves it. */
-function makeDirectory(): string {
-  try {
-    // Nobody else can look into it, whatever the commands make in it.
-    return mkdtempSync(join(tmpdir(), `oci-nix-commands-${process.pid}-`));
-  } catch (error) {
-    throw new OciNixError("output", `cannot make a directory in ${tmpdir()}: ${describeErrno(error)}`, {
-      hint: "set TMPDIR to a directory that can be written to",
-      cause: error,
-    });
-  }
-}
-
-/** Never fails: what stays says by its name what it is. */
-function removeTree(directory: string): void {
-  try {
-    openDirectories(encodeUtf8(directory));
-    rmSync(directory, { recursive: true, force: true });
-  } catch {
-    // Nobody is helped by an error here.
   }
 }

@@ -125,11 +125,3 @@ export async function listTree(root: ByteString, turns: EventLoopTurns): Promise
   }
   return listed;
 }
-
-/** Gives the owner all rights to a directory and those below it, so that they can be removed. */
-export function openDirectories(directory: ByteString): void {
-  chmodSync(fsPath(directory), 0o700);
-  for (const entry of readdirSync(fsPath(directory), { encoding: "latin1", withFileTypes: true })) {
-    if (entry.isDirectory()) openDirectories(`${directory}/${entry.name}`);
-  }
-}

@@ -3,7 +3,6 @@ import {
   BUILD_FLAGS,
   CACHE_DIRECTORY_FLAGS,
   CACHE_PRUNE_FLAGS,
-  CLOSURE_FLAGS,
   COPY_FLAGS,
   DIFF_FLAGS,
   EXAMINE_FLAGS,
@@ -19,6 +18,7 @@ import {
   SHELL_FLAGS,
   STREAM_FLAGS,
 } from "./flags.js";
+import { CLOSURE_FLAGS } from "./image-flags.js";
 
 /** All commands, in the order of the help. */
 export const COMMANDS: readonly (Command | CommandGroup)[] = [

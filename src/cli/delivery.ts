@@ -24,7 +24,7 @@ import {
   type TransportName,
 } from "../index.js";
 import { type FlagValues, type Invocation, list, number, text } from "./command.js";
-import { IMAGE_FLAGS } from "./flags.js";
+import { IMAGE_FLAGS } from "./image-flags.js";
 import { checkedSpecOf, inputOf, isDecided, whatIs } from "./spec-from-flags.js";
 import { formatBytes, type ProgressState, printError, printOutput, showProgress, visible } from "./ui.js";
 

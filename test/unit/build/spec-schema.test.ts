@@ -1,7 +1,7 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
 import { checkSpec, SPEC_SCHEMA } from "../../../src/build/spec.js";
-import { IMAGE_FLAGS } from "../../../src/cli/flags.js";
+import { IMAGE_FLAGS } from "../../../src/cli/image-flags.js";
 import type { OciNixError } from "../../../src/core/errors.js";
 import { toJson } from "../../../src/core/json.js";
 import { SPEC_ONLY, specFields, specReference } from "../../support/spec-reference.js";

@@ -43,7 +43,7 @@ export {
   readPreviousLayout,
   readSpecPrevious,
 } from "./build/previous-image.js";
-export { type ClosureSpec, checkSpec, type ImageSpec } from "./build/spec.js";
+export { type ClosureSpec, checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {
   type BlobCache,

@@ -76,9 +76,10 @@ export async function partEntries(plan: SettledPlan, part: LayerPart, options: F
   return await entriesFrom(tree, 0, options);
 }
 
-function needsTree({ contents, generated = [] }: LayerPlan): boolean {
+function needsTree({ contents, generated }: LayerPlan): boolean {
   return (
-    generated.length > 0 ||
+    // Even where it turned out to be nothing: such a layer is empty.
+    generated !== undefined ||
     contents.some(({ rewrite, permissions }) => rewrite !== undefined || permissions !== undefined)
   );
 }

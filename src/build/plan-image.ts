@@ -19,6 +19,7 @@ import { customisationLayer, customisationRoots, customise, isCustomised } from 
 import { ownership, settleLayers } from "./file-tree.js";
 import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
+import { inOneLayer } from "./one-layer.js";
 import { type ReadPreviousOptions, readSpecPrevious } from "./previous-image.js";
 import { historyComment } from "./recorded-store-paths.js";
 import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
@@ -50,7 +51,7 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
 
 /**
  * The layers a spec asks for, bottom first: the explicit ones, then those of everything else. A pipeline without `maxLayers` may give
- * more than an image can have.
+ * more than an image can have. With `oneLayer` there is at most one.
  * @param previous what `readSpecPrevious` gave
  * @param base what `openBaseImage` gave: its layers count, and what it has is not shipped again
  * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
@@ -62,8 +63,10 @@ export function planSpecLayers(
   previous?: PreviousLayout,
   base?: PlannedBase,
 ): readonly LayerPlan[] {
-  const { strategy = DEFAULT_STRATEGY, pipeline, layers = [] } = spec;
-  const { maxLayers = pipeline === undefined ? DEFAULT_MAX_LAYERS : Number.POSITIVE_INFINITY } = spec;
+  const { oneLayer = false, pipeline, layers = [] } = spec;
+  const { strategy = oneLayer ? "single" : DEFAULT_STRATEGY } = spec;
+  const anyLimit = oneLayer ? MAX_LAYERS : DEFAULT_MAX_LAYERS;
+  const { maxLayers = pipeline === undefined ? anyLimit : Number.POSITIVE_INFINITY } = spec;
   if (maxLayers !== Number.POSITIVE_INFINITY) checkMaxLayers(maxLayers);
   const inClosure = (path: string, where: string): StorePath => {
     const storePath = atPlace(where, () => parseStorePath(path, closure.storeDir));
@@ -80,6 +83,7 @@ export function planSpecLayers(
     permissions: permissionsOf(group.perms ?? [], (path) => inClosure(path, `${where}perms`)),
     exclude: new Set(excluded),
     leaveOut: (group.exclude ?? []).map((path) => inClosure(path, `${where}exclude`)),
+    isStoreless: spec.includeStorePaths === false,
     strategy: group.strategy ?? strategy,
     previous,
   });
@@ -95,25 +99,28 @@ export function planSpecLayers(
     ...customisationRoots(spec).map((path) => inClosure(path, "contents and files")),
   ];
   const baseLayers = base?.layers.length ?? 0;
-  const room =
-    maxLayers - baseLayers - explicit.length - (isDatabaseWanted(spec) ? 1 : 0) - (isCustomised(spec) ? 1 : 0);
+  const generated = oneLayer ? 0 : (isDatabaseWanted(spec) ? 1 : 0) + (isCustomised(spec) ? 1 : 0);
+  const room = maxLayers - baseLayers - explicit.length - generated;
   const plans = planner.plan({
     ...rest,
     roots,
     strategy: pipeline ?? strategy,
-    maxLayers: Math.max(room, 1),
+    maxLayers: oneLayer ? 1 : Math.max(room, 1),
     label: "",
   });
-  if (plans.length > room) {
+  if ((oneLayer ? 1 : plans.length) > room) {
     throw new OciNixError(
       "limit",
       `of ${maxLayers} layers, ${maxLayers - room} are taken already: none is left for the rest`,
       {
-        hint: `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers; those of fromImage count`,
+        hint: oneLayer
+          ? "images on top of each other cannot have more: start from a lower one"
+          : `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers; those of fromImage count`,
       },
     );
   }
-  if (baseLayers + explicit.length + plans.length === 0) {
+  const isStoreless = spec.includeStorePaths === false && isCustomised(spec);
+  if (baseLayers + explicit.length + plans.length === 0 && !isStoreless) {
     throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
   }
   return [...explicit, ...plans];
@@ -124,6 +131,12 @@ export function objectsIn(plans: readonly LayerPlan[], closure: Closure, base?: 
   const staying = plans.flatMap((plan) => plan.contents.filter(({ rewrite }) => rewrite === undefined));
   const paths = new Set([...(base?.storePaths ?? []), ...staying.map(({ storePath }) => storePath)]);
   return [...closure.objects.values()].filter(({ path }) => paths.has(path));
+}
+
+/** The store objects that an image without store paths expects in the store that is mounted. */
+function mounted({ exclude = [] }: ImageSpec, closure: Closure): readonly StoreObject[] {
+  const excluded = new Set(exclude.map((path) => parseStorePath(path, closure.storeDir)));
+  return [...closure.objects.values()].filter(({ path }) => !excluded.has(path));
 }
 
 /** Modes of the Nix database's directories and files, where they are not Nix's own. */
@@ -160,7 +173,8 @@ function withGeneratedLayers(
   customisation: readonly GeneratedObject[],
 ): readonly LayerPlan[] {
   const customised = isCustomised(spec) ? [customisationLayer(customisation)] : [];
-  return [...plans, ...customised, ...databaseLayer(spec, closure, objects)];
+  const all = [...plans, ...customised, ...databaseLayer(spec, closure, objects)];
+  return spec.oneLayer === true ? [inOneLayer(all)] : all;
 }
 
 /** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */
@@ -238,7 +252,9 @@ async function planImageOn(
   const storeLayers = planSpecLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
   checkStorePathsExist(storeLayers, storeRoot);
   const objects = objectsIn(storeLayers, closure, base);
-  const shipped = new Set(objects.map(({ path }) => path));
+  const shipped = new Set(
+    (spec.includeStorePaths === false ? mounted(spec, closure) : objects).map(({ path }) => path),
+  );
   const customisation = await customise(spec, { storeDir: closure.storeDir, shipped, owner: files.owner, signal });
   const plans = withGeneratedLayers(storeLayers, spec, closure, objects, customisation);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {

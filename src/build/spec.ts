@@ -1,29 +1,36 @@
 import { type Compression, parseCompression } from "../core/compression.js";
 import { OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
+import type { Schema } from "../core/json-schema.js";
 import { compileRegex } from "../core/regex.js";
-import { parseTimestamp, type Timestamp } from "../core/timestamp.js";
+import { DEFAULT_TIMESTAMP, parseTimestamp, type Timestamp } from "../core/timestamp.js";
 import { type Pipeline, parsePipeline } from "../layers/pipeline/parse.js";
 import type { LayerHistory } from "../layers/plan.js";
-import { MAX_LAYERS } from "../layers/plan-layers.js";
+import { DEFAULT_STRATEGY, MAX_LAYERS, STRATEGY_NAMES } from "../layers/plan-layers.js";
 import { checkContainerConfig } from "../oci/container-config.js";
+import { CONTAINER_CONFIG_SCHEMA } from "../oci/container-config-fields.js";
 import type { Inheritance } from "../oci/inherit-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
-import { type TarProfile, tarProfile } from "../tar/profiles.js";
+import { TAR_PROFILE_NAMES, type TarProfile, tarProfile } from "../tar/profiles.js";
 import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "./customisation/spec.js";
 import {
   arrayOf,
   type Check,
-  checkFields,
+  check,
+  type Described,
+  field,
   flag,
   mode,
   OWNER_FIELDS,
+  object,
+  objectOf,
   parsed,
   text,
   texts,
   wholeNumber,
   wrong,
 } from "./spec-checks.js";
+import { checkConflicts } from "./spec-conflicts.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -94,6 +101,10 @@ export interface ImageSpec {
   readonly pipeline?: Pipeline | undefined;
   /** Layers of the whole image at most; by default 100, with a pipeline 125. */
   readonly maxLayers?: number | undefined;
+  /** Whether everything is in one layer, on top of those of `fromImage`. Goes with nothing that says how layers are split. */
+  readonly oneLayer?: boolean | undefined;
+  /** By default true. Without, only what goes to the root is in the image, and its links lead to a store that is mounted. */
+  readonly includeStorePaths?: boolean | undefined;
   /** An image of which unchanged layers are kept: what `readPreviousLayout` takes. */
   readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
@@ -105,6 +116,8 @@ export interface ImageSpec {
   readonly files?: readonly FileSpec[] | undefined;
   /** Files that programs expect of a system. */
   readonly helpers?: readonly HelperSpec[] | undefined;
+  /** A script that needs a virtual machine: none is run yet, so {@link checkSpec} refuses it. */
+  readonly runAsRoot?: undefined;
   /** Explicit layers, bottom first, below all others. */
   readonly layers?: readonly LayerSpec[] | undefined;
   readonly nixDatabase?: NixDatabaseSpec | undefined;
@@ -126,82 +139,137 @@ export interface ImageSpec {
   readonly compression?: Compression | undefined;
 }
 
-const regex: Check<string> = (value, where) => {
+const regex = check({ type: "string" }, (value, where) => {
   // An empty one matches everything, as for nix2container.
   if (typeof value !== "string") throw wrong(where, "a string");
   compileRegex(value, where);
   return value;
-};
+});
 
-const layerCount: Check<number> = (value, where) => {
-  const count = wholeNumber(MAX_LAYERS)(value, where);
-  if (count === 0) throw wrong(where, `a whole number from 1 to ${MAX_LAYERS}`);
-  return count;
-};
+const layerCount = wholeNumber(MAX_LAYERS, 1);
 
-const PERMISSION_FIELDS = { path: text, regex, mode, ...OWNER_FIELDS } as const;
+const permission = objectOf(
+  {
+    path: field("Store path below which the rule applies", text),
+    regex: field("RE2 expression that the source path must match anywhere", regex),
+    mode: field("Mode in octal", mode, { examples: ["0755"] }),
+    ...OWNER_FIELDS,
+  },
+  ["path", "regex"],
+  ({ path, regex, ...others }, where): PermissionSpec => {
+    if (path === undefined || regex === undefined) throw wrong(where, 'an object with "path" and "regex"');
+    return { ...others, path, regex };
+  },
+);
 
-const permission: Check<PermissionSpec> = (value, where) => {
-  const { path, regex, ...others } = checkFields(value, PERMISSION_FIELDS, where);
-  if (path === undefined || regex === undefined) throw wrong(where, 'an object with "path" and "regex"');
-  return { ...others, path, regex };
-};
+const history: Check<LayerHistory> = object({
+  created_by: field("What made the layer", text),
+  author: field("Who made the layer", text),
+  comment: field("Anything else", text),
+});
 
-const HISTORY_FIELDS = { created_by: text, author: text, comment: text } as const;
+const layer = objectOf(
+  {
+    deps: field("Store paths that the layer holds, with all they refer to", texts),
+    copyToRoot: field("Store paths whose contents go to the root of the image", texts),
+    perms: field("Modes and owners of what a regular expression matches", arrayOf(permission)),
+    exclude: field("Store paths that the layer leaves out", texts),
+    strategy: field("How the layer is split where it may be several", text, { examples: STRATEGY_NAMES }),
+    maxLayers: field("Layers at most", layerCount, { default: 1 }),
+    history: field("What the image's history says of the layer", history),
+  },
+  [],
+  (checked, where): LayerSpec => {
+    if ((checked.deps ?? []).length + (checked.copyToRoot ?? []).length > 0) return checked;
+    throw wrong(where, 'an object with store paths in "deps" or "copyToRoot"');
+  },
+);
 
-const LAYER_FIELDS = {
-  deps: texts,
-  copyToRoot: texts,
-  perms: arrayOf(permission),
-  exclude: texts,
-  strategy: text,
-  maxLayers: layerCount,
-  history: (value: Json, where: string): LayerHistory => checkFields(value, HISTORY_FIELDS, where),
-} as const;
+const nixDatabase: Check<NixDatabaseSpec> = object({
+  enable: field("Whether there is to be a Nix database", flag, { default: true }),
+  ...OWNER_FIELDS,
+  directoryMode: field("Mode of the database's directories and of the store", mode, { default: "0755" }),
+  fileMode: field("Mode of the database's files", mode, { default: "0644" }),
+});
 
-const layer: Check<LayerSpec> = (value, where) => {
-  const checked = checkFields(value, LAYER_FIELDS, where);
-  if ((checked.deps ?? []).length + (checked.copyToRoot ?? []).length > 0) return checked;
-  throw wrong(where, 'an object with store paths in "deps" or "copyToRoot"');
-};
+const closure: Check<ClosureSpec> = object({
+  roots: field("Store paths whose closure is shipped", texts),
+  graph: field("File of the closure graph, instead of the Nix database", text),
+  storeRoot: field("Directory below which the store's files are", text, { default: "/" }),
+  storeDir: field("The store directory, where it is not that of the store paths", parsed(checkStoreDir)),
+});
 
-const NIX_DATABASE_FIELDS = { enable: flag, ...OWNER_FIELDS, directoryMode: mode, fileMode: mode } as const;
+const script = check({ type: "string" }, (value, where): undefined => {
+  if (typeof value !== "string" || value.includes("\0")) throw wrong(where, "the text of a shell script");
+  if (value.trim() === "") return undefined;
+  throw new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
+    hint: "most of such scripts do as fakeRootCommands with enableFakechroot: true, which see the image's files at /",
+  });
+});
 
-const CLOSURE_FIELDS = { roots: texts, graph: text, storeRoot: text, storeDir: parsed(checkStoreDir) } as const;
+const inheritance = check({ enum: [true, false, "all", "env", "none"] }, (value, where): Inheritance => {
+  if (value === true || value === "all") return "all";
+  if (value === false || value === "none") return "none";
+  if (value === "env") return "env";
+  throw wrong(where, 'true, false or "env"');
+});
+
+const time = { default: DEFAULT_TIMESTAMP.text, examples: ["2026-01-31T12:00:00Z", "now"] };
 
 const FIELDS = {
-  name: parsed(checkName),
-  tag: parsed(checkTag),
-  closure: (value: Json, where: string): ClosureSpec => checkFields(value, CLOSURE_FIELDS, where),
-  strategy: text,
-  pipeline: parsePipeline,
-  maxLayers: wholeNumber(Number.MAX_SAFE_INTEGER),
-  previous: text,
-  fromImage: text,
-  inheritConfig: (value: Json, where: string): Inheritance => {
-    if (value === true || value === "all") return "all";
-    if (value === false || value === "none") return "none";
-    if (value === "env") return "env";
-    throw wrong(where, 'true, false or "env"');
-  },
-  exclude: texts,
-  copyToRoot: texts,
-  perms: arrayOf(permission),
-  contents: texts,
-  files: arrayOf(checkFile),
-  helpers: checkHelpers,
-  layers: arrayOf(layer),
-  nixDatabase: (value: Json, where: string): NixDatabaseSpec => checkFields(value, NIX_DATABASE_FIELDS, where),
-  config: checkContainerConfig,
-  architecture: parsed(checkArchitecture),
-  variant: text,
-  author: text,
-  created: parsed(parseTimestamp),
-  mtime: parsed(parseTimestamp),
+  name: field("Image name", parsed(checkName), { examples: ["registry.example/app"] }),
+  tag: field("Image tag", parsed(checkTag), { default: "latest" }),
+  closure: field("Where the store paths come from", closure),
+  strategy: field("How the closure is split into layers", text, {
+    default: DEFAULT_STRATEGY,
+    examples: STRATEGY_NAMES,
+  }),
+  // In a file it may be the name of another one, which holds it.
+  pipeline: field(
+    "A layeringPipeline of nixpkgs that splits the closure, or the file that holds it",
+    check({ type: ["array", "string"], items: { type: "array", minItems: 1 } }, parsePipeline),
+  ),
+  maxLayers: field("Layers of the whole image at most", wholeNumber(Number.MAX_SAFE_INTEGER), { default: 100 }),
+  oneLayer: field("Whether everything is in one layer, on top of those of fromImage", flag, { default: false }),
+  includeStorePaths: field("Whether the image has the store paths, or only what links to them", flag, {
+    default: true,
+  }),
+  previous: field("Place or file of the image that this one follows, of which unchanged layers are kept", text),
+  fromImage: field("Place of the image that this one is made on top of", text, { examples: ["docker://alpine:3"] }),
+  inheritConfig: field("What is taken over from the config of fromImage", inheritance),
+  exclude: field("Store paths that are planned with but never shipped", texts),
+  copyToRoot: field("Store paths whose contents go to the root of the image", texts),
+  perms: field("Modes and owners of what a regular expression matches", arrayOf(permission)),
+  contents: field("Store paths, or directories in them, whose trees are joined into the root by symlinks", texts),
+  files: field("Texts, copies of files, directories and symlinks that are put into the image", arrayOf(checkFile)),
+  runAsRoot: field("Shell script that is run as root over the image: not in this version", script),
+  helpers: field("Files that programs expect of a system", checkHelpers),
+  layers: field("Explicit layers, bottom first, below all others", arrayOf(layer)),
+  nixDatabase: field("A Nix database of the store paths in the image", nixDatabase),
+  config: field(
+    "What containers run with: the image-spec's config",
+    check(CONTAINER_CONFIG_SCHEMA, checkContainerConfig),
+  ),
+  architecture: field("CPU architecture as GOARCH names it", parsed(checkArchitecture), { default: "amd64" }),
+  variant: field("Variant of the architecture", text, { examples: ["v8"] }),
+  author: field("Who made the image", text),
+  created: field("Creation time of the image", parsed(parseTimestamp), time),
+  mtime: field("Modification time of the files", parsed(parseTimestamp), time),
   ...OWNER_FIELDS,
-  tarProfile: parsed(tarProfile),
-  compression: parsed(parseCompression),
-} as const satisfies { readonly [Key in keyof Required<ImageSpec>]: Check<unknown> };
+  tarProfile: field("Whose bytes the layers have", parsed(tarProfile, { enum: TAR_PROFILE_NAMES }), { default: "oci" }),
+  compression: field("How build and push pack layers", parsed(parseCompression), {
+    examples: ["none", "gzip", "zstd:19"],
+  }),
+} as const satisfies { readonly [Key in keyof Required<ImageSpec>]: Described<unknown> };
+
+const checkSpecFile = object({ $schema: field("The schema of this file, for editors", text), ...FIELDS }, ["closure"]);
+
+/** The JSON Schema of spec files, a draft 2020-12 document. */
+export const SPEC_SCHEMA: Schema = {
+  $schema: "https://json-schema.org/draft/2020-12/schema",
+  title: "oci-nix spec file",
+  ...checkSpecFile.schema,
+};
 
 /** Whether JSON has the shape of a spec file: an object with a `closure` object that is no export of a closure graph. */
 export function isSpec(json: Json): json is JsonObject {
@@ -211,10 +279,11 @@ export function isSpec(json: Json): json is JsonObject {
 /**
  * Checks a spec.
  * @param source what errors call it
- * @throws OciNixError `invalid-input` for a missing closure, an unknown key (naming the nearest known one) or a wrong value
+ * @throws OciNixError `invalid-input` for a missing closure, an unknown key (naming the nearest known one) or a wrong value; `unsupported`
+ *   for `runAsRoot`
  */
 export function checkSpec(json: Json, source: string): ImageSpec {
-  const checked = checkFields(json, FIELDS, source);
+  const { $schema: _, ...checked } = checkSpecFile(json, source);
   const { closure } = checked;
   const named = [
     checked.copyToRoot,
@@ -229,6 +298,7 @@ export function checkSpec(json: Json, source: string): ImageSpec {
   if (checked.tag !== undefined && checked.name === undefined) {
     throw new OciNixError("invalid-input", `${source}: a tag needs a name`, { hint: "give a name, too" });
   }
+  checkConflicts(checked, source);
   if (checked.pipeline !== undefined && checked.strategy !== undefined) {
     throw new OciNixError("invalid-input", `${source}: both strategy and pipeline say how the closure is split`, {
       hint: "drop one of them",

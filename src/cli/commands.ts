@@ -71,6 +71,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     load: () => import("./commands/closure.js"),
   },
   {
+    name: "schema",
+    describe: "Print the JSON Schema of spec files",
+    inputs: "",
+    flags: {},
+    load: () => import("./commands/schema.js"),
+  },
+  {
     name: "inspect",
     describe: "Show what images are made of, without reading their layers",
     inputs: "SOURCE",

@@ -28,6 +28,7 @@ const LAYER_FLAGS: Flags = {
     type: "string",
     describe: "Split as this JSON file says, a layeringPipeline of nixpkgs, instead of by a strategy",
   },
+  "one-layer": { type: "boolean", describe: "Put everything into one layer, on top of those of --from-image" },
   previous: {
     type: "string",
     describe: "Image that this one follows, of which closure-cost keeps unchanged layers: docker://NAME:TAG, or a file",
@@ -58,6 +59,11 @@ const LAYER_FLAGS: Flags = {
     type: "string",
     repeated: true,
     describe: "Files that programs expect: fakeNss, binSh, usrBinEnv, caCertificates or shadowSetup",
+  },
+  "include-store-paths": {
+    type: "string",
+    choices: ["true", "false"],
+    describe: "Whether store paths are in the image (default true); else a store is to be mounted",
   },
   "nix-db": { type: "boolean", describe: "Register the store paths in a Nix database in the image" },
 };

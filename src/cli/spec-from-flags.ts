@@ -89,6 +89,8 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   if (text(flags, "layering-pipeline") !== undefined) spec.delete("strategy");
   set("tarProfile", text(flags, "tar-profile"));
   set("maxLayers", number(flags, "max-layers"));
+  set("oneLayer", flags["one-layer"]);
+  set("includeStorePaths", truth(flags, "include-store-paths"));
   set("exclude", list(flags, "exclude"));
   set("copyToRoot", list(flags, "copy-to-root"));
   set("contents", list(flags, "contents"));
@@ -102,6 +104,12 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   const config = configOf(file.get("config"), flags);
   if (!isJsonObject(config) || config.size > 0) spec.set("config", config);
   return spec;
+}
+
+/** A flag whose values are `true` and `false`. */
+function truth(flags: FlagValues, name: string): boolean | undefined {
+  const value = text(flags, name);
+  return value === undefined ? undefined : value === "true";
 }
 
 /** What a spec file names lies beside it, wherever the command is run. @param place of images, or a file */

@@ -19,6 +19,8 @@ export interface LayerGroup {
   readonly exclude: ReadonlySet<StorePath>;
   /** Left out of this group, which reaches them. */
   readonly leaveOut: readonly StorePath[];
+  /** Nothing is at its own place: only what goes to the root is shipped. */
+  readonly isStoreless?: boolean;
   readonly strategy: string | Pipeline;
   readonly maxLayers: number;
   /** As {@link StrategyOptions.previous}. */
@@ -51,7 +53,7 @@ export class GroupPlanner {
 }
 
 function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): LayerPlan[] {
-  const { strategy, maxLayers, history, label, permissions } = group;
+  const { strategy, maxLayers, history, label, permissions, isStoreless = false } = group;
   const reached = reachableFrom(closure, [...group.roots, ...group.copyToRoot]);
   const without = group.leaveOut.find((path) => !reached.has(path));
   if (without !== undefined) {
@@ -60,7 +62,7 @@ function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): Laye
     });
   }
   const left = new Set([...group.exclude, ...group.leaveOut]);
-  const wanted = new Set([...reached].filter((path) => !left.has(path)));
+  const wanted = new Set((isStoreless ? group.copyToRoot : [...reached]).filter((path) => !left.has(path)));
   for (const path of permissions.keys()) {
     if (wanted.has(path)) continue;
     throw new OciNixError(
@@ -76,7 +78,7 @@ function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): Laye
     const rules = permissions.get(storePath);
     return rules === undefined ? { storePath } : { storePath, permissions: rules };
   };
-  const staying = stayingPaths(closure, wanted, moved, group.roots);
+  const staying = isStoreless ? [] : stayingPaths(closure, wanted, moved, group.roots);
   for (const path of permissions.keys()) {
     if (moved.has(path) || !held.has(path) || held.has(keyOf(contentOf(path)))) continue;
     throw new OciNixError("conflict", `perms: ${path} is in an earlier layer already, without this rule`, {

@@ -1,41 +1,12 @@
 import { compareStrings, nearest, OciNixError } from "../core/errors.js";
 import { sortedAsInGo } from "../core/go-json.js";
 import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
-
-type Shape = "string" | "boolean" | "integer" | "strings" | "string map" | "set" | "health check";
-
-/**
- * The `config` object of an image: every field of the image-spec ("Image Configuration"), and of Docker's image format Healthcheck,
- * OnBuild, Shell and StopTimeout. In the order they are written.
- */
-const FIELDS: Readonly<Record<string, Shape>> = {
-  User: "string",
-  ExposedPorts: "set",
-  Env: "strings",
-  Entrypoint: "strings",
-  Cmd: "strings",
-  Healthcheck: "health check",
-  ArgsEscaped: "boolean",
-  Volumes: "set",
-  WorkingDir: "string",
-  Labels: "string map",
-  StopSignal: "string",
-  Memory: "integer",
-  MemorySwap: "integer",
-  CpuShares: "integer",
-  OnBuild: "strings",
-  StopTimeout: "integer",
-  Shell: "strings",
-};
-
-const HEALTH_CHECK_FIELDS: Readonly<Record<string, Shape>> = {
-  Test: "strings",
-  Interval: "integer",
-  Timeout: "integer",
-  StartPeriod: "integer",
-  StartInterval: "integer",
-  Retries: "integer",
-};
+import {
+  CONTAINER_CONFIG_FIELDS as FIELDS,
+  HEALTH_CHECK_FIELDS,
+  type Shape,
+  type Shapes,
+} from "./container-config-fields.js";
 
 /** Whether an image's `config` has a field of this name. */
 export function isContainerConfigField(name: string): boolean {
@@ -92,7 +63,7 @@ export function checkGoContainerConfig(config: Json, where: string): JsonObject 
     if (value === undefined || isEmpty(value)) continue;
     inOrder.set(
       name,
-      FIELDS[name] === "string map" || FIELDS[name] === "set" ? sortedAsInGo(value as JsonObject) : value,
+      FIELDS[name]?.shape === "string map" || FIELDS[name]?.shape === "set" ? sortedAsInGo(value as JsonObject) : value,
     );
   }
   return inOrder;
@@ -123,7 +94,7 @@ function isEmpty(value: Json): boolean {
  */
 export function containerConfigProblems(config: Json, where: string): readonly string[] {
   if (!isJsonObject(config)) return [`${where} must be an object`];
-  return Object.entries(FIELDS).flatMap(([key, shape]) => {
+  return Object.entries(FIELDS).flatMap(([key, { shape }]) => {
     const field = config.get(key);
     if (field === undefined || field === null) return [];
     try {
@@ -147,7 +118,7 @@ function checkForm(value: Json | undefined, form: RegExp, where: string, expecte
   throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(value)} is not ${expected}`);
 }
 
-function checkFields(value: Json, fields: Readonly<Record<string, Shape>>, where: string): JsonObject {
+function checkFields(value: Json, fields: Shapes, where: string): JsonObject {
   if (!isJsonObject(value)) throw wrongShape(where, "an object");
   for (const key of value.keys()) {
     if (Object.hasOwn(fields, key)) continue;
@@ -157,7 +128,7 @@ function checkFields(value: Json, fields: Readonly<Record<string, Shape>>, where
     });
   }
   const checked = new Map<string, Json>();
-  for (const [key, shape] of Object.entries(fields)) {
+  for (const [key, { shape }] of Object.entries(fields)) {
     const field = value.get(key);
     if (field !== undefined && field !== null) checked.set(key, checkShape(field, shape, `${where}.${key}`));
   }

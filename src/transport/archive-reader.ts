@@ -3,6 +3,7 @@ import { OciNixError } from "../core/errors.js";
 import { fullName } from "../oci/reference.js";
 import { type DescribedImage, describedImages, imagesOfDockerArchive, selectImages } from "./docker-archive-reader.js";
 import type { ImageSource, StoredImage } from "./image.js";
+import type { LoadedImage } from "./image-documents.js";
 import { matching } from "./layout-index.js";
 import { imagesOfLegacyArchive } from "./legacy-archive-reader.js";
 import { everyImageOfLayout, type ImageChoice, imagesOfLayout } from "./oci-layout-reader.js";
@@ -70,22 +71,30 @@ async function imagesOf(
  * The images by index.json, which must not say otherwise than manifest.json: other programs read that. An image has the names of both.
  */
 function imagesOfBoth(documents: DocumentReader, choice: ImageChoice): readonly StoredImage[] {
-  const described = describedImages(documents).map((image) => ({
-    ...image,
-    config: sha256(documents.bytes(image.configName)),
-  }));
+  const { files } = documents;
   const images = everyImageOfLayout(documents);
-  for (const image of described) checkAgreement(documents.files, image, images);
-  const namesOf = (image: StoredImage): readonly string[] =>
-    described.filter(({ config }) => config === image.config.descriptor.digest).flatMap(({ names }) => names);
+  const described = describedImages(documents).map((image) => {
+    const config = sha256(documents.bytes(image.configName));
+    return { ...image, config, manifests: manifestsOf(files, { ...image, config }, images) };
+  });
+  // Each twin of a config is an entry of manifest.json, or there are blobs that its readers never see.
+  for (const { where, config, layerNames } of described) {
+    const twin = images.find(
+      ({ manifest, config: { descriptor } }) =>
+        descriptor.digest === config && !described.some(({ manifests }) => manifests.has(manifest.descriptor.digest)),
+    );
+    if (twin !== undefined) throw disagree(where, difference(files, layerNames, twin.layers) as string);
+  }
+  const namesOf = ({ manifest }: StoredImage): readonly string[] =>
+    described.flatMap(({ manifests, names }) => (manifests.has(manifest?.descriptor.digest) ? names : []));
   const { ref, platform } = choice;
   const isInIndex = ref === undefined || /^@/.test(ref) || matching(images, ({ names }) => names, ref).length > 0;
   if (isInIndex) {
     return imagesOfLayout(documents, choice).map((image) => ({ ...image, names: union(image.names, namesOf(image)) }));
   }
-  const [{ config, names }] = selectImages(described, ref, documents.files.title) as [(typeof described)[number]];
+  const [{ manifests, names }] = selectImages(described, ref, files.title) as [(typeof described)[number]];
   return imagesOfLayout(documents, { platform })
-    .filter((image) => image.config.descriptor.digest === config)
+    .filter(({ manifest }) => manifests.has(manifest?.descriptor.digest))
     .map((image) => ({ ...image, names }));
 }
 
@@ -95,31 +104,44 @@ function union(names: readonly string[], others: readonly string[]): readonly st
   return [...names, ...others.filter((name) => !known.has(fullName(name)))];
 }
 
-function checkAgreement(
+/**
+ * Digests of the manifests in index.json that are an image of manifest.json: of the same config, and with the same blobs, as an image can be
+ * there twice, packed in two ways.
+ * @throws OciNixError `invalid-input` where there is none, or index.json has one of its names for another image
+ */
+function manifestsOf(
   files: StoredFiles,
   described: DescribedImage & { readonly config: Digest },
   images: ReturnType<typeof everyImageOfLayout>,
-): void {
-  const disagree = (what: string) =>
-    new OciNixError("invalid-input", `${described.where} and index.json disagree: ${what}`, {
-      hint: "the archive is different images to different programs: write it again",
-    });
-  const { config, layerNames, names } = described;
+): ReadonlySet<Digest | undefined> {
+  const { where, config, layerNames, names } = described;
   const twins = images.filter((image) => image.config.descriptor.digest === config);
-  if (twins.length === 0) throw disagree(`index.json has no image with the config ${config}`);
+  if (twins.length === 0) throw disagree(where, `index.json has no image with the config ${config}`);
   for (const name of names) {
     const other = images.find((image) => image.names.some((known) => fullName(known) === fullName(name)));
     if (other !== undefined && !twins.some((twin) => twin.names.some((known) => fullName(known) === fullName(name)))) {
-      throw disagree(`${name} is ${config}, and ${other.config.descriptor.digest}`);
+      throw disagree(where, `${name} is ${config}, and ${other.config.descriptor.digest}`);
     }
   }
-  for (const { layers } of twins) {
-    if (layers.length !== layerNames.length) throw disagree(`${layerNames.length} layers, and ${layers.length}`);
-    for (const [i, { descriptor }] of layers.entries()) {
-      const name = layerNames[i] as string;
-      if (files.placeOf(name) !== files.placeOf(blobName(descriptor.digest))) {
-        throw disagree(`layer ${i} is ${name}, and ${descriptor.digest}`);
-      }
-    }
-  }
+  const differences = twins.map(({ layers }) => difference(files, layerNames, layers));
+  const [first] = differences;
+  if (first !== undefined && !differences.includes(undefined)) throw disagree(where, first);
+  return new Set(
+    twins.filter((_, i) => differences[i] === undefined).map(({ manifest }) => manifest.descriptor.digest),
+  );
+}
+
+/** What is not the same; undefined where nothing is. */
+function difference(files: StoredFiles, names: readonly string[], layers: LoadedImage["layers"]): string | undefined {
+  if (layers.length !== names.length) return `${names.length} layers, and ${layers.length}`;
+  const other = layers.findIndex(
+    ({ descriptor }, i) => files.placeOf(names[i] as string) !== files.placeOf(blobName(descriptor.digest)),
+  );
+  return other === -1 ? undefined : `layer ${other} is ${names[other]}, and ${layers[other]?.descriptor.digest}`;
+}
+
+function disagree(where: string, what: string): OciNixError {
+  return new OciNixError("invalid-input", `${where} and index.json disagree: ${what}`, {
+    hint: "the archive is different images to different programs: write it again",
+  });
 }

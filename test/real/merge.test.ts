@@ -86,6 +86,22 @@ describe.skipIf(requireTools("busybox", "tar"))("oci-nix merge", () => {
     }
   });
 
+  it("reads back one image that a layout had in two packings, each with its name", async () => {
+    const copy = (...args: readonly string[]) => runCli(["copy", ...args], { cwd: directory, timeoutMs: LIMIT_MS });
+    expectOk(await copy(place("a.tar"), "oci:twice:a:plain"), "copy");
+    expectOk(await copy(place("a.tar"), "oci:twice:a:packed", "--compression", "gzip"), "copy");
+    expectOk(await copy("oci:twice", place("twice.tar")), "copy");
+    const sizes: number[] = [];
+    for (const name of ["a:plain", "a:packed"]) {
+      const inspected = expectOk(await runCli(["inspect", "--json", `${place("twice.tar")}:${name}`]), name).stdout;
+      const { images } = JSON.parse(String(inspected)) as { images: { names: string[]; layers: { size: number }[] }[] };
+      expect(images.map(({ names }) => names)).toEqual([[name]]);
+      sizes.push(images[0]?.layers[0]?.size ?? 0);
+    }
+    expect(sizes[0]).toBeGreaterThan(sizes[1] as number);
+    expect((await manifestOf("twice.tar")).map(({ RepoTags }) => RepoTags)).toEqual([["a:plain"], ["a:packed"]]);
+  });
+
   it("takes one source from standard input", async () => {
     const stdin = { file: join(directory, "a.tar") };
     const result = await runCli(["merge", "-", place("c.tar"), "--to", place("stdin.tar")], { stdin });

@@ -11,9 +11,11 @@ import { addHelpers } from "./helpers.js";
 import { JoinedTree } from "./joined-tree.js";
 import { StoreFiles } from "./store-files.js";
 
-/** Whether there is to be a customisation layer. */
-export function isCustomised({ contents = [], files = [], helpers = [] }: ImageSpec): boolean {
-  return contents.length + files.length + helpers.length > 0;
+/** Whether there is to be a customisation layer. An image without store paths has one, be it empty, where it would have no layer at all. */
+export function isCustomised(spec: ImageSpec): boolean {
+  const { contents = [], files = [], helpers = [], copyToRoot = [], layers = [], includeStorePaths = true } = spec;
+  if (contents.length + files.length + helpers.length > 0) return true;
+  return !includeStorePaths && spec.fromImage === undefined && copyToRoot.length + layers.length === 0;
 }
 
 /** The store paths that a spec's `contents` and `files` ask for. @throws OciNixError `invalid-input` */
@@ -33,7 +35,7 @@ export async function customise(
   { contents = [], files = [], helpers = [], closure }: ImageSpec,
   image: {
     readonly storeDir: string;
-    /** Store paths that are in the image at their own place. */
+    /** Store paths that are in the image at their own place, or will be where it runs. */
     readonly shipped: ReadonlySet<StorePath>;
     readonly owner: Ownership;
     readonly signal?: AbortSignal | undefined;

@@ -1,6 +1,20 @@
 import { nearest } from "../../core/errors.js";
-import { isJsonObject, type Json } from "../../core/json.js";
-import { arrayOf, type Check, checkFields, flag, mode, OWNER_FIELDS, text, texts, wrong } from "../spec-checks.js";
+import { isJsonObject } from "../../core/json.js";
+import type { Schema } from "../../core/json-schema.js";
+import {
+  arrayOf,
+  check,
+  field,
+  flag,
+  mode,
+  OWNER_FIELDS,
+  object,
+  objectOf,
+  parsed,
+  text,
+  texts,
+  wrong,
+} from "../spec-checks.js";
 
 interface FileAttributes {
   /** Absolute, without a slash at the end. */
@@ -35,54 +49,94 @@ export interface HelperSpec {
   readonly extraGroupLines?: readonly string[] | undefined;
 }
 
-const target: Check<string> = (value, where) => {
-  const path = text(value, where);
-  if (/^(\/[^/]+)+$/.test(path) && !/\/\.\.?(\/|$)/.test(path)) return path;
-  throw wrong(where, 'an absolute path below the root such as "/etc/motd"');
-};
+const target = parsed(
+  (path, where) => {
+    if (/^(\/[^/]+)+$/.test(path) && !/\/\.\.?(\/|$)/.test(path)) return path;
+    throw wrong(where, 'an absolute path below the root such as "/etc/motd"');
+  },
+  { pattern: "^/[^\\u0000-\\u001f\\u007f-\\u009f]+$" },
+);
 
-const contents: Check<string> = (value, where) => {
+const contents = check({ type: "string" }, (value, where) => {
   if (typeof value !== "string" || /\p{Cs}/u.test(value)) throw wrong(where, "text");
   return value;
-};
-
-const FILE_FIELDS = { target, text: contents, path: text, directory: flag, link: text, mode, ...OWNER_FIELDS } as const;
+});
 
 /** Checks one of `files`. */
-export const checkFile: Check<FileSpec> = (value, where) => {
-  const { target, text, path, directory, link, ...attributes } = checkFields(value, FILE_FIELDS, where);
-  const kinds = [
-    ...(text === undefined ? [] : [{ text }]),
-    ...(path === undefined ? [] : [{ path }]),
-    ...(directory === true ? [{ directory }] : []),
-    ...(link === undefined ? [] : [{ link }]),
-  ];
-  const [kind] = kinds;
-  if (target === undefined || kind === undefined || kinds.length > 1) {
-    throw wrong(where, 'an object with "target" and one of "text", "path", "link" and "directory": true');
-  }
-  if (link !== undefined && attributes.mode !== undefined) throw wrong(where, "without mode: a symlink has none");
-  return { ...attributes, target, ...kind };
+export const checkFile = objectOf(
+  {
+    target: field("Where it is in the image", target, { examples: ["/etc/motd"] }),
+    text: field("Of a file: what it holds", contents),
+    path: field("Of a file: the file beside the spec that it is a copy of", text),
+    directory: field("That it is a directory", flag),
+    link: field("Of a symlink: where it leads; a store path there is shipped", text),
+    mode: field("Mode in octal: by default 0644, of directories 0755", mode),
+    ...OWNER_FIELDS,
+  },
+  ["target"],
+  ({ target, text, path, directory, link, ...attributes }, where): FileSpec => {
+    const kinds = [
+      ...(text === undefined ? [] : [{ text }]),
+      ...(path === undefined ? [] : [{ path }]),
+      ...(directory === true ? [{ directory }] : []),
+      ...(link === undefined ? [] : [{ link }]),
+    ];
+    const [kind] = kinds;
+    if (target === undefined || kind === undefined || kinds.length > 1) {
+      throw wrong(where, 'an object with "target" and one of "text", "path", "link" and "directory": true');
+    }
+    if (link !== undefined && attributes.mode !== undefined) throw wrong(where, "without mode: a symlink has none");
+    return { ...attributes, target, ...kind };
+  },
+);
+
+const WITHOUT_OPTIONS = object({});
+
+const FAKE_NSS = object({
+  extraPasswdLines: field("Lines of /etc/passwd between those of root and nobody", texts),
+  extraGroupLines: field("Lines of /etc/group between those of root and nobody", texts),
+});
+
+const optionsOf = (name: HelperSpec["name"]) => (name === "fakeNss" ? FAKE_NSS : WITHOUT_OPTIONS);
+
+const DESCRIPTIONS: Readonly<Record<HelperSpec["name"], string>> = {
+  fakeNss: "Users root and nobody in /etc/passwd and /etc/group",
+  binSh: "Bash as /bin/sh",
+  usrBinEnv: "Coreutils' env as /usr/bin/env",
+  caCertificates: "Certificates of authorities where programs look for them",
+  shadowSetup: "Files that the programs of shadow need",
 };
 
-const FAKE_NSS_FIELDS = { extraPasswdLines: texts, extraGroupLines: texts } as const;
+const HELPER_SCHEMA: Schema = {
+  anyOf: [
+    { enum: HELPER_NAMES },
+    {
+      type: "object",
+      properties: Object.fromEntries(
+        HELPER_NAMES.map((name) => [name, field(DESCRIPTIONS[name], optionsOf(name)).schema]),
+      ),
+      additionalProperties: false,
+      minProperties: 1,
+      maxProperties: 1,
+    },
+  ],
+};
 
-const helper: Check<HelperSpec> = (value, where) => {
+const helper = check(HELPER_SCHEMA, (value, where): HelperSpec => {
   if (typeof value === "string") return { name: helperName(value, where) };
   const [entry, ...others] = isJsonObject(value) ? value : [];
   if (entry === undefined || others.length > 0) throw wrong(where, 'a name, or {"fakeNss": {"extraPasswdLines": […]}}');
-  const [name, options] = [helperName(entry[0], where), entry[1]];
-  const fields = name === "fakeNss" ? FAKE_NSS_FIELDS : {};
-  return { name, ...checkFields(options, fields, `${where}: ${name}`) };
-};
+  const name = helperName(entry[0], where);
+  return { name, ...optionsOf(name)(entry[1], `${where}: ${name}`) };
+});
 
 /** Checks `helpers`. */
-export const checkHelpers = (value: Json, where: string): readonly HelperSpec[] => {
+export const checkHelpers = check(arrayOf(helper).schema, (value, where): readonly HelperSpec[] => {
   const helpers = arrayOf(helper)(value, where);
   const twice = helpers.find(({ name }, i) => helpers.findIndex((other) => other.name === name) < i);
   if (twice !== undefined) throw wrong(where, `without ${twice.name} twice`);
   return helpers;
-};
+});
 
 function helperName(name: string, where: string): HelperSpec["name"] {
   const known = HELPER_NAMES.find((each) => each === name);

@@ -29,7 +29,7 @@ const OVER_BUDGET = 3;
 /** Flags that ask for another result than the layers, and those that each of them goes without. */
 const ALONE: Readonly<Record<string, readonly string[]>> = {
   why: ["compare", "exact", "budget", "html"],
-  compare: ["exact", "budget", "html", "previous", "strategy", "layering-pipeline"],
+  compare: ["exact", "budget", "html", "previous", "strategy", "layering-pipeline", "one-layer"],
 };
 
 /** Prints the layers a closure is split into, and what can be said of them. */

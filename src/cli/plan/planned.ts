@@ -64,7 +64,9 @@ export async function planned(
   const isOwn = ({ storePaths }: PreviousLayer) => !storePaths.every((path) => base?.storePaths.has(path));
   const previous = followed && { ...followed, layers: followed.layers.filter(isOwn) };
   const plans = planAllLayers(spec, closure, previous, base);
-  const [anyStrategy, anyLimit] = spec.pipeline === undefined ? [DEFAULT_STRATEGY, DEFAULT_MAX_LAYERS] : ["pipeline"];
+  const isSplit = spec.oneLayer !== true;
+  const usual = isSplit ? ([DEFAULT_STRATEGY, DEFAULT_MAX_LAYERS] as const) : (["single", undefined] as const);
+  const [anyStrategy, anyLimit] = spec.pipeline === undefined ? usual : ["pipeline"];
   const { strategy = anyStrategy, maxLayers = anyLimit } = spec;
   const model = new CostModel(closure);
   const layers = plans.map((plan): LayerFigures => {
@@ -91,7 +93,7 @@ export async function planned(
     update: previous && updateOf(closure, plans, previous),
     // A pipeline does not follow a previous image, and without sizes there is nothing to save.
     advice:
-      previous === undefined || spec.pipeline !== undefined || !total(layers.map(({ narSize }) => narSize))
+      previous === undefined || !isSplit || spec.pipeline !== undefined || !total(layers.map(({ narSize }) => narSize))
         ? undefined
         : rebalanceAdvice(model, plans, planAllLayers(spec, closure, undefined, base), previous),
   };

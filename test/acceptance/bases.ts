@@ -58,6 +58,12 @@ export function basePoints(host: Acceptance): void {
     expect(await host.run("entrypoint:1")).toBe("Hello, world!\n");
     expect((await host.inspect("entrypoint:1")).Config.Cmd).toBeNull();
   });
+  it("9: a command that is to run as root is refused, in plain words", async () => {
+    const spec = host.spec("run-as-root", { contents: [host.path("busybox")], runAsRoot: "touch /made" });
+    const { status, stderr } = await runCli(["stream", spec]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/runAsRoot needs a virtual machine/);
+  });
   it.todo("9: a command runs as root on the file system of the base (needs the virtual machine of disk images)");
 
   it("11: an image of several layers is the base of one that is itself a base", async () => {

@@ -1,5 +1,8 @@
 import { expect, it } from "vitest";
 import type { Acceptance } from "../support/acceptance.js";
+import { runCli } from "../support/cli.js";
+import { expectOk } from "../support/command.js";
+import { unpackTar } from "../support/confs.js";
 import { RUN_OPTIONS } from "../support/daemons.js";
 import { nixSystem } from "../support/nix-system.js";
 import { REAL_STORE_TOOLS, realStore } from "../support/real-store.js";
@@ -13,6 +16,19 @@ export function storePoints(host: Acceptance): void {
   it("1: an image with its store paths runs", async () => {
     await host.load("with-store", { contents: [host.path("hello")], config: { Cmd: ["hello"] } });
     expect(await host.run("with-store:1")).toBe("Hello, world!\n");
+  });
+
+  it("1: an image without its store paths has nothing in the store, and runs where one is mounted", async () => {
+    const spec = { contents: [host.path("hello")], config: { Cmd: ["hello"] }, includeStorePaths: false };
+    const archive = await host.archive("without-store", spec);
+    const exported = expectOk(await runCli(["export", `docker-archive:${archive}`]), "export");
+    const names = [...(await unpackTar(exported.stdout)).keys()];
+    expect(names).toContain("./bin/hello");
+    expect(names.filter((name) => name.includes("nix/store/"))).toEqual([]);
+    await host.docker.ok(["load"], { stdin: { file: archive } });
+    expect((await host.docker.run([...RUN_OPTIONS, "without-store:1"])).status).not.toBe(0);
+    const volume = ["--volume", `${host.storeRoot}/nix/store:/nix/store:ro`];
+    expect(await host.runWith(volume, "without-store:1")).toBe("Hello, world!\n");
   });
 
   it.skipIf(requireTools(...REAL_STORE_TOOLS))(

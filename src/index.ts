@@ -43,6 +43,8 @@ export {
   readPreviousLayout,
   readSpecPrevious,
 } from "./build/previous-image.js";
+export type { ShellOptions } from "./build/shell/options.js";
+export { shellImageSpec } from "./build/shell/shell-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {

@@ -4,10 +4,11 @@ import { EventLoopTurns } from "../core/event-loop-turns.js";
 import type { GeneratedObject } from "../core/generated-object.js";
 import { compileRegex } from "../core/regex.js";
 import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
-import { DEFAULT_STORE_DIR, storeDirOf } from "../nix/store-path.js";
+import { DEFAULT_STORE_DIR, type StorePath, storeDirOf } from "../nix/store-path.js";
 import { EntryList, type EntryListParts, type EntryType, type Ownership } from "../tar/entry-list.js";
 import type { TarProfile } from "../tar/profiles.js";
 import { type DefaultDirectory, DestinationTree, type Placed, Weight } from "./destination-tree.js";
+import { optionsFor } from "./layer-profile.js";
 import { walkStore } from "./store-walk.js";
 
 export interface FileTreeOptions {
@@ -28,6 +29,8 @@ export function ownership(uid: number, gid: number, uname: string, gname: string
 export interface SettledPlan extends LayerPlan {
   /** Its entries, where they are listed already. */
   readonly listed?: EntryListParts;
+  /** Store paths of which it holds copies of files, sorted. */
+  readonly copied?: readonly StorePath[];
   /** Mode and owner of directories above the store, by path, where other layers decide them. */
   readonly parents?: ReadonlyMap<ByteString, DefaultDirectory>;
 }
@@ -38,7 +41,7 @@ export interface SettledPlan extends LayerPlan {
  * @throws OciNixError as {@link walkStore} and {@link DestinationTree}
  */
 export async function layerEntries(plan: SettledPlan, options: FileTreeOptions): Promise<EntryList> {
-  const [whole] = layerParts(plan, options.profile, Number.POSITIVE_INFINITY);
+  const [whole] = layerParts(plan, options, Number.POSITIVE_INFINITY);
   return await partEntries(plan, whole as LayerPart, options);
 }
 
@@ -53,7 +56,12 @@ export interface LayerPart {
  * @param length contents in a part at most
  * @throws OciNixError `conflict` where the layer has a store path twice
  */
-export function layerParts(plan: SettledPlan, profile: TarProfile, length: number): readonly LayerPart[] {
+export function layerParts(
+  plan: SettledPlan,
+  options: Pick<FileTreeOptions, "profile">,
+  length: number,
+): readonly LayerPart[] {
+  const { profile } = optionsFor(plan, options);
   if (plan.listed !== undefined || needsTree(plan)) return [{ contents: plan.contents, isFirst: true }];
   checkNoDuplicates(plan);
   const contents =
@@ -71,9 +79,10 @@ export function layerParts(plan: SettledPlan, profile: TarProfile, length: numbe
 /** The entries of one part of a layer. @throws OciNixError as {@link layerEntries} */
 export async function partEntries(plan: SettledPlan, part: LayerPart, options: FileTreeOptions): Promise<EntryList> {
   if (plan.listed !== undefined) return EntryList.join([plan.listed]);
-  if (!needsTree(plan)) return await plainEntries(plan, part, options);
-  const tree = await treeOf([plan], options);
-  return await entriesFrom(tree, 0, options);
+  const own = optionsFor(plan, options);
+  if (!needsTree(plan)) return await plainEntries(plan, part, own);
+  const tree = await treeOf([plan], own);
+  return await entriesFrom(tree, 0, own);
 }
 
 function needsTree({ contents, generated }: LayerPlan): boolean {
@@ -96,18 +105,23 @@ export async function settleLayers(
   if (!plans.some(needsTree)) return plans;
   const tree = await treeOf(plans, options);
   const parents = new Map<ByteString, DefaultDirectory>();
-  for (const name of new Set(plans.flatMap((plan) => parentsOf(plan, options.profile)))) {
+  for (const name of new Set(plans.flatMap((plan) => parentsOf(plan, optionsFor(plan, options).profile)))) {
     const placed = tree.directoryAt(name);
     if (placed !== undefined) parents.set(name, placed);
   }
   const settled: SettledPlan[] = [];
   for (const [layer, plan] of plans.entries()) {
-    const { contents, reason, history } = plan;
-    const bare = { contents, reason, ...(history === undefined ? {} : { history }) };
-    if (needsTree(plan)) settled.push({ ...bare, listed: (await entriesFrom(tree, layer, options)).parts });
+    const { generated: _, ...bare } = { ...plan, ...copiedIn(plan) };
+    const own = optionsFor(plan, options);
+    if (needsTree(plan)) settled.push({ ...bare, listed: (await entriesFrom(tree, layer, own)).parts });
     else settled.push(parents.size === 0 ? plan : { ...plan, parents });
   }
   return settled;
+}
+
+function copiedIn({ generated = [] }: LayerPlan): Pick<SettledPlan, "copied"> {
+  const copied = generated.flatMap((object) => ("copyOf" in object && object.copiedFrom ? [object.copiedFrom] : []));
+  return copied.length === 0 ? {} : { copied: [...new Set(copied as StorePath[])].sort(compareStrings) };
 }
 
 function checkNoDuplicates(plan: LayerPlan): void {
@@ -166,12 +180,13 @@ function parentsOf(plan: LayerPlan, profile: TarProfile): readonly ByteString[] 
 
 /** The contents of several layers by where they go. */
 async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Promise<DestinationTree> {
-  const { profile, owner } = options;
+  const { owner } = options;
   const turns = new EventLoopTurns(options.signal);
   const prefix = rootPrefix(options.storeRoot);
   const tree = new DestinationTree();
-  for (const [layer, { contents }] of plans.entries()) {
-    for (const { storePath, rewrite, permissions } of contents) {
+  for (const [layer, plan] of plans.entries()) {
+    const { profile } = optionsFor(plan, options);
+    for (const { storePath, rewrite, permissions } of plan.contents) {
       if (rewrite !== undefined) continue;
       const override = overrideOf(permissions ?? [], storePath);
       tree.placeSubtree(layer, storePath, {
@@ -186,7 +201,7 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
       if (content.rewrite === undefined) continue;
       const destination = destinationOf(content);
       const override = overrideOf(content.permissions ?? [], content.storePath);
-      await walkStore(prefix + content.storePath, profile.compareNames, turns, (found) => {
+      await walkStore(prefix + content.storePath, compareStrings, turns, (found) => {
         const logical = found.source.slice(prefix.length);
         const path = destination(logical);
         const { type, size, linkTarget, source } = found;

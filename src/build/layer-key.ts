@@ -5,6 +5,7 @@ import type { Digest } from "../core/digest.js";
 import type { Closure } from "../nix/closure.js";
 import type { StorePath } from "../nix/store-path.js";
 import { type FileTreeOptions, rootPrefix, type SettledPlan } from "./file-tree.js";
+import { optionsFor } from "./layer-profile.js";
 
 /** Goes up whenever the same input gives other bytes, or the key says something else. */
 const VERSION = 1;
@@ -21,15 +22,21 @@ const VERSION = 1;
 export function layerKey(
   plan: SettledPlan,
   objects: Closure["objects"],
-  { storeRoot, profile, owner }: FileTreeOptions,
+  options: FileTreeOptions,
   mtime: number,
 ): Digest | undefined {
+  const { storeRoot, profile, owner } = optionsFor(plan, options);
   const prefix = rootPrefix(storeRoot);
   const contents: unknown[] = [];
   for (const { storePath, rewrite, permissions } of plan.contents) {
     const narHash = objects.get(storePath)?.narHash;
     if (narHash === undefined || !isImmutable(prefix, storePath)) return undefined;
     contents.push([storePath, narHash, rewrite ?? null, permissions ?? null]);
+  }
+  for (const storePath of plan.copied ?? []) {
+    const narHash = objects.get(storePath)?.narHash;
+    if (narHash === undefined || !isImmutable(prefix, storePath)) return undefined;
+    contents.push([storePath, narHash]);
   }
   const parents = [...(plan.parents ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
   const hash = createHash("sha256");

@@ -4,6 +4,7 @@ import { type LayerPlan, storePathsOf } from "../layers/plan.js";
 import { type TarBlob, tarBlob } from "../tar/writer.js";
 import { layerEntries } from "./file-tree.js";
 import type { ImagePlan, PlannedLayer } from "./image-plan.js";
+import { optionsFor } from "./layer-profile.js";
 import { LayerPipeline } from "./pipeline/pipeline.js";
 import type { LayerDigest } from "./pipeline/shared.js";
 import { type StoreLayer, verifiedBlob, verifyLayer } from "./verify-layer.js";
@@ -68,7 +69,7 @@ export function openLayers(
       const title = titleOf(layer.plan);
       const blob =
         pipeline === undefined
-          ? tarBlob(title, await layerEntries(layer.plan, layerOptions), layerOptions)
+          ? tarBlob(title, await layerEntries(layer.plan, layerOptions), optionsFor(layer.plan, layerOptions))
           : await pipeline.layer(inTurn.indexOf(index), title);
       return await verifiedBlob(blob, layer, placeOf(index));
     },

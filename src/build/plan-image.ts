@@ -4,7 +4,7 @@ import type { GeneratedObject } from "../core/generated-object.js";
 import type { Ownership } from "../core/ownership.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
 import { GroupPlanner } from "../layers/layer-groups.js";
-import type { LayerPlan, PermissionRule } from "../layers/plan.js";
+import type { LayerPlan } from "../layers/plan.js";
 import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
 import type { PreviousLayout } from "../layers/previous.js";
 import type { Closure, StoreObject } from "../nix/closure.js";
@@ -15,14 +15,23 @@ import { parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { type BaseImage, openBaseImage, type PlannedBase } from "./base-image.js";
-import { customisationLayer, customisationRoots, customise, isCustomised } from "./customisation/customisation.js";
+import {
+  copiedTrees,
+  customisationLayer,
+  customisationRoots,
+  customise,
+  isCustomised,
+  mounted,
+} from "./customisation/customisation.js";
 import { ownership, settleLayers } from "./file-tree.js";
+import { customisationOwner, inGnuForm } from "./gnu-form.js";
 import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
 import { inOneLayer } from "./one-layer.js";
+import { permissionsOf } from "./permissions.js";
 import { type ReadPreviousOptions, readSpecPrevious } from "./previous-image.js";
 import { historyComment } from "./recorded-store-paths.js";
-import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec, PermissionSpec } from "./spec.js";
+import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec } from "./spec.js";
 
 /**
  * Reads a closure: from a graph file where one is given, else from the Nix database.
@@ -91,11 +100,20 @@ export function planSpecLayers(
     const group = { ...groupOf(layer, `layers[${i}]: `), label: `layer ${i + 1} of the spec`, history: layer.history };
     return atPlace(`layers[${i}]`, () => planner.plan({ ...group, maxLayers: layer.maxLayers ?? 1 }));
   });
-  const rest = groupOf({ ...spec, exclude: [] }, "");
+  const copied = new Set(copiedTrees(spec).map((path) => inClosure(path, "copyToRoot")));
+  const ruled = spec.perms?.find(({ path }) => copied.has(path as StorePath));
+  if (ruled !== undefined) {
+    throw new OciNixError("unsupported", `perms: ${ruled.path} is copied to the root with keepContentsDirlinks`, {
+      hint: "permission rules are for copyToRoot without keepContentsDirlinks; files may name directories and who owns them",
+    });
+  }
+  const rest = { ...groupOf({ ...spec, exclude: [] }, ""), isCopied: copied.size > 0 };
   const moved = new Set([spec, ...layers].flatMap((group) => group.copyToRoot ?? []));
   const roots = [
     ...(spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
       closure.roots.filter((path) => !moved.has(path))),
+    // As dockerTools, which looks for references in what was copied.
+    ...[...copied].filter((path) => closure.objects.get(path)?.references.includes(path)),
     ...customisationRoots(spec).map((path) => inClosure(path, "contents and files")),
   ];
   const baseLayers = base?.layers.length ?? 0;
@@ -119,8 +137,8 @@ export function planSpecLayers(
       },
     );
   }
-  const isStoreless = spec.includeStorePaths === false && isCustomised(spec);
-  if (baseLayers + explicit.length + plans.length === 0 && !isStoreless) {
+  const isElsewhere = isCustomised(spec) && (spec.includeStorePaths === false || copied.size > 0);
+  if (baseLayers + explicit.length + plans.length === 0 && !isElsewhere) {
     throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
   }
   return [...explicit, ...plans];
@@ -133,10 +151,8 @@ export function objectsIn(plans: readonly LayerPlan[], closure: Closure, base?: 
   return [...closure.objects.values()].filter(({ path }) => paths.has(path));
 }
 
-/** The store objects that an image without store paths expects in the store that is mounted. */
-function mounted({ exclude = [] }: ImageSpec, closure: Closure): readonly StoreObject[] {
-  const excluded = new Set(exclude.map((path) => parseStorePath(path, closure.storeDir)));
-  return [...closure.objects.values()].filter(({ path }) => !excluded.has(path));
+function imageOwner({ uid = 0, gid = 0, uname = "root", gname = "root" }: ImageSpec): Ownership {
+  return ownership(uid, gid, uname, gname);
 }
 
 /** Modes of the Nix database's directories and files, where they are not Nix's own. */
@@ -172,9 +188,11 @@ function withGeneratedLayers(
   objects: readonly StoreObject[],
   customisation: readonly GeneratedObject[],
 ): readonly LayerPlan[] {
+  const owner = imageOwner(spec);
   const customised = isCustomised(spec) ? [customisationLayer(customisation)] : [];
-  const all = [...plans, ...customised, ...databaseLayer(spec, closure, objects)];
-  return spec.oneLayer === true ? [inOneLayer(all)] : all;
+  const database = databaseLayer(spec, closure, objects);
+  if (spec.oneLayer === true) return [inGnuForm(inOneLayer([...plans, ...customised, ...database]), spec, owner)];
+  return [...plans, ...customised.map((plan) => inGnuForm(plan, spec, customisationOwner(spec, owner))), ...database];
 }
 
 /** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */
@@ -192,20 +210,6 @@ function databaseLayer(spec: ImageSpec, closure: Closure, objects: readonly Stor
 
 function isDatabaseWanted({ nixDatabase }: ImageSpec): boolean {
   return nixDatabase !== undefined && nixDatabase.enable !== false;
-}
-
-function permissionsOf(
-  perms: readonly PermissionSpec[],
-  storePathOf: (path: string) => StorePath,
-): ReadonlyMap<StorePath, readonly PermissionRule[]> {
-  const rules = new Map<StorePath, PermissionRule[]>();
-  for (const { path, regex, mode, uid = 0, gid = 0, uname, gname } of perms) {
-    const storePath = storePathOf(path);
-    const names = { ...(uname === undefined ? {} : { uname }), ...(gname === undefined ? {} : { gname }) };
-    const rule = { regex, uid, gid, ...(mode === undefined ? {} : { mode }), ...names };
-    rules.set(storePath, [...(rules.get(storePath) ?? []), rule]);
-  }
-  return rules;
 }
 
 /** Sum of the NAR sizes of what a layer holds, in bytes; undefined where one is unknown. */
@@ -240,13 +244,13 @@ async function planImageOn(
   options: ReadPreviousOptions,
 ): Promise<ImagePlan> {
   const { signal } = options;
-  const { name, tag = "latest", uid = 0, gid = 0, uname = "root", gname = "root" } = spec;
+  const { name, tag = "latest" } = spec;
   const { author, created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP, config = new Map() } = spec;
   const { architecture = "amd64", variant } = base ?? spec;
   const { tarProfile: profile = tarProfile("oci") } = spec;
   const closure = await readSpecClosure(spec);
   const storeRoot = spec.closure.storeRoot ?? "/";
-  const files = { storeRoot, profile, owner: ownership(uid, gid, uname, gname) };
+  const files = { storeRoot, profile, owner: imageOwner(spec) };
   // Elsewhere a pipeline's layers may be looked at however many they are.
   const limits = spec.pipeline === undefined ? {} : { maxLayers: spec.maxLayers ?? MAX_LAYERS };
   const storeLayers = planSpecLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
@@ -255,7 +259,12 @@ async function planImageOn(
   const shipped = new Set(
     (spec.includeStorePaths === false ? mounted(spec, closure) : objects).map(({ path }) => path),
   );
-  const customisation = await customise(spec, { storeDir: closure.storeDir, shipped, owner: files.owner, signal });
+  const customisation = await customise(spec, {
+    storeDir: closure.storeDir,
+    shipped,
+    owner: customisationOwner(spec, files.owner),
+    signal,
+  });
   const plans = withGeneratedLayers(storeLayers, spec, closure, objects, customisation);
   const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
     const key = layerKey(plan, closure.objects, files, mtime.seconds);

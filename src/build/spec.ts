@@ -109,6 +109,11 @@ export interface ImageSpec {
   readonly previous?: string | undefined;
   /** Store paths whose contents go to the root of the image. */
   readonly copyToRoot?: readonly string[] | undefined;
+  /**
+   * Whether `copyToRoot` copies as nixpkgs' buildImage does: without, a symlink to a directory becomes that directory; with it, such symlinks
+   * stay, and directories of later store paths go through them. By default symlinks stay and nothing goes through.
+   */
+  readonly keepContentsDirlinks?: boolean | undefined;
   readonly perms?: readonly PermissionSpec[] | undefined;
   /** Store paths, or directories in them, whose trees are joined into the root by symlinks. What they refer to is shipped. */
   readonly contents?: readonly string[] | undefined;
@@ -239,6 +244,10 @@ const FIELDS = {
   inheritConfig: field("What is taken over from the config of fromImage", inheritance),
   exclude: field("Store paths that are planned with but never shipped", texts),
   copyToRoot: field("Store paths whose contents go to the root of the image", texts),
+  keepContentsDirlinks: field(
+    "Whether symlinks to directories in copyToRoot stay (true), or become what they lead to (false)",
+    flag,
+  ),
   perms: field("Modes and owners of what a regular expression matches", arrayOf(permission)),
   contents: field("Store paths, or directories in them, whose trees are joined into the root by symlinks", texts),
   files: field("Texts, copies of files, directories and symlinks that are put into the image", arrayOf(checkFile)),

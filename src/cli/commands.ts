@@ -16,6 +16,7 @@ import {
   NIX_DATABASE_FLAGS,
   PLAN_FLAGS,
   PUSH_IMAGE_FLAGS,
+  SHELL_FLAGS,
   STREAM_FLAGS,
 } from "./flags.js";
 
@@ -41,6 +42,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "INPUT... docker://NAME[:TAG]...",
     flags: PUSH_IMAGE_FLAGS,
     load: async () => ({ default: (await import("./commands/build.js")).push }),
+  },
+  {
+    name: "shell",
+    describe: "Make the image in which one is where nix-shell would lead: a derivation's inputs and environment",
+    inputs: "DERIVATION",
+    flags: SHELL_FLAGS,
+    load: () => import("./commands/shell.js"),
   },
   {
     name: "copy",

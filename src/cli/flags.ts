@@ -49,6 +49,12 @@ const LAYER_FLAGS: Flags = {
     repeated: true,
     describe: "Store path whose contents go to the root of the image",
   },
+  "keep-contents-dirlinks": {
+    type: "string",
+    choices: ["true", "false"],
+    describe:
+      "Copy --copy-to-root as buildImage: keep symlinks to directories, or copy those (default: keep all symlinks)",
+  },
   perms: { type: "string", describe: "JSON file of permission rules: [{path, regex, mode, uid, gid, uname, gname}]" },
   contents: {
     type: "string",
@@ -221,6 +227,33 @@ export const BUILD_FLAGS: Flags = {
   ...IMAGE_FLAGS,
   ...CACHE_FLAGS,
   ...PUSH_FLAGS,
+};
+
+// Whoever runs the shell is --uid; what is in its image besides stays root's.
+const { uname: _, gname: __, ...SHELL_BUILD_FLAGS } = BUILD_FLAGS;
+
+/** What is in the image of a Nix shell, and where it goes. */
+export const SHELL_FLAGS: Flags = {
+  command: { type: "string", describe: "Commands that the interactive shell runs before it ends" },
+  run: { type: "string", describe: "Commands that a shell runs which is not interactive" },
+  shell: { type: "string", describe: "The shell, a bash in the store (default that of bash-interactive or bash)" },
+  with: {
+    type: "string",
+    repeated: true,
+    describe: "Store path that is shipped, too; bash, coreutils and cacert are looked for there first",
+  },
+  home: { type: "string", describe: "Home directory of the user (default /build); any other one is not made" },
+  ...SHELL_BUILD_FLAGS,
+  to: {
+    type: "string",
+    repeated: true,
+    describe: "Where to, as with build; without it a docker-archive goes to standard output",
+  },
+  name: { type: "string", describe: "Image name (default the derivation's, and -env)" },
+  tag: { type: "string", describe: "Image tag (default the derivation's hash)" },
+  architecture: { type: "string", describe: "CPU architecture (default that of the derivation's system)" },
+  uid: { type: "number", describe: "User that the container runs as (default 1000)" },
+  gid: { type: "number", describe: "Group of the user (default 1000)" },
 };
 
 /** What is to be known of a plan. */

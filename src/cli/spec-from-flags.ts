@@ -93,6 +93,7 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   set("includeStorePaths", truth(flags, "include-store-paths"));
   set("exclude", list(flags, "exclude"));
   set("copyToRoot", list(flags, "copy-to-root"));
+  set("keepContentsDirlinks", truth(flags, "keep-contents-dirlinks"));
   set("contents", list(flags, "contents"));
   set("helpers", list(flags, "helper"));
   const files = file.get("files");

@@ -23,7 +23,7 @@ export type GeneratedObject = Common &
         readonly claim?: "none" | "firm";
       }
     | { readonly type: "file"; readonly contents: Uint8Array }
-    /** A copy of a file, which must stay as it is until it is read. */
-    | { readonly type: "file"; readonly copyOf: ByteString; readonly size: number }
+    /** A copy of a file, which must stay as it is until it is read. `copiedFrom`: the store path that it is in. */
+    | { readonly type: "file"; readonly copyOf: ByteString; readonly size: number; readonly copiedFrom?: string }
     | { readonly type: "symlink"; readonly linkTarget: ByteString }
   );

@@ -19,6 +19,8 @@ export interface LayerGroup {
   readonly exclude: ReadonlySet<StorePath>;
   /** Left out of this group, which reaches them. */
   readonly leaveOut: readonly StorePath[];
+  /** What goes to the root is put there by others: only what it refers to is planned. */
+  readonly isCopied?: boolean;
   /** Nothing is at its own place: only what goes to the root is shipped. */
   readonly isStoreless?: boolean;
   readonly strategy: string | Pipeline;
@@ -53,7 +55,7 @@ export class GroupPlanner {
 }
 
 function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): LayerPlan[] {
-  const { strategy, maxLayers, history, label, permissions, isStoreless = false } = group;
+  const { strategy, maxLayers, history, label, permissions, isCopied = false, isStoreless = false } = group;
   const reached = reachableFrom(closure, [...group.roots, ...group.copyToRoot]);
   const without = group.leaveOut.find((path) => !reached.has(path));
   if (without !== undefined) {
@@ -89,7 +91,7 @@ function planGroup(closure: Closure, group: LayerGroup, held: Set<string>): Laye
   const isHeld = (content: LayerContent) =>
     held.has(content.rewrite === undefined ? content.storePath : keyOf(content));
   const shipped = [...staying].filter((path) => !isHeld(contentOf(path)));
-  const grafts = [...moved].sort().flatMap((path) => {
+  const grafts = (isCopied ? [] : [...moved].sort()).flatMap((path) => {
     const content: LayerContent = { ...contentOf(path), rewrite: { regex: `^${quoteRegex(path)}`, replacement: "" } };
     return isHeld(content) ? [] : [content];
   });

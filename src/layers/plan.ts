@@ -42,6 +42,8 @@ export interface LayerPlan {
   readonly contents: readonly LayerContent[];
   /** What exists nowhere yet. */
   readonly generated?: readonly GeneratedObject[];
+  /** Name of the tar profile that decides its bytes, where it is not the image's. */
+  readonly tarProfile?: string;
   /** What the history is to say, besides the default. */
   readonly history?: LayerHistory;
   /** Why these are together, for people. */

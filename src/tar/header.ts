@@ -33,20 +33,26 @@ export interface HeaderFields {
   /** What devmajor and devminor hold: empty (all NUL), seven zeros, or a device's numbers. */
   device: "" | "0000000" | { readonly major: number; readonly minor: number };
   prefix: ByteString;
+  /** GNU's magic instead of POSIX's, and its binary numbers where octal digits do not suffice. */
+  gnu?: boolean;
 }
 
-/** Writes one header of 512 bytes at `at`: zero-padded octal numbers with a NUL, magic `ustar\0` and version `00`. */
+/**
+ * Writes one header of 512 bytes at `at`: zero-padded octal numbers with a NUL, magic `ustar\0` and version `00`, unless the fields ask for
+ * GNU's.
+ */
 export function putHeader(target: Buffer, at: number, fields: HeaderFields): void {
   target.fill(0, at, at + BLOCK);
   putBytes(target, at, fields.name, 100);
   putOctal(target, at + 100, 7, fields.mode);
-  putOctal(target, at + 108, 7, fields.uid);
-  putOctal(target, at + 116, 7, fields.gid);
-  putOctal(target, at + 124, 11, fields.size);
-  putOctal(target, at + 136, 11, fields.mtime);
+  const putNumber = fields.gnu === true ? putOctalOrBinary : putOctal;
+  putNumber(target, at + 108, 7, fields.uid);
+  putNumber(target, at + 116, 7, fields.gid);
+  putNumber(target, at + 124, 11, fields.size);
+  putNumber(target, at + 136, 11, fields.mtime);
   target[at + 156] = fields.type.charCodeAt(0);
   putBytes(target, at + 157, fields.linkName, 100);
-  putBytes(target, at + 257, "ustar\x0000", 8);
+  putBytes(target, at + 257, fields.gnu === true ? "ustar  \0" : "ustar\x0000", 8);
   putBytes(target, at + 265, fields.uname, 32);
   putBytes(target, at + 297, fields.gname, 32);
   if (typeof fields.device === "string") {
@@ -137,6 +143,20 @@ function range(from: number, to: number): number[] {
 
 function putBytes(target: Buffer, at: number, bytes: ByteString, length: number): void {
   if (bytes.length > 0) target.write(bytes, at, Math.min(bytes.length, length), "latin1");
+}
+
+/** GNU: a number of more digits is binary, big-endian, over digits and NUL, the first bit set. */
+function putOctalOrBinary(target: Buffer, at: number, digits: number, value: number): void {
+  if (value < 8 ** digits) {
+    putOctal(target, at, digits, value);
+    return;
+  }
+  let rest = value;
+  for (let i = at + digits; i > at; i--) {
+    target[i] = rest % 256;
+    rest = Math.floor(rest / 256);
+  }
+  target[at] = 0x80;
 }
 
 /** Writes zero-padded octal digits and returns their sum as bytes. */

@@ -13,13 +13,15 @@ import {
   TYPE_SYMLINK,
 } from "./header.js";
 
+/** Those that an image can have. */
 export type TarProfileName = "oci" | "dockertools" | "nix2container";
 
 /**
  * Everything that decides a layer's bytes beyond its entries. A profile's bytes never change: other bytes are a new version.
  */
 export interface TarProfile {
-  readonly name: TarProfileName;
+  /** `gnu` is only a layer's: that of the profile `dockertools` which nixpkgs makes by GNU tar. */
+  readonly name: TarProfileName | "gnu";
   readonly version: number;
   /** Order of siblings in a directory, by name. */
   readonly compareNames: (a: ByteString, b: ByteString) => number;
@@ -31,16 +33,16 @@ export interface TarProfile {
   readonly parentOwner?: Ownership;
   /** The archive's length is a multiple of this. At least two zero blocks end it. */
   readonly recordSize: number;
-  /** Bytes of one entry's headers: 512, or more with a pax header. */
+  /** Bytes of one entry's headers: 512, or more with extended headers. */
   headerLength(entry: TarEntry, mtime: number): number;
   /** Writes the headers at `at`; `target` has room for {@link headerLength} bytes there. */
   putHeaders(target: Buffer, at: number, entry: TarEntry, mtime: number): void;
 }
 
-/** What a profile makes of an entry: the main header's fields, and the pax header before it where one is needed. */
+/** What a profile makes of an entry: the main header's fields, and the headers before it, with what they hold, where some are needed. */
 export interface Encoding {
   readonly main: HeaderFields;
-  readonly pax?: { readonly header: HeaderFields; readonly records: ByteString };
+  readonly extended?: readonly { readonly header: HeaderFields; readonly payload: ByteString }[];
 }
 
 /**
@@ -54,10 +56,15 @@ export function defineProfile(
     readonly device: "" | "0000000";
     /** Whether long names are split over ustar's name and prefix fields. */
     readonly splitsNames: boolean;
+    /** What all of the main headers say, whatever the entries are and the caller's time. */
+    readonly fixed?: Partial<HeaderFields>;
   },
   encode: (main: HeaderFields) => Encoding,
 ): TarProfile {
-  const { entryName, device, splitsNames } = description;
+  const { entryName, device, splitsNames, fixed = {} } = description;
+  const fieldsOf = (entry: TarEntry, name: ByteString, mtime: number): HeaderFields => {
+    return { ...entryFields(entry, name, mtime, device), ...fixed };
+  };
   // Owner and time are the same for runs of entries: what depends on them is made once a run.
   let owner: Ownership | undefined;
   let time = Number.NaN;
@@ -66,9 +73,7 @@ export function defineProfile(
     if (entry.owner !== owner || mtime !== time) {
       owner = entry.owner;
       time = mtime;
-      template = fitsPlainly(owner, mtime)
-        ? new HeaderTemplate(fieldsOf({ ...BLANK, owner }, "", mtime, device))
-        : undefined;
+      template = fitsPlainly(owner, mtime) ? new HeaderTemplate(fieldsOf({ ...BLANK, owner }, "", mtime)) : undefined;
     }
     return entry.hasPlainNames && entry.size <= MAX_OCTAL_11 ? template : undefined;
   };
@@ -82,8 +87,8 @@ export function defineProfile(
     headerLength(entry, mtime) {
       const name = entryName(entry);
       if (templateFor(entry, mtime) !== undefined && splitOf(name) >= 0) return BLOCK;
-      const { pax } = encode(fieldsOf(entry, name, mtime, device));
-      return BLOCK + (pax === undefined ? 0 : BLOCK + padded(pax.records.length));
+      const { extended = [] } = encode(fieldsOf(entry, name, mtime));
+      return BLOCK + extended.reduce((sum, { payload }) => sum + BLOCK + padded(payload.length), 0);
     },
     putHeaders(target, at, entry, mtime) {
       const name = entryName(entry);
@@ -93,15 +98,16 @@ export function defineProfile(
         plain.put(target, at, name, split, entry.mode, typeFlag(entry), entry.size, entry.linkTarget);
         return;
       }
-      const { main, pax } = encode(fieldsOf(entry, name, mtime, device));
-      let mainAt = at;
-      if (pax !== undefined) {
-        putHeader(target, at, pax.header);
-        mainAt += BLOCK + padded(pax.records.length);
-        target.fill(0, at + BLOCK, mainAt);
-        target.write(pax.records, at + BLOCK, pax.records.length, "latin1");
+      const { main, extended = [] } = encode(fieldsOf(entry, name, mtime));
+      let next = at;
+      for (const { header, payload } of extended) {
+        const payloadAt = next + BLOCK;
+        putHeader(target, next, header);
+        next = payloadAt + padded(payload.length);
+        target.fill(0, payloadAt, next);
+        target.write(payload, payloadAt, payload.length, "latin1");
       }
-      putHeader(target, mainAt, main);
+      putHeader(target, next, main);
     },
   };
 }
@@ -134,7 +140,7 @@ function typeFlag(entry: TarEntry): string {
   return entry.type === "file" ? TYPE_FILE : entry.type === "directory" ? TYPE_DIRECTORY : TYPE_SYMLINK;
 }
 
-function fieldsOf(entry: TarEntry, name: ByteString, mtime: number, device: "" | "0000000"): HeaderFields {
+function entryFields(entry: TarEntry, name: ByteString, mtime: number, device: "" | "0000000"): HeaderFields {
   const { uid, gid, uname, gname } = entry.owner;
   return {
     name,

@@ -47,7 +47,7 @@ describe("the customisation layer's bytes", () => {
     );
     expect(digests).toEqual([
       { size: 23040, diffId: "sha256:fd62e01a926d5d416219c6b8256349c78ec8190a7c6fe3cc4f7dd5dff5f8a370" },
-      { size: 30720, diffId: "sha256:234be79d9626e5b731a740d8b9cd89b222d715e696969f5af8154e2661e1bdf4" },
+      { size: 30720, diffId: "sha256:169fae0a944bebb25f2bcfb17704557af90fab203c5099c784568553e84d187a" },
       { size: 23552, diffId: "sha256:e1b81be0611698a71c306f8afbb4805a92f0645105653d8497a44ff91c819856" },
     ]);
   });

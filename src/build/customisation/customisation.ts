@@ -3,9 +3,11 @@ import { EventLoopTurns } from "../../core/event-loop-turns.js";
 import type { GeneratedObject } from "../../core/generated-object.js";
 import type { Ownership } from "../../core/ownership.js";
 import type { LayerPlan } from "../../layers/plan.js";
-import { DEFAULT_STORE_DIR, findStorePath, type StorePath } from "../../nix/store-path.js";
+import type { Closure, StoreObject } from "../../nix/closure.js";
+import { DEFAULT_STORE_DIR, findStorePath, parseStorePath, type StorePath } from "../../nix/store-path.js";
 import type { ImageSpec } from "../spec.js";
 import { joinContents, storePathOfContent } from "./contents.js";
+import { copyTrees } from "./copied-trees.js";
 import { addFiles, storePathOfLink } from "./files.js";
 import { addHelpers } from "./helpers.js";
 import { JoinedTree } from "./joined-tree.js";
@@ -14,8 +16,13 @@ import { StoreFiles } from "./store-files.js";
 /** Whether there is to be a customisation layer. An image without store paths has one, be it empty, where it would have no layer at all. */
 export function isCustomised(spec: ImageSpec): boolean {
   const { contents = [], files = [], helpers = [], copyToRoot = [], layers = [], includeStorePaths = true } = spec;
-  if (contents.length + files.length + helpers.length > 0) return true;
+  if (contents.length + files.length + helpers.length + copiedTrees(spec).length > 0) return true;
   return !includeStorePaths && spec.fromImage === undefined && copyToRoot.length + layers.length === 0;
+}
+
+/** The store paths of a spec's `copyToRoot` that are copied as buildImage does; else layers hold them, as nix2container does. */
+export function copiedTrees(spec: Pick<ImageSpec, "copyToRoot" | "keepContentsDirlinks">): readonly string[] {
+  return spec.keepContentsDirlinks === undefined ? [] : (spec.copyToRoot ?? []);
 }
 
 /** The store paths that a spec's `contents` and `files` ask for. @throws OciNixError `invalid-input` */
@@ -26,13 +33,20 @@ export function customisationRoots({ contents = [], files = [], closure }: Image
   return [...roots, ...files.flatMap((file) => storePathOfLink(file, storeDir) ?? [])];
 }
 
+/** The store objects that an image without store paths expects in the store that is mounted. */
+export function mounted({ exclude = [] }: ImageSpec, closure: Closure): readonly StoreObject[] {
+  const excluded = new Set(exclude.map((path) => parseStorePath(path, closure.storeDir)));
+  return [...closure.objects.values()].filter(({ path }) => !excluded.has(path));
+}
+
 /**
- * What a spec's `contents`, `files` and `helpers` amount to: the customisation layer's content. Reads what is copied, and lists `contents`.
- * @throws OciNixError see {@link joinContents}, {@link addFiles} and {@link addHelpers}; `invalid-input` where something leads to a store path
+ * What a spec's `contents`, `files` and `helpers` amount to, and `copyToRoot` where it is copied as buildImage does: the customisation layer's
+ * content. Reads what `files` copy, and lists `contents` and `copyToRoot`.
+ * @throws OciNixError see {@link copyTrees}, {@link joinContents}, {@link addFiles} and {@link addHelpers}; `invalid-input` where something leads to a store path
  *   that is not in the image
  */
 export async function customise(
-  { contents = [], files = [], helpers = [], closure }: ImageSpec,
+  spec: ImageSpec,
   image: {
     readonly storeDir: string;
     /** Store paths that are in the image at their own place, or will be where it runs. */
@@ -41,6 +55,7 @@ export async function customise(
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<readonly GeneratedObject[]> {
+  const { contents = [], files = [], helpers = [], exclude = [], closure } = spec;
   const { storeDir, shipped, owner } = image;
   const checkShipped = (path: StorePath, where: string) => {
     if (shipped.has(path)) return;
@@ -50,7 +65,14 @@ export async function customise(
   };
   const store = new StoreFiles(closure.storeRoot ?? "/", storeDir);
   const tree = new JoinedTree(store, owner);
-  await joinContents(tree, contents, { files: store, checkShipped, owner, turns: new EventLoopTurns(image.signal) });
+  const options = { files: store, checkShipped, owner, turns: new EventLoopTurns(image.signal) };
+  const copied = copiedTrees(spec).filter((path) => !exclude.includes(path));
+  await copyTrees(
+    tree,
+    copied.map((path) => parseStorePath(path, storeDir)),
+    { ...options, keepsDirlinks: spec.keepContentsDirlinks === true },
+  );
+  await joinContents(tree, contents, options);
   addFiles(tree, files, { owner, storeDir });
   for (const [i, file] of files.entries()) {
     const path = storePathOfLink(file, storeDir);

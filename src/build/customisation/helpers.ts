@@ -1,22 +1,11 @@
 import { encodeUtf8 } from "../../core/byte-string.js";
-import { compareStrings, OciNixError } from "../../core/errors.js";
+import { OciNixError } from "../../core/errors.js";
 import type { Ownership } from "../../core/ownership.js";
-import { packageNameOf } from "../../layers/package-name.js";
 import type { StorePath } from "../../nix/store-path.js";
 import type { JoinedTree } from "./joined-tree.js";
+import { BASH, CERTIFICATES, ENV, lookFor, type Wanted } from "./packages.js";
 import type { HelperSpec } from "./spec.js";
 import type { StoreFiles } from "./store-files.js";
-
-/** A file that a helper needs of some package. The first name that the image has counts. */
-interface Wanted {
-  readonly packages: readonly string[];
-  readonly file: string;
-}
-
-// nixpkgs calls a bash that one can type into bash-interactive, and has the shell without in nearly every closure.
-const BASH: Wanted = { packages: ["bash-interactive", "bash"], file: "bin/bash" };
-const ENV: Wanted = { packages: ["coreutils", "coreutils-full"], file: "bin/env" };
-const CERTIFICATES: Wanted = { packages: ["nss-cacert", "cacert"], file: "etc/ssl/certs/ca-bundle.crt" };
 
 export interface HelperOptions {
   readonly files: StoreFiles;
@@ -93,13 +82,10 @@ function rank({ name }: HelperSpec): number {
 }
 
 /** The one file of a package that is in the image. */
-function find({ packages, file }: Wanted, target: string, helper: string, { files, shipped }: HelperOptions): string {
-  const named = [...shipped].filter((path) => packages.includes(packageNameOf(path))).sort(compareStrings);
-  const having = named.filter((path) => files.resolve(encodeUtf8(`${path}/${file}`)).type === "file");
-  const found = packages
-    .map((name) => having.filter((path) => packageNameOf(path) === name))
-    .find((paths) => paths.length > 0);
-  const [only, ...others] = found ?? [];
+function find(wanted: Wanted, target: string, helper: string, { files, shipped }: HelperOptions): string {
+  const { packages, file } = wanted;
+  const { named, having } = lookFor(wanted, shipped, files);
+  const [only, ...others] = having;
   if (only !== undefined && others.length === 0) return `${only}/${file}`;
   const link = `files: {"target": "${target}", "link": "/nix/store/…"}`;
   if (only !== undefined) {

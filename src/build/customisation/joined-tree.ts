@@ -14,8 +14,8 @@ export type Piece = GeneratedObject & {
 
 /**
  * What is put into an image, by path, with all directories above. Of two pieces that want one place: directories coincide, and so do symlinks
- * with one target or to one file of the store or to files that are equal; anything else is a conflict. What comes out does not depend on the order
- * in which pieces came.
+ * with one target or to one file of the store or to files that are equal, and copies of files that are equal; anything else is a conflict. What
+ * comes out does not depend on the order in which pieces came, but for modes of directories that claim nothing.
  */
 export class JoinedTree {
   readonly #pieces = new Map<ByteString, Piece>();
@@ -30,6 +30,11 @@ export class JoinedTree {
 
   has(path: ByteString): boolean {
     return this.#pieces.has(path);
+  }
+
+  /** What stands at a path, if anything does. */
+  at(path: ByteString): Piece | undefined {
+    return this.#pieces.get(path);
   }
 
   /**
@@ -75,6 +80,9 @@ export class JoinedTree {
       if (this.#leadToTheSame(first.original ?? first.linkTarget, second.original ?? second.linkTarget)) {
         return compareStrings(first.linkTarget, second.linkTarget) <= 0 ? first : second;
       }
+    } else if ("copyOf" in first && "copyOf" in second && sameAttributes(first, second)) {
+      const contentsOf = ({ copyOf: source, size }: typeof first) => ({ source, size });
+      if (sameContents(contentsOf(first), contentsOf(second))) return first;
     }
     throw differing(first.path, first, second);
   }

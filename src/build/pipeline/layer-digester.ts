@@ -1,6 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { archiveSize, entriesSize, type TarOptions, TarWriter } from "../../tar/writer.js";
 import { type FileTreeOptions, layerEntries, type SettledPlan } from "../file-tree.js";
+import { optionsFor } from "../layer-profile.js";
 import { Cell, claim, type LayerDigest, SEGMENT } from "./shared.js";
 
 interface Current {
@@ -47,9 +48,11 @@ export class LayerDigester {
   }
 
   async #begin(index: number): Promise<boolean> {
-    const entries = await layerEntries(this.#plans[index] as SettledPlan, this.#options);
-    const size = archiveSize(entriesSize(entries, this.#options), this.#options);
-    const writer = new TarWriter(entries, this.#options);
+    const plan = this.#plans[index] as SettledPlan;
+    const options = optionsFor(plan, this.#options);
+    const entries = await layerEntries(plan, options);
+    const size = archiveSize(entriesSize(entries, options), options);
+    const writer = new TarWriter(entries, options);
     this.#current = { index, writer, hash: createHash("sha256"), left: size, size };
     return true;
   }

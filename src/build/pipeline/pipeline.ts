@@ -5,6 +5,7 @@ import { abortReason } from "../../core/event-loop-turns.js";
 import type { EntryListParts } from "../../tar/entry-list.js";
 import { archiveSize, type TarBlob, type TarOptions } from "../../tar/writer.js";
 import type { FileTreeOptions } from "../file-tree.js";
+import { optionsFor } from "../layer-profile.js";
 import {
   Cell,
   type LayerDigest,
@@ -53,8 +54,14 @@ export class LayerPipeline {
     const { storeRoot, owner, profile, mtime, threads, signal } = options;
     this.#signal = signal;
     this.#tar = { profile, mtime };
-    this.#layers = work.inTurn.map(() => ({ missing: 0, lists: [], size: 0, listed: new Deferred() }));
-    for (const { layer } of unitsOf(work.inTurn, profile)) (this.#layers[layer] as LayerState).missing++;
+    this.#layers = work.inTurn.map(({ tarProfile }) => ({
+      tarProfile,
+      missing: 0,
+      lists: [],
+      size: 0,
+      listed: new Deferred(),
+    }));
+    for (const { layer } of unitsOf(work.inTurn, options)) (this.#layers[layer] as LayerState).missing++;
     this.#digests = work.apart.map(() => new Deferred());
     this.#team = new WorkerTeam(
       (report) => this.#take(report),
@@ -117,8 +124,9 @@ export class LayerPipeline {
   }
 
   #publish(layer: LayerState): void {
-    const size = archiveSize(layer.size, this.#tar);
-    const listed: ListedLayer = { lists: layer.lists, size, firstSegment: this.#publishedSegments };
+    const { tarProfile } = layer;
+    const size = archiveSize(layer.size, optionsFor(layer, this.#tar));
+    const listed: ListedLayer = { lists: layer.lists, tarProfile, size, firstSegment: this.#publishedSegments };
     for (const port of this.#ports) port.postMessage(listed);
     this.#ahead.push(listed);
     this.#published++;
@@ -195,6 +203,7 @@ interface Listed {
 }
 
 interface LayerState {
+  readonly tarProfile: string | undefined;
   /** Parts not listed yet. */
   missing: number;
   /** Of the parts, in order; given away when the layer is published. */

@@ -1,5 +1,6 @@
 import { EntryList } from "../../tar/entry-list.js";
 import { type TarOptions, TarWriter } from "../../tar/writer.js";
+import { optionsFor } from "../layer-profile.js";
 import { Cell, claim, type ListedLayer, SEGMENT, SLOTS, segmentsOf, startedCell } from "./shared.js";
 
 /** Generates the segments of archives into the shared slots, whichever the other threads left: each thread has one. */
@@ -50,7 +51,7 @@ export class SegmentGenerator {
       this.#layer = this.#nextLayer();
     }
     const { firstSegment, lists, size } = this.#layer;
-    this.#writer ??= new TarWriter(EntryList.join(lists), this.#options);
+    this.#writer ??= new TarWriter(EntryList.join(lists), optionsFor(this.#layer, this.#options));
     const writer = this.#writer;
     const slot = segment % SLOTS;
     const offset = (segment - firstSegment) * SEGMENT;

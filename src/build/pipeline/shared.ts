@@ -2,7 +2,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { Digest } from "../../core/digest.js";
 import { type ErrorCode, OciNixError } from "../../core/errors.js";
 import type { EntryListParts, Ownership } from "../../tar/entry-list.js";
-import type { TarProfile, TarProfileName } from "../../tar/profiles.js";
+import type { TarProfile } from "../../tar/profiles.js";
 import { type LayerPart, layerParts, type SettledPlan } from "../file-tree.js";
 
 /** Layers are cut into segments of this many bytes (the last one shorter): what one thread generates at a time. */
@@ -62,7 +62,7 @@ export interface WorkerData extends Work {
   readonly slots: SharedArrayBuffer;
   readonly storeRoot: string;
   readonly owner: Ownership;
-  readonly profile: TarProfileName;
+  readonly profile: TarProfile["name"];
   readonly mtime: number;
   /** Brings a {@link ListedLayer} for each published layer, in order. */
   readonly port: MessagePort;
@@ -76,15 +76,17 @@ export interface Unit {
 }
 
 /** All parts of all layers, in order; every thread comes to the same ones. */
-export function unitsOf(plans: readonly SettledPlan[], profile: TarProfile): readonly Unit[] {
+export function unitsOf(plans: readonly SettledPlan[], options: Parameters<typeof layerParts>[1]): readonly Unit[] {
   return plans.flatMap((plan, layer) =>
-    layerParts(plan, profile, PART_LENGTH).map((part, index) => ({ layer, index, part })),
+    layerParts(plan, options, PART_LENGTH).map((part, index) => ({ layer, index, part })),
   );
 }
 
 /** A layer whose files are listed, from the main thread to the generators. */
 export interface ListedLayer {
   readonly lists: readonly EntryListParts[];
+  /** As {@link SettledPlan.tarProfile}. */
+  readonly tarProfile: string | undefined;
   readonly size: number;
   /** Number of its first segment, counted through all layers. */
   readonly firstSegment: number;

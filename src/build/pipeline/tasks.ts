@@ -1,5 +1,6 @@
 import { entriesSize, type TarOptions } from "../../tar/writer.js";
 import { type FileTreeOptions, partEntries, type SettledPlan } from "../file-tree.js";
+import { optionsFor } from "../layer-profile.js";
 import { LayerDigester } from "./layer-digester.js";
 import { SegmentGenerator } from "./segment-generator.js";
 import {
@@ -38,7 +39,7 @@ export class Tasks {
     this.#inTurn = inTurn;
     this.#options = options;
     this.#report = report;
-    this.#units = unitsOf(inTurn, options.profile);
+    this.#units = unitsOf(inTurn, options);
     this.#generator = new SegmentGenerator(shared, options, nextLayer);
     this.#digester = new LayerDigester(shared.control, apart, options, (index, digest) =>
       report({ kind: "digested", index, digest }),
@@ -87,7 +88,8 @@ export class Tasks {
   }
 
   async #list(unit: Unit): Promise<boolean> {
-    const entries = await partEntries(this.#inTurn[unit.layer] as SettledPlan, unit.part, this.#options);
+    const plan = this.#inTurn[unit.layer] as SettledPlan;
+    const entries = await partEntries(plan, unit.part, this.#options);
     const list = entries.parts;
     Atomics.add(this.#control, Cell.listsKiB, listKiB(list));
     this.#report({
@@ -95,7 +97,7 @@ export class Tasks {
       layer: unit.layer,
       part: unit.index,
       list,
-      size: entriesSize(entries, this.#options),
+      size: entriesSize(entries, optionsFor(plan, this.#options)),
     });
     return true;
   }

@@ -1,5 +1,5 @@
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { tarProfile } from "../../tar/profiles.js";
+import { layerProfile } from "../../tar/profiles.js";
 import { Cell, type ListedLayer, type Report, reportOf, type WorkerData } from "./shared.js";
 import { Tasks } from "./tasks.js";
 
@@ -13,7 +13,7 @@ async function work(data: WorkerData): Promise<void> {
   const tasks = new Tasks(
     { control, slots: Buffer.from(data.slots) },
     data,
-    { storeRoot, owner, profile: tarProfile(profile), mtime },
+    { storeRoot, owner, profile: layerProfile(profile), mtime },
     () => receiveMessageOnPort(port)?.message as ListedLayer,
     report,
   );

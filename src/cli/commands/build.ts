@@ -42,11 +42,12 @@ export async function push({ inputs, ...invocation }: Invocation): Promise<void>
   await buildTo(to, { ...invocation, inputs: inputs.filter((input) => !to.includes(input)) });
 }
 
-async function buildTo(to: readonly string[], invocation: Invocation): Promise<void> {
+/** Builds an image into places. @param planImage by default what INPUT and the flags amount to */
+export async function buildTo(to: readonly string[], invocation: Invocation, planImage = planOf): Promise<void> {
   const { flags, signal } = invocation;
   const names = to.map(parseTransport);
   checkNoTerminal(names);
-  const plan = await planOf(invocation);
+  const plan = await planImage(invocation);
   const asked = compressionOf(flags) ?? plan.compression;
   // What goes over the network is packed, unless somebody says otherwise.
   const isPushed = names.some(({ transport }) => transport === "docker");

@@ -5,11 +5,11 @@ import { checkStandardOutput } from "../standard-output.js";
 
 const STDOUT = 1;
 
-/** Streams an image to standard output. */
-export default async function stream(invocation: Invocation): Promise<void> {
+/** Streams an image to standard output. @param planImage by default what INPUT and the flags amount to */
+export default async function stream(invocation: Invocation, planImage = planOf): Promise<void> {
   const { signal, flags } = invocation;
   checkStandardOutput("oci-nix stream … | docker load, or > image.tar");
-  const plan = await planOf(invocation);
+  const plan = await planImage(invocation);
   const sink = fdSink(STDOUT, "standard output", signal);
   const caches = openCaches(flags);
   try {

@@ -26,6 +26,6 @@ export const DOCKERTOOLS = defineProfile(
     if (records.size === 0) return { main };
     const payload = binaryPrefix(records.values()) + encodeRecords(records);
     numbersInField(main, records);
-    return { main, pax: { header: paxHeader("././@PaxHeader", payload.length, ""), records: payload } };
+    return { main, extended: [{ header: paxHeader("././@PaxHeader", payload.length, ""), payload }] };
   },
 );

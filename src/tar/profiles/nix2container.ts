@@ -37,7 +37,7 @@ export const NIX2CONTAINER = defineProfile(
     main.linkName = goField(main.linkName, 100);
     main.uname = goField(main.uname, 32);
     main.gname = goField(main.gname, 32);
-    return { main, pax: { header, records: payload } };
+    return { main, extended: [{ header, payload }] };
   },
 );
 

@@ -35,6 +35,6 @@ export const OCI = defineProfile(
     main.linkName = questionMarks(main.linkName);
     main.uname = questionMarks(main.uname);
     main.gname = questionMarks(main.gname);
-    return { main, pax: { header: paxHeader("././@PaxHeader", payload.length, "0000000"), records: payload } };
+    return { main, extended: [{ header: paxHeader("././@PaxHeader", payload.length, "0000000"), payload }] };
   },
 );

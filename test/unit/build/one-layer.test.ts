@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -5,12 +6,14 @@ import { afterEach, describe, expect, it } from "vitest";
 import {
   buildPlannedImage,
   checkSpec,
+  digestLayers,
   openTarget,
   parseTransport,
   planAllLayers,
   planImage,
   readSpecBase,
   readSpecClosure,
+  streamPlannedImage,
   toJson,
 } from "../../../dist/index.js";
 import { layersOf } from "../../support/layers.js";
@@ -102,6 +105,33 @@ describe("oneLayer", () => {
     const checked = checkSpec(toJson(spec), "the spec");
     const plans = planAllLayers(checked, await readSpecClosure(checked), undefined, await readSpecBase(checked));
     expect(plans.map(({ contents, reason }) => [contents, reason])).toEqual([[[], "everything in one layer"]]);
+  });
+
+  it("has the form of GNU tar under the tar profile dockertools, the same by any number of threads", async () => {
+    const closure = closureOf({ [A]: { large: "x".repeat(3_000_000), "a/": "" }, [B]: { "b/": "", "b/b": "2" } });
+    const digests = async (spec: object, threads: number) => {
+      const plan = async () => await planImage(checkSpec(toJson({ closure, ...spec }), "the spec"));
+      const hash = createHash("sha256");
+      const sink = { write: (bytes: Uint8Array) => void hash.update(bytes) };
+      await streamPlannedImage(await plan(), sink, { threads });
+      return [hash.digest("hex"), ...(await digestLayers(await plan(), { threads })).map(({ diffId }) => diffId)];
+    };
+    const found = new Set<string>();
+    for (const more of [{ oneLayer: true, contents: [B] }, { oneLayer: true }, { contents: [B] }]) {
+      for (const tarProfile of ["oci", "dockertools"]) {
+        const alone = await digests({ ...more, tarProfile }, 0);
+        expect(await digests({ ...more, tarProfile }, 2)).toEqual(alone);
+        found.add(alone.join());
+      }
+    }
+    expect(found.size).toBe(6);
+    const [lines] = await layersOf({ closure, oneLayer: true, tarProfile: "dockertools", uid: 7 });
+    expect(lines?.slice(0, 4)).toEqual([
+      "d 0755 7():0() ./",
+      "d 0755 7():0() ./nix/",
+      "d 0755 7():0() ./nix/store/",
+      `d 0555 7():0() .${A}/`,
+    ]);
   });
 
   it.each([

@@ -135,9 +135,9 @@ export class Acceptance {
     return await this.loadInput([this.spec(name, fields)]);
   }
 
-  /** Streams the image of an input and flags into Docker. */
-  async loadInput(args: readonly string[]): Promise<Summary> {
-    const running = startCli(["stream", "--json", ...args]);
+  /** Streams the image that a command makes of an input and flags into Docker. */
+  async loadInput(args: readonly string[], command = "stream"): Promise<Summary> {
+    const running = startCli([command, "--json", ...args]);
     const loaded = this.docker.run(["load"], { stdin: running.stdout });
     const { status, stderr } = await running.ended;
     expect(status, stderr).toBe(0);

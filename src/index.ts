@@ -9,6 +9,11 @@ export {
 export { type CopyOptions, copyImages, foreseeCopy } from "./build/copy.js";
 export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
+export {
+  DOCKERTOOLS_FUNCTIONS,
+  type DockertoolsFunction,
+  translateDockertoolsArguments,
+} from "./build/dockertools-args.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
 export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";

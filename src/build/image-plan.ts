@@ -46,6 +46,14 @@ export interface RecordedLayer extends LayerDigest {
   readonly forget?: () => void;
 }
 
+/** How a docker-archive is written by whoever streams it. */
+export interface ArchiveForm {
+  /** Of the archive as a whole; undefined for none. */
+  readonly compression: Exclude<CompressionName, "none"> | undefined;
+  /** Whether it has `repositories`, as archives of Docker before 1.10 have. */
+  readonly repositories: boolean;
+}
+
 /** Everything that decides an image's bytes, decided. */
 export interface ImagePlan {
   /** `name:tag` each. */
@@ -59,6 +67,8 @@ export interface ImagePlan {
   readonly base?: TransportName | undefined;
   /** How layers made from the store are to be packed, where somebody said so. */
   readonly compression?: Compression | undefined;
+  /** By default not packed, and without `repositories`. */
+  readonly archive?: ArchiveForm | undefined;
   /** The image config's bytes, from the diffIDs of {@link layers}. */
   formatConfig(diffIds: readonly Digest[]): string;
   /** Gives back open files. */

@@ -6,11 +6,18 @@ import { readTextFile } from "../core/json-file.js";
 import { findStorePath } from "../nix/store-path.js";
 import { isNix2containerImage } from "../transport/nix2container.js";
 import { isDockertoolsConf } from "./dockertools-conf.js";
+import type { ArchiveForm } from "./image-plan.js";
 import { isSpec } from "./spec.js";
 
 /** What an INPUT turned out to be. */
 export type Input =
-  | { readonly kind: "spec"; readonly json: JsonObject; readonly source: string }
+  | {
+      readonly kind: "spec";
+      readonly json: JsonObject;
+      readonly source: string;
+      /** Of dockerTools' arguments: how the archive is to be streamed. */
+      readonly archive?: ArchiveForm;
+    }
   | { readonly kind: "dockertools-conf"; readonly json: JsonObject; readonly source: string }
   | { readonly kind: "nix2container-image"; readonly json: JsonObject; readonly source: string }
   | { readonly kind: "closure-file"; readonly file: string }

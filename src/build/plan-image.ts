@@ -7,11 +7,11 @@ import { GroupPlanner } from "../layers/layer-groups.js";
 import type { LayerPlan } from "../layers/plan.js";
 import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
 import type { PreviousLayout } from "../layers/previous.js";
-import type { Closure, StoreObject } from "../nix/closure.js";
+import { type Closure, emptyClosure, type StoreObject } from "../nix/closure.js";
 import { nixDatabaseTree } from "../nix/database-tree.js";
 import { readLocalClosure } from "../nix/local-database.js";
 import { readClosureFile } from "../nix/read-closure.js";
-import { parseStorePath, type StorePath } from "../nix/store-path.js";
+import { DEFAULT_STORE_DIR, parseStorePath, type StorePath } from "../nix/store-path.js";
 import { formatImageConfig } from "../oci/image.js";
 import { tarProfile } from "../tar/profiles.js";
 import { type BaseImage, openBaseImage, type PlannedBase } from "./base-image.js";
@@ -44,7 +44,7 @@ export async function readClosure({ roots, graph, storeRoot, storeDir }: Closure
 }
 
 /**
- * The closure of everything that a spec ships.
+ * The closure of everything that a spec ships; where its lists name nothing, that is nothing.
  * @throws OciNixError as {@link readClosure}; `not-found` for a store path that the graph lacks
  */
 export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
@@ -55,7 +55,9 @@ export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
   ]);
   // Without roots a graph is taken whole.
   if (graph !== undefined && roots === undefined) return await readClosure(spec.closure);
-  return await readClosure({ ...spec.closure, roots: [...(roots ?? []), ...named, ...customisationRoots(spec)] });
+  const wanted = [...(roots ?? []), ...named, ...customisationRoots(spec)];
+  if (wanted.length === 0) return emptyClosure(spec.closure.storeDir ?? DEFAULT_STORE_DIR);
+  return await readClosure({ ...spec.closure, roots: wanted });
 }
 
 /**
@@ -137,9 +139,11 @@ export function planSpecLayers(
       },
     );
   }
-  const isElsewhere = isCustomised(spec) && (spec.includeStorePaths === false || copied.size > 0);
-  if (baseLayers + explicit.length + plans.length === 0 && !isElsewhere) {
-    throw new OciNixError("invalid-input", "every store path is excluded: no layer is left");
+  const isStoreless = spec.includeStorePaths === false || closure.objects.size === 0 || copied.size > 0;
+  const isLayerLeft = isStoreless && (isCustomised(spec) || spec.oneLayer === true);
+  if (baseLayers + explicit.length + plans.length === 0 && !isLayerLeft) {
+    const reason = isStoreless ? "nothing is to be in the image" : "every store path is excluded";
+    throw new OciNixError("invalid-input", `${reason}: no layer is left`);
   }
   return [...explicit, ...plans];
 }

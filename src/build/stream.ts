@@ -1,13 +1,14 @@
 import { noCache } from "../cache/digest-cache.js";
 import { BlockWriter } from "../core/block-writer.js";
 import type { ByteSink } from "../core/byte-sink.js";
+import { createCompressor } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import { writeDockerArchive } from "../transport/docker-archive.js";
 import { type DeliveryOptions, type ImageSummary, LayerReader } from "./delivery.js";
 import { type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
 
 /**
- * Writes a planned image as a docker-archive, reading every file once. Afterwards the plan's files are closed.
+ * Writes a planned image as a docker-archive of the form that the plan says, reading every file once. Afterwards the plan's files are closed.
  * @throws OciNixError see {@link writeDockerArchive} and the sink; what was written until then is no image
  */
 export async function streamPlannedImage(
@@ -17,18 +18,24 @@ export async function streamPlannedImage(
 ): Promise<ImageSummary> {
   const { signal, observer, cache = noCache } = options;
   const progress = observer?.progress ?? { bytes: 0, entries: 0 };
-  const out = new BlockWriter(sink, { signal, progress });
+  const { compression, repositories = false } = plan.archive ?? {};
+  const packer =
+    compression &&
+    createCompressor({ name: compression, level: undefined }, sink, { signal, threads: options.threads });
+  const out = new BlockWriter(packer ?? sink, { signal, progress });
   const reader = new LayerReader(plan, cache, options);
   try {
     reader.start([...plan.layers.keys()]);
     const { imageId, layers } = await writeDockerArchive(
       {
         repoTags: plan.repoTags,
+        repositories,
         layers: plan.layers.map((_, index) => () => reader.open(index)),
         config: (digests) => plan.formatConfig(digests.map((digest, i) => diffIdOf(plan.layers[i], digest))),
       },
       out,
     );
+    await packer?.end();
     return {
       repoTags: plan.repoTags,
       imageId,
@@ -41,6 +48,7 @@ export async function streamPlannedImage(
       entries: progress.entries,
     };
   } finally {
+    packer?.close();
     await reader.close();
   }
 }

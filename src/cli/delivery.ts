@@ -131,7 +131,10 @@ export async function withProgress<T>(
 /** The image that INPUT and the flags amount to. @throws OciNixError `usage` where a flag contradicts the input */
 export async function planOf({ inputs, flags, signal }: Invocation): Promise<ImagePlan> {
   const input = inputOf(inputs, flags);
-  if (!isDecided(input)) return await planImage(checkedSpecOf(input, flags), previousOptions({ flags, signal }));
+  if (!isDecided(input)) {
+    const plan = await planImage(checkedSpecOf(input, flags), previousOptions({ flags, signal }));
+    return input.kind === "spec" ? { ...plan, archive: input.archive } : plan;
+  }
   const allowed = new Set(["name", "tag", "store-root"]);
   const other = Object.keys(IMAGE_FLAGS).find((flag) => flags[flag] !== undefined && !allowed.has(flag));
   if (other !== undefined) {

@@ -111,6 +111,19 @@ export const IMAGE_FLAGS: Flags = {
   ...CLOSURE_FLAGS,
 };
 
+/** Arguments of dockerTools instead of INPUT. */
+const DOCKERTOOLS_FLAGS: Flags = {
+  "dockertools-args": {
+    type: "string",
+    describe: "Instead of INPUT: JSON file of the arguments that one of dockerTools' functions takes",
+  },
+  "dockertools-function": {
+    type: "string",
+    choices: ["streamLayeredImage", "buildLayeredImage", "buildImage"],
+    describe: "Which function that is (default the first that has all of the arguments)",
+  },
+};
+
 /** How nix2container's program makes layers. */
 export const N2C_LAYER_FLAGS: Flags = {
   "max-layers": {
@@ -203,13 +216,14 @@ const DRY_RUN_FLAG: Flags = {
 };
 
 /** What `stream` has besides what describes the image. */
-export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...CACHE_FLAGS, ...REGISTRY_FLAGS };
+export const STREAM_FLAGS: Flags = { ...IMAGE_FLAGS, ...DOCKERTOOLS_FLAGS, ...CACHE_FLAGS, ...REGISTRY_FLAGS };
 
 /** How an image is pushed, and everything that describes it. */
 export const PUSH_IMAGE_FLAGS: Flags = {
   ...DRY_RUN_FLAG,
   ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
+  ...DOCKERTOOLS_FLAGS,
   ...CACHE_FLAGS,
   ...PUSH_FLAGS,
 };
@@ -225,6 +239,7 @@ export const BUILD_FLAGS: Flags = {
   ...DRY_RUN_FLAG,
   ...COMPRESSION_FLAG,
   ...IMAGE_FLAGS,
+  ...DOCKERTOOLS_FLAGS,
   ...CACHE_FLAGS,
   ...PUSH_FLAGS,
 };
@@ -277,6 +292,7 @@ export const PLAN_FLAGS: Flags = {
   },
   compression: { type: "string", describe: "With --exact: none, gzip (default) or zstd, with a level: zstd:19" },
   ...IMAGE_FLAGS,
+  ...DOCKERTOOLS_FLAGS,
   ...CACHE_FLAGS,
   ...REGISTRY_FLAGS,
 };

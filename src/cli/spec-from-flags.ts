@@ -12,9 +12,12 @@ import {
   toJson,
 } from "../index.js";
 import { type FlagValues, list, number, text } from "./command.js";
+import { dockertoolsInput } from "./dockertools-args.js";
 
 /** INPUT as the flags and its shape say it; the graph of `--closure` where it is alone. */
 export function inputOf(inputs: readonly string[], flags: FlagValues): Input {
+  const dockertools = dockertoolsInput(inputs, flags);
+  if (dockertools !== undefined) return dockertools;
   const graph = graphOf(flags);
   if (inputs.length === 0 && graph !== undefined) return { kind: "closure-file", file: graph };
   return recogniseInput(inputs, text(flags, "store-root") ?? "/");

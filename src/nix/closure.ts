@@ -16,7 +16,7 @@ export interface StoreObject {
 
 /**
  * Store objects closed under references, without cycles other than self-references.
- * Made by {@link createClosure} only, so the invariants always hold.
+ * Made here only, so the invariants always hold.
  */
 export interface Closure {
   readonly storeDir: string;
@@ -70,6 +70,11 @@ export function createClosure(input: {
   if (kept.size === 0) throw new OciNixError("invalid-input", `${input.source} holds no store paths`);
   const objects = new Map([...kept.entries()].sort(([a], [b]) => compareStrings(a, b)));
   return { storeDir: input.storeDir, roots, objects };
+}
+
+/** The closure of nothing: of images that have nothing of the store. {@link createClosure} takes that for a mistake. */
+export function emptyClosure(storeDir: string): Closure {
+  return { storeDir, roots: [], objects: new Map() };
 }
 
 /** NAR sizes summed over everything each path reaches, itself included; undefined where one of the sizes is unknown. */

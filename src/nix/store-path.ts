@@ -54,6 +54,15 @@ export function findStorePath(path: string): { readonly storePath: StorePath; re
   return undefined;
 }
 
+/** The store paths of a store directory that a text names, in order; what follows a name that could belong to it counts as part of it. */
+export function storePathsNamedIn(text: string, storeDir: string): readonly StorePath[] {
+  const pieces = text.split(`${storeDir}/`).slice(1);
+  return pieces.flatMap((piece) => {
+    const [baseName = ""] = /^[0-9a-zA-Z+\-._?=]*/.exec(piece) ?? [];
+    return flawOfBaseName(baseName) === undefined ? [`${storeDir}/${baseName}` as StorePath] : [];
+  });
+}
+
 /** The store directory of a store path. */
 export function storeDirOf(path: StorePath): string {
   return path.slice(0, path.lastIndexOf("/"));

@@ -1,7 +1,7 @@
 import type { BlobSource } from "../core/blob.js";
 import type { BlockWriter } from "../core/block-writer.js";
 import { type Digest, hexOf, sha256 } from "../core/digest.js";
-import { formatJson, toJson } from "../core/json.js";
+import { formatJson, isJsonObject, type Json, toJson } from "../core/json.js";
 import { padded } from "../tar/header.js";
 import { tarProfile } from "../tar/profiles.js";
 
@@ -9,6 +9,8 @@ import { tarProfile } from "../tar/profiles.js";
 export interface StreamableImage {
   /** `name:tag` each; may be empty. */
   readonly repoTags: readonly string[];
+  /** Whether there is to be a file `repositories`, which says of every name what its topmost layer is. */
+  readonly repositories: boolean;
   /** Bottom first; each is opened only when its turn comes, so that one layer's files are listed at a time. */
   readonly layers: readonly (() => Promise<BlobSource>)[];
   /** The image config's bytes, once the digest of every blob of {@link layers} is known. */
@@ -46,9 +48,28 @@ export async function writeDockerArchive(image: StreamableImage, out: BlockWrite
   await putMember(configName, Buffer.from(config), out);
   const manifest = [{ Config: configName, RepoTags: image.repoTags, Layers: names }];
   await putMember("manifest.json", Buffer.from(formatJson(toJson(manifest))), out);
+  if (image.repositories && layers.length > 0) {
+    await putMember(
+      "repositories",
+      Buffer.from(formatRepositories(image.repoTags, layers.at(-1)?.digest as Digest)),
+      out,
+    );
+  }
   await out.putZeros(1024);
   await out.flush();
   return { imageId, layers };
+}
+
+/** As Docker before 1.10 wrote it: name → tag → a layer's ID. */
+function formatRepositories(repoTags: readonly string[], topmost: Digest): string {
+  const repositories = new Map<string, Json>();
+  for (const repoTag of repoTags) {
+    const colon = repoTag.lastIndexOf(":");
+    const name = repoTag.slice(0, colon);
+    const tags = repositories.get(name);
+    repositories.set(name, new Map([...(isJsonObject(tags) ? tags : []), [repoTag.slice(colon + 1), hexOf(topmost)]]));
+  }
+  return formatJson(repositories);
 }
 
 async function putMember(name: string, bytes: Uint8Array, out: BlockWriter): Promise<void> {

@@ -138,33 +138,27 @@ export function basePoints(host: Acceptance): void {
     expect(await host.run("repeated:1", "cat", "/order")).toBe("b");
   });
 
-  it("15: variables are inherited, the own one wins, and each is there once", async () => {
-    const busybox = host.path("busybox");
-    const fromImage = await loadBase("variables-base", {
-      contents: [busybox],
-      config: { Env: ["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=parent"] },
-    });
-    const config = { Env: ["FROM_CHILD=true", "LAST_LAYER=child"] };
-    await host.load("variables", { fromImage, config, closure: { roots: [busybox] } });
-    expect((await host.inspect("variables:1")).Config.Env).toEqual([
-      ...["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=child", "FROM_CHILD=true"],
-    ]);
-    const seen = (await host.run("variables:1", "env")).trimEnd().split("\n");
-    expect(seen.filter((line) => /^(FROM|LAST)_/.test(line)).sort()).toEqual([
-      ...["FROM_CHILD=true", "FROM_PARENT=true", "LAST_LAYER=child"],
-    ]);
-  });
+  it.each(["buildImage", "buildLayeredImage"] as const)(
+    "15: variables are inherited, the own one wins, and each is there once (%s)",
+    async (called) => {
+      const name = `variables-${called.toLowerCase()}`;
+      const parent = { Env: ["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=parent"] };
+      const base = { contents: [host.path("busybox")], config: parent };
+      const fromImage = await host.callForArchive(called, `${name}-base`, base);
+      await host.call(called, name, { fromImage, config: { Env: ["FROM_CHILD=true", "LAST_LAYER=child"] } });
+      const { Env } = (await host.inspect(`${name}:1`)).Config;
+      expect(Env).toEqual(["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=child", "FROM_CHILD=true"]);
+      const seen = (await host.run(`${name}:1`, "env")).trimEnd().split("\n");
+      expect(seen.filter((line) => /^(PATH|FROM_\w+|LAST_\w+)=/.test(line)).sort()).toEqual([...(Env ?? [])].sort());
+    },
+  );
 
   it("17: the layers of the base count: with four at most there are four", async () => {
-    const fromImage = await loadBase("limit-base", { contents: [host.path("busybox")] });
+    const fromImage = await host.callForBase("buildLayeredImage", "limit-base", { contents: [host.path("busybox")] });
     expect(await layersOf("limit-base:1")).toHaveLength(2);
-    await host.load("limit", {
-      fromImage,
-      contents: [host.path("hello")],
-      closure: { roots: [host.path("chain")] },
-      maxLayers: 4,
-    });
+    const config = { Cmd: ["hello"], Env: [`CHAIN=${host.path("chain")}`] };
+    await host.call("buildLayeredImage", "limit", { fromImage, contents: [host.path("hello")], config, maxLayers: 4 });
     expect(await layersOf("limit:1")).toHaveLength(4);
-    expect(await host.run("limit:1", "hello")).toBe("Hello, world!\n");
+    expect(await host.run("limit:1")).toBe("Hello, world!\n");
   });
 }

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
+import type { DockertoolsFunction } from "../../src/index.js";
 import { PROJECT, runCli, startCli } from "./cli.js";
 import { expectOk, runOk } from "./command.js";
 import { type Docker, ENGINE_TOOLS, RUN_OPTIONS, startDocker } from "./daemons.js";
@@ -127,6 +128,32 @@ export class Acceptance {
   async archive(name: string, fields: object): Promise<string> {
     const stdoutFile = this.file(`${name.replaceAll("/", "-")}.tar`);
     expectOk(await runCli(["stream", this.spec(name, fields)], { stdoutFile }), "stream");
+    return stdoutFile;
+  }
+
+  /** Writes arguments of a function of dockerTools; gives the flags that take them. */
+  arguments(called: DockertoolsFunction, name: string, fields: object, storeRoot = this.storeRoot): readonly string[] {
+    const file = this.file(`${name.replaceAll("/", "-")}.arguments.json`);
+    writeFileSync(file, JSON.stringify({ name, tag: "1", ...fields }));
+    return ["--dockertools-args", file, "--dockertools-function", called, "--store-root", storeRoot];
+  }
+
+  /** Streams the image that a function of dockerTools makes of arguments into Docker. */
+  async call(called: DockertoolsFunction, name: string, fields: object): Promise<Summary> {
+    return await this.loadInput(this.arguments(called, name, fields));
+  }
+
+  /** As {@link call}, of an image that becomes the base of others; gives its archive. */
+  async callForBase(called: DockertoolsFunction, name: string, fields: object): Promise<string> {
+    const archive = await this.callForArchive(called, name, fields);
+    await this.docker.ok(["load"], { stdin: { file: archive } });
+    return archive;
+  }
+
+  /** The archive that a function of dockerTools makes of arguments. */
+  async callForArchive(called: DockertoolsFunction, name: string, fields: object): Promise<string> {
+    const stdoutFile = this.file(`${name.replaceAll("/", "-")}.tar`);
+    expectOk(await runCli(["stream", ...this.arguments(called, name, fields)], { stdoutFile }), "stream");
     return stdoutFile;
   }
 

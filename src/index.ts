@@ -7,6 +7,7 @@ export {
   foreseeBuild,
 } from "./build/build.js";
 export { type CopyOptions, copyImages, foreseeCopy } from "./build/copy.js";
+export { customiseSpec, type PlanOptions } from "./build/customised-spec.js";
 export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
 export {
@@ -15,7 +16,7 @@ export {
   translateDockertoolsArguments,
 } from "./build/dockertools-args.js";
 export { planDockertoolsImage } from "./build/dockertools-conf.js";
-export type { ImagePlan, PlannedLayer } from "./build/image-plan.js";
+export { type ImagePlan, narSizeOf, type PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
 export {
   type BlobDigests,
@@ -34,14 +35,7 @@ export {
   type Nix2containerLayersResult,
 } from "./build/nix2container/layers.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
-export {
-  narSizeOf,
-  planAllLayers,
-  planImage,
-  planSpecLayers,
-  readClosure,
-  readSpecClosure,
-} from "./build/plan-image.js";
+export { planImage } from "./build/plan-image.js";
 export {
   type PreviousLayoutOptions,
   type ReadPreviousOptions,
@@ -51,6 +45,8 @@ export {
 export type { ShellOptions } from "./build/shell/options.js";
 export { shellImageSpec } from "./build/shell/shell-image.js";
 export { type ClosureSpec, checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec.js";
+export { readClosure, readSpecClosure } from "./build/spec-closure.js";
+export { planAllLayers, planSpecLayers } from "./build/spec-layers.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {
   type BlobCache,

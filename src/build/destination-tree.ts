@@ -1,6 +1,7 @@
 import { lstatSync, readlinkSync } from "node:fs";
 import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
 import { compareStrings, describeErrno, OciNixError } from "../core/errors.js";
+import type { Device } from "../core/generated-object.js";
 import { sameContents } from "../core/same-contents.js";
 import type { EntryList, EntryType, Ownership } from "../tar/entry-list.js";
 import type { Found } from "./store-walk.js";
@@ -22,6 +23,8 @@ export interface Placed {
   readonly weight: Weight;
   /** The bytes of a file that exists nowhere; `source` then says what it is. */
   readonly contents?: Uint8Array | undefined;
+  /** Of a character or block device. */
+  readonly device?: Device | undefined;
 }
 
 /** A whole store path at its own place. It is walked when it is listed, and never held. */
@@ -223,7 +226,8 @@ function blocked(at: ByteString, placed: Placed, path: ByteString, other: Pick<P
 
 /** One of two that want the same place. @throws OciNixError `conflict` where they differ */
 function merge(path: ByteString, first: Placed, second: Placed): Placed {
-  if (first.type !== second.type) throw conflict(path, first, second);
+  const isSpecial = first.type !== "file" && first.type !== "directory" && first.type !== "symlink";
+  if (isSpecial || first.type !== second.type) throw conflict(path, first, second);
   if (first.type === "symlink" && first.linkTarget !== second.linkTarget) throw conflict(path, first, second);
   if (first.type === "file" && !sameContents(first, second)) throw conflict(path, first, second);
   if (first.weight !== second.weight) return first.weight > second.weight ? first : second;

@@ -1,7 +1,7 @@
 import { type ByteString, displayBytes, encodeUtf8 } from "../core/byte-string.js";
 import { compareStrings, OciNixError } from "../core/errors.js";
 import { EventLoopTurns } from "../core/event-loop-turns.js";
-import type { GeneratedObject } from "../core/generated-object.js";
+import type { GeneratedObject, SpecialFile } from "../core/generated-object.js";
 import { compileRegex } from "../core/regex.js";
 import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
 import { DEFAULT_STORE_DIR, type StorePath, storeDirOf } from "../nix/store-path.js";
@@ -215,7 +215,8 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
     for (const object of generated) {
       const { path, type, mode, owner } = object;
       const linkTarget = object.type === "symlink" ? object.linkTarget : "";
-      const placed = { type, mode, owner, linkTarget, ...contentsOf(object) };
+      const device = "device" in object ? object.device : undefined;
+      const placed = { type, mode, owner, linkTarget, device, ...contentsOf(object) };
       tree.place(layer, path, { ...placed, weight: weightOf(object) });
     }
   }
@@ -225,14 +226,14 @@ async function treeOf(plans: readonly LayerPlan[], options: FileTreeOptions): Pr
 /** What errors call the origin of what is read nowhere. */
 const GENERATED = "what oci-nix adds";
 
-function contentsOf(object: GeneratedObject): Pick<Placed, "source" | "size" | "contents"> {
+function contentsOf(object: GeneratedObject | SpecialFile): Pick<Placed, "source" | "size" | "contents"> {
   if ("copyOf" in object) return { source: object.copyOf, size: object.size };
   const contents = object.type === "file" ? object.contents : undefined;
   const source = object.source === undefined ? GENERATED : encodeUtf8(object.source);
   return { source, size: contents?.length ?? 0, contents };
 }
 
-function weightOf(object: GeneratedObject): Weight {
+function weightOf(object: GeneratedObject | SpecialFile): Weight {
   if (object.type !== "directory") return Weight.generated;
   return { none: Weight.cameAlong, firm: Weight.ruled, default: Weight.generated }[object.claim ?? "default"];
 }

@@ -80,6 +80,17 @@ export function pathsOf(layer: PlannedLayer): readonly string[] {
   return layer.kind === "store" ? storePathsOf(layer.plan) : layer.paths;
 }
 
+/** Sum of the NAR sizes of what a layer holds, in bytes; undefined where one is unknown. */
+export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined {
+  let sum = 0;
+  for (const { storePath } of plan.contents) {
+    const size = closure.objects.get(storePath)?.narSize;
+    if (size === undefined) return undefined;
+    sum += size;
+  }
+  return sum;
+}
+
 const SHOWN = 5;
 
 /**

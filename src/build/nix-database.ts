@@ -1,6 +1,7 @@
 import { writeNixDatabase } from "../nix/database-directory.js";
-import { databaseModes, databaseOwner, objectsIn, planSpecLayers, readSpecClosure } from "./plan-image.js";
 import type { ImageSpec } from "./spec.js";
+import { readSpecClosure } from "./spec-closure.js";
+import { databaseModes, databaseOwner, objectsIn, planSpecLayers } from "./spec-layers.js";
 
 export interface NixDatabaseSummary {
   /** The database's file. */

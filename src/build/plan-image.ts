@@ -1,238 +1,24 @@
 import { type Digest, parseDigest } from "../core/digest.js";
-import { atPlace, OciNixError } from "../core/errors.js";
-import type { GeneratedObject } from "../core/generated-object.js";
-import type { Ownership } from "../core/ownership.js";
 import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
-import { GroupPlanner } from "../layers/layer-groups.js";
-import type { LayerPlan } from "../layers/plan.js";
-import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
-import type { PreviousLayout } from "../layers/previous.js";
-import { type Closure, emptyClosure, type StoreObject } from "../nix/closure.js";
-import { nixDatabaseTree } from "../nix/database-tree.js";
-import { readLocalClosure } from "../nix/local-database.js";
-import { readClosureFile } from "../nix/read-closure.js";
-import { DEFAULT_STORE_DIR, parseStorePath, type StorePath } from "../nix/store-path.js";
+import { MAX_LAYERS } from "../layers/plan-layers.js";
 import { formatImageConfig } from "../oci/image.js";
-import { tarProfile } from "../tar/profiles.js";
-import { type BaseImage, openBaseImage, type PlannedBase } from "./base-image.js";
-import {
-  copiedTrees,
-  customisationLayer,
-  customisationRoots,
-  customise,
-  isCustomised,
-  mounted,
-} from "./customisation/customisation.js";
-import { ownership, settleLayers } from "./file-tree.js";
-import { customisationOwner, inGnuForm } from "./gnu-form.js";
-import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
+import { type BaseImage, openBaseImage } from "./base-image.js";
+import { hasCommands } from "./customisation/customisation.js";
+import { type CustomisedSpec, customiseSpec, filesOf, type PlanOptions } from "./customised-spec.js";
+import { settleLayers } from "./file-tree.js";
+import { checkStorePathsExist, type ImagePlan, narSizeOf } from "./image-plan.js";
 import { layerKey } from "./layer-key.js";
-import { inOneLayer } from "./one-layer.js";
-import { permissionsOf } from "./permissions.js";
-import { type ReadPreviousOptions, readSpecPrevious } from "./previous-image.js";
+import { readSpecPrevious } from "./previous-image.js";
 import { historyComment } from "./recorded-store-paths.js";
-import type { ClosureSpec, ImageSpec, LayerSpec, NixDatabaseSpec } from "./spec.js";
-
-/**
- * Reads a closure: from a graph file where one is given, else from the Nix database.
- * @throws OciNixError see {@link readClosureFile} and {@link readLocalClosure}
- */
-export async function readClosure({ roots, graph, storeRoot, storeDir }: ClosureSpec): Promise<Closure> {
-  const dir = storeDir === undefined ? {} : { storeDir };
-  if (graph !== undefined) return await readClosureFile(graph, { ...(roots === undefined ? {} : { roots }), ...dir });
-  return await readLocalClosure(roots ?? [], { storeRoot: storeRoot ?? "/", ...dir });
-}
-
-/**
- * The closure of everything that a spec ships; where its lists name nothing, that is nothing.
- * @throws OciNixError as {@link readClosure}; `not-found` for a store path that the graph lacks
- */
-export async function readSpecClosure(spec: ImageSpec): Promise<Closure> {
-  const { roots, graph } = spec.closure;
-  const named = [spec, ...(spec.layers ?? [])].flatMap((group) => [
-    ...(("deps" in group ? group.deps : undefined) ?? []),
-    ...(group.copyToRoot ?? []),
-  ]);
-  // Without roots a graph is taken whole.
-  if (graph !== undefined && roots === undefined) return await readClosure(spec.closure);
-  const wanted = [...(roots ?? []), ...named, ...customisationRoots(spec)];
-  if (wanted.length === 0) return emptyClosure(spec.closure.storeDir ?? DEFAULT_STORE_DIR);
-  return await readClosure({ ...spec.closure, roots: wanted });
-}
-
-/**
- * The layers a spec asks for, bottom first: the explicit ones, then those of everything else. A pipeline without `maxLayers` may give
- * more than an image can have. With `oneLayer` there is at most one.
- * @param previous what `readSpecPrevious` gave
- * @param base what `openBaseImage` gave: its layers count, and what it has is not shipped again
- * @throws OciNixError `invalid-input` or `not-found` where a path is no store path or not in the closure, or everything is excluded;
- *   `limit` where the explicit layers leave no room; see {@link planLayers}
- */
-export function planSpecLayers(
-  spec: ImageSpec,
-  closure: Closure,
-  previous?: PreviousLayout,
-  base?: PlannedBase,
-): readonly LayerPlan[] {
-  const { oneLayer = false, pipeline, layers = [] } = spec;
-  const { strategy = oneLayer ? "single" : DEFAULT_STRATEGY } = spec;
-  const anyLimit = oneLayer ? MAX_LAYERS : DEFAULT_MAX_LAYERS;
-  const { maxLayers = pipeline === undefined ? anyLimit : Number.POSITIVE_INFINITY } = spec;
-  if (maxLayers !== Number.POSITIVE_INFINITY) checkMaxLayers(maxLayers);
-  const inClosure = (path: string, where: string): StorePath => {
-    const storePath = atPlace(where, () => parseStorePath(path, closure.storeDir));
-    if (closure.objects.has(storePath)) return storePath;
-    throw new OciNixError("not-found", `${where}: ${path} is not in the closure`, {
-      hint: "drop it there, or add it to the roots",
-    });
-  };
-  const planner = new GroupPlanner(closure, base?.storePaths);
-  const excluded = (spec.exclude ?? []).map((path) => inClosure(path, "exclude"));
-  const groupOf = (group: LayerSpec, where: string) => ({
-    roots: (group.deps ?? []).map((path) => inClosure(path, `${where}deps`)),
-    copyToRoot: (group.copyToRoot ?? []).map((path) => inClosure(path, `${where}copyToRoot`)),
-    permissions: permissionsOf(group.perms ?? [], (path) => inClosure(path, `${where}perms`)),
-    exclude: new Set(excluded),
-    leaveOut: (group.exclude ?? []).map((path) => inClosure(path, `${where}exclude`)),
-    isStoreless: spec.includeStorePaths === false,
-    strategy: group.strategy ?? strategy,
-    previous,
-  });
-  const explicit = layers.flatMap((layer, i) => {
-    const group = { ...groupOf(layer, `layers[${i}]: `), label: `layer ${i + 1} of the spec`, history: layer.history };
-    return atPlace(`layers[${i}]`, () => planner.plan({ ...group, maxLayers: layer.maxLayers ?? 1 }));
-  });
-  const copied = new Set(copiedTrees(spec).map((path) => inClosure(path, "copyToRoot")));
-  const ruled = spec.perms?.find(({ path }) => copied.has(path as StorePath));
-  if (ruled !== undefined) {
-    throw new OciNixError("unsupported", `perms: ${ruled.path} is copied to the root with keepContentsDirlinks`, {
-      hint: "permission rules are for copyToRoot without keepContentsDirlinks; files may name directories and who owns them",
-    });
-  }
-  const rest = { ...groupOf({ ...spec, exclude: [] }, ""), isCopied: copied.size > 0 };
-  const moved = new Set([spec, ...layers].flatMap((group) => group.copyToRoot ?? []));
-  const roots = [
-    ...(spec.closure.roots?.map((path) => parseStorePath(path, closure.storeDir)) ??
-      closure.roots.filter((path) => !moved.has(path))),
-    // As dockerTools, which looks for references in what was copied.
-    ...[...copied].filter((path) => closure.objects.get(path)?.references.includes(path)),
-    ...customisationRoots(spec).map((path) => inClosure(path, "contents and files")),
-  ];
-  const baseLayers = base?.layers.length ?? 0;
-  const generated = oneLayer ? 0 : (isDatabaseWanted(spec) ? 1 : 0) + (isCustomised(spec) ? 1 : 0);
-  const room = maxLayers - baseLayers - explicit.length - generated;
-  const plans = planner.plan({
-    ...rest,
-    roots,
-    strategy: pipeline ?? strategy,
-    maxLayers: oneLayer ? 1 : Math.max(room, 1),
-    label: "",
-  });
-  if ((oneLayer ? 1 : plans.length) > room) {
-    throw new OciNixError(
-      "limit",
-      `of ${maxLayers} layers, ${maxLayers - room} are taken already: none is left for the rest`,
-      {
-        hint: oneLayer
-          ? "images on top of each other cannot have more: start from a lower one"
-          : `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers; those of fromImage count`,
-      },
-    );
-  }
-  const isStoreless = spec.includeStorePaths === false || closure.objects.size === 0 || copied.size > 0;
-  const isLayerLeft = isStoreless && (isCustomised(spec) || spec.oneLayer === true);
-  if (baseLayers + explicit.length + plans.length === 0 && !isLayerLeft) {
-    const reason = isStoreless ? "nothing is to be in the image" : "every store path is excluded";
-    throw new OciNixError("invalid-input", `${reason}: no layer is left`);
-  }
-  return [...explicit, ...plans];
-}
-
-/** The store objects that an image has at their own place, which are those that Nix can know there. */
-export function objectsIn(plans: readonly LayerPlan[], closure: Closure, base?: PlannedBase): readonly StoreObject[] {
-  const staying = plans.flatMap((plan) => plan.contents.filter(({ rewrite }) => rewrite === undefined));
-  const paths = new Set([...(base?.storePaths ?? []), ...staying.map(({ storePath }) => storePath)]);
-  return [...closure.objects.values()].filter(({ path }) => paths.has(path));
-}
-
-function imageOwner({ uid = 0, gid = 0, uname = "root", gname = "root" }: ImageSpec): Ownership {
-  return ownership(uid, gid, uname, gname);
-}
-
-/** Modes of the Nix database's directories and files, where they are not Nix's own. */
-export function databaseModes({ nixDatabase = {} }: ImageSpec): Pick<NixDatabaseSpec, "directoryMode" | "fileMode"> {
-  const { directoryMode, fileMode } = nixDatabase;
-  return { directoryMode, fileMode };
-}
-
-/** Who owns the Nix database, and `/nix/store` with it. */
-export function databaseOwner({ nixDatabase = {}, ...spec }: ImageSpec): Ownership {
-  const { uid = spec.uid ?? 0, gid = spec.gid ?? 0 } = nixDatabase;
-  return ownership(uid, gid, nixDatabase.uname ?? spec.uname ?? "root", nixDatabase.gname ?? spec.gname ?? "root");
-}
-
-/**
- * All layers a spec asks for, those of what is generated included; of the customisation layer only that it is there.
- * @throws OciNixError as {@link planSpecLayers} and {@link nixDatabaseTree}
- */
-export function planAllLayers(
-  spec: ImageSpec,
-  closure: Closure,
-  previous?: PreviousLayout,
-  base?: PlannedBase,
-): readonly LayerPlan[] {
-  const plans = planSpecLayers(spec, closure, previous, base);
-  return withGeneratedLayers(plans, spec, closure, objectsIn(plans, closure, base), []);
-}
-
-function withGeneratedLayers(
-  plans: readonly LayerPlan[],
-  spec: ImageSpec,
-  closure: Closure,
-  objects: readonly StoreObject[],
-  customisation: readonly GeneratedObject[],
-): readonly LayerPlan[] {
-  const owner = imageOwner(spec);
-  const customised = isCustomised(spec) ? [customisationLayer(customisation)] : [];
-  const database = databaseLayer(spec, closure, objects);
-  if (spec.oneLayer === true) return [inGnuForm(inOneLayer([...plans, ...customised, ...database]), spec, owner)];
-  return [...plans, ...customised.map((plan) => inGnuForm(plan, spec, customisationOwner(spec, owner))), ...database];
-}
-
-/** The layer of the Nix database, where it is wanted. @throws OciNixError as {@link nixDatabaseTree} */
-function databaseLayer(spec: ImageSpec, closure: Closure, objects: readonly StoreObject[]): readonly LayerPlan[] {
-  if (!isDatabaseWanted(spec)) return [];
-  const generated = nixDatabaseTree(objects, {
-    storeDir: closure.storeDir,
-    storeRoot: spec.closure.storeRoot ?? "/",
-    owner: databaseOwner(spec),
-    ...databaseModes(spec),
-  });
-  const reason = "the Nix database";
-  return [{ contents: [], generated, reason, history: { comment: reason } }];
-}
-
-function isDatabaseWanted({ nixDatabase }: ImageSpec): boolean {
-  return nixDatabase !== undefined && nixDatabase.enable !== false;
-}
-
-/** Sum of the NAR sizes of what a layer holds, in bytes; undefined where one is unknown. */
-export function narSizeOf(plan: LayerPlan, closure: Closure): number | undefined {
-  let sum = 0;
-  for (const { storePath } of plan.contents) {
-    const size = closure.objects.get(storePath)?.narSize;
-    if (size === undefined) return undefined;
-    sum += size;
-  }
-  return sum;
-}
+import type { ImageSpec } from "./spec.js";
+import { objectsIn, planSpecLayers, withGeneratedLayers } from "./spec-layers.js";
 
 /**
  * Decides everything about the image a spec asks for. Of files only those are read that want the same place and may differ.
  * @throws OciNixError for anything wrong with the spec or the closure, a store path that is missing, contents that collide; as
  *   {@link readSpecPrevious} and {@link openBaseImage}; the signal's reason
  */
-export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = {}): Promise<ImagePlan> {
+export async function planImage(spec: ImageSpec, options: PlanOptions = {}): Promise<ImagePlan> {
   const base = await openBaseImage(spec, options);
   try {
     return await planImageOn(base, spec, options);
@@ -242,36 +28,36 @@ export async function planImage(spec: ImageSpec, options: ReadPreviousOptions = 
   }
 }
 
-async function planImageOn(
+async function planImageOn(base: BaseImage | undefined, asked: ImageSpec, options: PlanOptions): Promise<ImagePlan> {
+  const made = await customiseSpec(asked, base, options);
+  try {
+    return await planCustomisedImage(base, made, options);
+  } catch (error) {
+    made.close();
+    throw error;
+  }
+}
+
+async function planCustomisedImage(
   base: BaseImage | undefined,
-  spec: ImageSpec,
-  options: ReadPreviousOptions,
+  { spec, closure, customisation, close }: CustomisedSpec,
+  options: PlanOptions,
 ): Promise<ImagePlan> {
   const { signal } = options;
   const { name, tag = "latest" } = spec;
   const { author, created = DEFAULT_TIMESTAMP, mtime = DEFAULT_TIMESTAMP, config = new Map() } = spec;
   const { architecture = "amd64", variant } = base ?? spec;
-  const { tarProfile: profile = tarProfile("oci") } = spec;
-  const closure = await readSpecClosure(spec);
-  const storeRoot = spec.closure.storeRoot ?? "/";
-  const files = { storeRoot, profile, owner: imageOwner(spec) };
+  const files = filesOf(spec);
   // Elsewhere a pipeline's layers may be looked at however many they are.
   const limits = spec.pipeline === undefined ? {} : { maxLayers: spec.maxLayers ?? MAX_LAYERS };
   const storeLayers = planSpecLayers({ ...spec, ...limits }, closure, await readSpecPrevious(spec, options), base);
-  checkStorePathsExist(storeLayers, storeRoot);
+  checkStorePathsExist(storeLayers, files.storeRoot);
   const objects = objectsIn(storeLayers, closure, base);
-  const shipped = new Set(
-    (spec.includeStorePaths === false ? mounted(spec, closure) : objects).map(({ path }) => path),
-  );
-  const customisation = await customise(spec, {
-    storeDir: closure.storeDir,
-    shipped,
-    owner: customisationOwner(spec, files.owner),
-    signal,
-  });
   const plans = withGeneratedLayers(storeLayers, spec, closure, objects, customisation);
-  const layers = (await settleLayers(plans, { ...files, signal })).map((plan) => {
-    const key = layerKey(plan, closure.objects, files, mtime.seconds);
+  const layers = (await settleLayers(plans, { ...files, signal })).map((plan, i) => {
+    // What commands make is made anew each time.
+    const isMade = hasCommands(spec) && (spec.oneLayer === true || i === storeLayers.length);
+    const key = isMade ? undefined : layerKey(plan, closure.objects, files, mtime.seconds);
     return { kind: "store", plan, narSize: narSizeOf(plan, closure), key, objects: closure.objects } as const;
   });
   const metadata = { architecture, variant, created, author, config: base?.configOf(config) ?? config };
@@ -299,6 +85,9 @@ async function planImageOn(
         base && { diffIds: diffIds.slice(0, below.length), history: base.history },
       );
     },
-    close: () => base?.close(),
+    close() {
+      close();
+      base?.close();
+    },
   };
 }

@@ -12,7 +12,14 @@ import { CONTAINER_CONFIG_SCHEMA } from "../oci/container-config-fields.js";
 import type { Inheritance } from "../oci/inherit-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { TAR_PROFILE_NAMES, type TarProfile, tarProfile } from "../tar/profiles.js";
-import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "./customisation/spec.js";
+import {
+  checkFile,
+  checkHelpers,
+  type FileSpec,
+  type HelperSpec,
+  programDirectory,
+  script,
+} from "./customisation/spec.js";
 import {
   arrayOf,
   type Check,
@@ -123,6 +130,12 @@ export interface ImageSpec {
   readonly helpers?: readonly HelperSpec[] | undefined;
   /** A script that needs a virtual machine: none is run yet, so {@link checkSpec} refuses it. */
   readonly runAsRoot?: undefined;
+  /** Shell scripts that change what `copyToRoot`, `contents`, `files` and `helpers` amount to; see `Commands`. */
+  readonly extraCommands?: string | undefined;
+  readonly fakeRootCommands?: string | undefined;
+  readonly enableFakechroot?: boolean | undefined;
+  /** Directories that are PATH for them. */
+  readonly commandPath?: readonly string[] | undefined;
   /** Explicit layers, bottom first, below all others. */
   readonly layers?: readonly LayerSpec[] | undefined;
   readonly nixDatabase?: NixDatabaseSpec | undefined;
@@ -204,9 +217,8 @@ const closure: Check<ClosureSpec> = object({
   storeDir: field("The store directory, where it is not that of the store paths", parsed(checkStoreDir)),
 });
 
-const script = check({ type: "string" }, (value, where): undefined => {
-  if (typeof value !== "string" || value.includes("\0")) throw wrong(where, "the text of a shell script");
-  if (value.trim() === "") return undefined;
+const rootScript = check(script.schema, (value, where): undefined => {
+  if (script(value, where) === undefined) return undefined;
   throw new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
     hint: "most of such scripts do as fakeRootCommands with enableFakechroot: true, which see the image's files at /",
   });
@@ -251,7 +263,11 @@ const FIELDS = {
   perms: field("Modes and owners of what a regular expression matches", arrayOf(permission)),
   contents: field("Store paths, or directories in them, whose trees are joined into the root by symlinks", texts),
   files: field("Texts, copies of files, directories and symlinks that are put into the image", arrayOf(checkFile)),
-  runAsRoot: field("Shell script that is run as root over the image: not in this version", script),
+  runAsRoot: field("Shell script that is run as root over the image: not in this version", rootScript),
+  extraCommands: field("Shell script that changes what goes to the root, in a sandbox", script),
+  fakeRootCommands: field("Shell script that does so as root, under fakeroot", script),
+  enableFakechroot: field("Whether fakeRootCommands have what they change as their root", flag, { default: false }),
+  commandPath: field("Directories with the programs for commands", arrayOf(programDirectory)),
   helpers: field("Files that programs expect of a system", checkHelpers),
   layers: field("Explicit layers, bottom first, below all others", arrayOf(layer)),
   nixDatabase: field("A Nix database of the store paths in the image", nixDatabase),

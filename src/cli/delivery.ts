@@ -14,12 +14,12 @@ import {
   OciNixError,
   openBlobCache,
   openDigestCache,
+  type PlanOptions,
   parseByteSize,
   parseCompression,
   planDockertoolsImage,
   planImage,
   planNix2containerImage,
-  type ReadPreviousOptions,
   type TargetOptions,
   type TransportName,
 } from "../index.js";
@@ -66,8 +66,8 @@ export function registryOptions(flags: FlagValues): Pick<TargetOptions, "tlsVeri
   };
 }
 
-/** How the image that `--previous` names is read; which one it was is said on standard error. */
-export function previousOptions({ flags, signal }: Pick<Invocation, "flags" | "signal">): ReadPreviousOptions {
+/** How the image that `--previous` names is read; which one it was is said on standard error, and what commands say. */
+export function previousOptions({ flags, signal }: Pick<Invocation, "flags" | "signal">): PlanOptions {
   const { tlsVerify, deadlineMs } = registryOptions(flags);
   const say = (line: string) => {
     if (flags.quiet !== true && flags.json !== true) printError(visible(line));
@@ -79,6 +79,9 @@ export function previousOptions({ flags, signal }: Pick<Invocation, "flags" | "s
       if (flags.verbose === true) say(`follows ${source}: ${count} store paths in ${layers.length} layers`);
     },
     onMissing: (message) => say(`note: ${message}`),
+    onCommandLine(line) {
+      if (flags.verbose === true) say(line);
+    },
   };
 }
 

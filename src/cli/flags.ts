@@ -71,6 +71,17 @@ const LAYER_FLAGS: Flags = {
     choices: ["true", "false"],
     describe: "Whether store paths are in the image (default true); else a store is to be mounted",
   },
+  "extra-commands": {
+    type: "string",
+    describe: "Shell script that changes what goes to the root, in a sandbox; it starts there",
+  },
+  "fake-root-commands": { type: "string", describe: "Shell script that does so as root, under fakeroot" },
+  "enable-fakechroot": { type: "boolean", describe: "Run --fake-root-commands with what they change as their root" },
+  "command-path": {
+    type: "string",
+    repeated: true,
+    describe: "Directory with the programs for commands (default those of this machine)",
+  },
   "nix-db": { type: "boolean", describe: "Register the store paths in a Nix database in the image" },
 };
 

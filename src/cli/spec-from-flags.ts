@@ -99,6 +99,10 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   set("keepContentsDirlinks", truth(flags, "keep-contents-dirlinks"));
   set("contents", list(flags, "contents"));
   set("helpers", list(flags, "helper"));
+  set("extraCommands", text(flags, "extra-commands"));
+  set("fakeRootCommands", text(flags, "fake-root-commands"));
+  set("enableFakechroot", flags["enable-fakechroot"] === true ? true : undefined);
+  set("commandPath", list(flags, "command-path"));
   const files = file.get("files");
   if (input.kind === "spec" && files !== undefined) spec.set("files", filesBeside(files, input));
   const perms = text(flags, "perms");

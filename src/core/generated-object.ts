@@ -27,3 +27,13 @@ export type GeneratedObject = Common &
     | { readonly type: "file"; readonly copyOf: ByteString; readonly size: number; readonly copiedFrom?: string }
     | { readonly type: "symlink"; readonly linkTarget: ByteString }
   );
+
+/** The numbers of a device. */
+export interface Device {
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** What mknod makes. It lands in images only. */
+export type SpecialFile = Common &
+  ({ readonly type: "character" | "block"; readonly device: Device } | { readonly type: "fifo" });

@@ -7,11 +7,12 @@ import { abortReason } from "./event-loop-turns.js";
 
 const LAST_BYTES = 2000;
 
-/** A program that is not ours; `debianPackage` is named where it is missing. */
+/** A program that is not ours; `debianPackage` is named where it is missing, and so is what nixpkgs calls it where that is said. */
 export interface Tool {
   readonly program: string;
   readonly args: readonly string[];
   readonly debianPackage: string;
+  readonly nixPackage?: string;
 }
 
 /**
@@ -135,13 +136,7 @@ function startError(tool: Tool, error: Error): unknown {
   const { program } = tool;
   const code = errnoOf(error);
   if (code === "ENOENT" && !isOnPath(program)) {
-    return new NotStarted(
-      "not-found",
-      program,
-      "is not on the PATH",
-      error,
-      `install the Debian package ${tool.debianPackage}`,
-    );
+    return notOnPath(tool, error);
   }
   if (code === "ENOENT")
     return new NotStarted("unreadable", program, "cannot be run: its interpreter is not there", error);
@@ -149,11 +144,73 @@ function startError(tool: Tool, error: Error): unknown {
   return error;
 }
 
+/** The error of a program that is not there. */
+export function notOnPath({ program, debianPackage, nixPackage }: Omit<Tool, "args">, cause?: unknown): NotStarted {
+  const alternative = nixPackage === undefined ? "" : `, or ${nixPackage} of nixpkgs`;
+  const hint = `install the Debian package ${debianPackage}${alternative}`;
+  return new NotStarted("not-found", program, "is not on the PATH", cause, hint);
+}
+
 function isOnPath(program: string): boolean {
-  if (program.includes("/")) return existsSync(program);
+  return program.includes("/") ? existsSync(program) : findOnPath(program) !== undefined;
+}
+
+/** The file that the caller's PATH has under this name. */
+export function findOnPath(program: string): string | undefined {
   return ownEnvironment()
     .PATH.split(":")
-    .some((directory) => existsSync(join(directory, program)));
+    .map((directory) => join(directory, program))
+    .find((file) => existsSync(file));
+}
+
+/**
+ * Runs a program that may say much and take long, whose words are for people: standard output and standard error together. It reads nothing, and
+ * no more of the caller's environment than PATH reaches it. One that fails is a result. Where it is given up, it and all that it started in its
+ * process group are ended first.
+ * @param options.onLine is given all that it says, line by line
+ * @returns how it ended, and its last words
+ * @throws NotStarted as {@link askProgram}
+ * @throws OciNixError the signal's reason
+ */
+export async function runTalking(
+  tool: Tool,
+  options: { readonly signal?: AbortSignal | undefined; readonly onLine?: ((line: string) => void) | undefined },
+): Promise<{ readonly status: number | NodeJS.Signals; readonly words: string }> {
+  const { signal, onLine } = options;
+  if (signal?.aborted) throw abortReason(signal);
+  return await new Promise((resolve, reject) => {
+    const child = spawn(tool.program, tool.args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: ownEnvironment(),
+      detached: true,
+    });
+    let words = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      let begun = "";
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        words = (words + text).slice(-LAST_BYTES);
+        if (onLine === undefined) return;
+        const lines = (begun + text).split("\n");
+        // A line may be without end: it is given in parts then.
+        begun = (lines.pop() as string).slice(-LAST_BYTES);
+        for (const line of lines) onLine(line);
+      });
+      stream.on("end", () => {
+        if (begun !== "") onLine?.(begun);
+      });
+    }
+    const onAbort = () => end(child, true);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    child.on("error", (error) => {
+      signal?.removeEventListener("abort", onAbort);
+      reject(startError(tool, error));
+    });
+    child.on("close", (code, by) => {
+      signal?.removeEventListener("abort", onAbort);
+      if (signal?.aborted) reject(abortReason(signal));
+      else resolve({ status: code ?? by ?? 1, words });
+    });
+  });
 }
 
 const ownEnvironment = () => ({ PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" });

@@ -1,4 +1,4 @@
-import type { GeneratedObject } from "../core/generated-object.js";
+import type { GeneratedObject, SpecialFile } from "../core/generated-object.js";
 import type { StorePath } from "../nix/store-path.js";
 import type { PreviousLayout } from "./previous.js";
 
@@ -41,7 +41,7 @@ export interface LayerPlan {
   /** In the order of the strategy. */
   readonly contents: readonly LayerContent[];
   /** What exists nowhere yet. */
-  readonly generated?: readonly GeneratedObject[];
+  readonly generated?: readonly (GeneratedObject | SpecialFile)[];
   /** Name of the tar profile that decides its bytes, where it is not the image's. */
   readonly tarProfile?: string;
   /** What the history is to say, besides the default. */

@@ -1,9 +1,12 @@
 import { type ByteString, isAscii } from "../core/byte-string.js";
+import { OciNixError } from "../core/errors.js";
+import type { Device } from "../core/generated-object.js";
 import type { Ownership } from "../core/ownership.js";
 
 export type { Ownership };
 
-export type EntryType = "file" | "directory" | "symlink";
+export type EntryType = "file" | "directory" | "symlink" | SpecialType;
+type SpecialType = "character" | "block" | "fifo";
 
 /** One file system object to be written to a tar; time belongs to the profile's options, not to an entry. */
 export interface TarEntry {
@@ -21,6 +24,8 @@ export interface TarEntry {
   readonly source: ByteString;
   /** Path and link target are ASCII, and the link target fits the 100 bytes that ustar has for it. */
   readonly hasPlainNames: boolean;
+  /** Of a character or block device. */
+  readonly device?: Device | undefined;
 }
 
 const MAX_PLAIN_LINK = 100;
@@ -39,6 +44,8 @@ export interface NewEntry {
   readonly source?: ByteString | undefined;
   /** A file's contents, of the given size, where they are read nowhere. */
   readonly contents?: Uint8Array | undefined;
+  /** Of a character or block device. */
+  readonly device?: Device | undefined;
 }
 
 /** An {@link EntryList} as it crosses to another thread. */
@@ -58,8 +65,9 @@ const LAST_CHUNK = 1 << 20;
  * (6), the length of the link target (4) and that of the source (4); then name, link target and source or contents.
  */
 const FIXED = 9;
-/** Of the flags, the lowest two bits are the type. */
+/** Of the flags, the lowest two bits are the type. Of what is {@link SPECIAL} the rest stands where a link target would. */
 const TYPE_MASK = 3;
+const SPECIAL = 3;
 const PLAIN_NAMES = 4;
 const ASCII_SOURCE = 8;
 const HAS_SIZE = 16;
@@ -70,6 +78,7 @@ const CONTENTS = 128;
 const SIZE_BYTES = 6;
 const LENGTH_BYTES = 4;
 const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
+const SPECIAL_TYPES: readonly SpecialType[] = ["character", "block", "fifo"];
 
 /**
  * Tar entries in the order of the archive, a directory before what is in it.
@@ -104,9 +113,10 @@ export class EntryList {
   }
 
   append(entry: NewEntry): void {
-    const { name, linkTarget, source = "", contents } = entry;
+    const { name, source = "", contents } = entry;
+    const linkTarget = isSpecial(entry.type) ? formatSpecial(entry.type, entry.device) : entry.linkTarget;
     if (contents !== undefined && contents.length !== entry.size) throw new Error("contents of another size");
-    const flags = this.#flagsOf(entry);
+    const flags = this.#flagsOf(entry, linkTarget);
     const sourceLength = contents?.length ?? source.length;
     const length = FIXED + optionalLength(flags) + name.length + linkTarget.length + sourceLength;
     let chunk = this.chunks[this.chunks.length - 1];
@@ -135,7 +145,7 @@ export class EntryList {
     else if (flags & OWN_SOURCE) chunk.write(source, at, source.length, "latin1");
   }
 
-  #flagsOf({ depth, name, type, size, linkTarget, source, contents }: NewEntry): number {
+  #flagsOf({ depth, name, type, size, source, contents }: NewEntry, linkTarget: ByteString): number {
     const nested = depth > 0;
     const asciiName = isAscii(name);
     const asciiPath = asciiName && (!nested || (this.#asciiPaths[depth - 1] as boolean));
@@ -145,9 +155,11 @@ export class EntryList {
       this.#asciiPaths[depth] = asciiPath;
       this.#asciiSources[depth] = asciiSource;
     }
-    const plain = asciiPath && linkTarget.length <= MAX_PLAIN_LINK && isAscii(linkTarget);
+    const code = TYPES.indexOf(type);
+    // Only what is special has no code of its own.
+    const plain = code !== -1 && asciiPath && linkTarget.length <= MAX_PLAIN_LINK && isAscii(linkTarget);
     return (
-      TYPES.indexOf(type) |
+      (code & TYPE_MASK) |
       (plain ? PLAIN_NAMES : 0) |
       (asciiSource ? ASCII_SOURCE : 0) |
       (size === 0 ? 0 : HAS_SIZE) |
@@ -204,6 +216,21 @@ function optionalLength(flags: number): number {
   );
 }
 
+function isSpecial(type: EntryType): type is SpecialType {
+  return type !== "file" && type !== "directory" && type !== "symlink";
+}
+
+/** Largest number that a tar header holds for a device. */
+const MAX_DEVICE = 8 ** 7 - 1;
+
+/** @throws OciNixError `unsupported` for a device that no archive can name */
+function formatSpecial(type: SpecialType, { major, minor }: Device = { major: 0, minor: 0 }): string {
+  if (major > MAX_DEVICE || minor > MAX_DEVICE) {
+    throw new OciNixError("unsupported", `a layer cannot hold a device with the numbers ${major}, ${minor}`);
+  }
+  return `${SPECIAL_TYPES.indexOf(type)},${major},${minor}`;
+}
+
 /** Walks an {@link EntryList} from the start; its own fields are the current entry, overwritten by {@link next}. */
 export class EntryCursor implements TarEntry {
   path: ByteString = "";
@@ -216,6 +243,7 @@ export class EntryCursor implements TarEntry {
   /** The contents themselves, where they are read nowhere. */
   contents: Uint8Array | undefined;
   hasPlainNames = false;
+  device: Device | undefined;
   /** The source is ASCII, so that `fs` calls take it as it is. */
   hasAsciiSource = false;
   readonly #list: EntryList;
@@ -265,11 +293,20 @@ export class EntryCursor implements TarEntry {
         : depth === 0
           ? name
           : (this.#sourcePrefixes[depth - 1] as string) + name;
+    if ((flags & TYPE_MASK) === SPECIAL) this.#readSpecial();
     if (this.type === "directory") {
       this.#pathPrefixes[depth] = this.path === "" ? "" : `${this.path}/`;
       this.#sourcePrefixes[depth] = `${this.source}/`;
     }
     this.#at = sourceAt + sourceLength;
     return true;
+  }
+
+  #readSpecial(): void {
+    const [type, major, minor] = this.linkTarget.split(",").map(Number) as [number, number, number];
+    this.type = SPECIAL_TYPES[type] as SpecialType;
+    this.linkTarget = "";
+    // Read only where the type says so, so that it need not be cleared for every other entry.
+    this.device = { major, minor };
   }
 }

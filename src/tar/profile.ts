@@ -8,7 +8,10 @@ import {
   MAX_OCTAL_11,
   padded,
   putHeader,
+  TYPE_BLOCK,
+  TYPE_CHARACTER,
   TYPE_DIRECTORY,
+  TYPE_FIFO,
   TYPE_FILE,
   TYPE_SYMLINK,
 } from "./header.js";
@@ -137,7 +140,16 @@ function fitsPlainly({ uid, gid, uname, gname }: Ownership, mtime: number): bool
 }
 
 function typeFlag(entry: TarEntry): string {
-  return entry.type === "file" ? TYPE_FILE : entry.type === "directory" ? TYPE_DIRECTORY : TYPE_SYMLINK;
+  const { type } = entry;
+  if (type === "file") return TYPE_FILE;
+  if (type === "directory") return TYPE_DIRECTORY;
+  return type === "symlink" ? TYPE_SYMLINK : SPECIAL_FLAGS[type];
+}
+
+const SPECIAL_FLAGS = { character: TYPE_CHARACTER, block: TYPE_BLOCK, fifo: TYPE_FIFO } as const;
+
+function isDevice({ type }: TarEntry): boolean {
+  return type === "character" || type === "block";
 }
 
 function entryFields(entry: TarEntry, name: ByteString, mtime: number, device: "" | "0000000"): HeaderFields {
@@ -153,7 +165,7 @@ function entryFields(entry: TarEntry, name: ByteString, mtime: number, device: "
     linkName: entry.linkTarget,
     uname,
     gname,
-    device,
+    device: isDevice(entry) && entry.device !== undefined ? entry.device : device,
     prefix: "",
   };
 }

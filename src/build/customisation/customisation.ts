@@ -1,6 +1,6 @@
 import { OciNixError } from "../../core/errors.js";
 import { EventLoopTurns } from "../../core/event-loop-turns.js";
-import type { GeneratedObject } from "../../core/generated-object.js";
+import type { GeneratedObject, SpecialFile } from "../../core/generated-object.js";
 import type { Ownership } from "../../core/ownership.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { Closure, StoreObject } from "../../nix/closure.js";
@@ -16,13 +16,18 @@ import { StoreFiles } from "./store-files.js";
 /** Whether there is to be a customisation layer. An image without store paths has one, be it empty, where it would have no layer at all. */
 export function isCustomised(spec: ImageSpec): boolean {
   const { contents = [], files = [], helpers = [], copyToRoot = [], layers = [], includeStorePaths = true } = spec;
-  if (contents.length + files.length + helpers.length + copiedTrees(spec).length > 0) return true;
+  if (contents.length + files.length + helpers.length + copiedTrees(spec).length > 0 || hasCommands(spec)) return true;
   return !includeStorePaths && spec.fromImage === undefined && copyToRoot.length + layers.length === 0;
 }
 
 /** The store paths of a spec's `copyToRoot` that are copied as buildImage does; else layers hold them, as nix2container does. */
 export function copiedTrees(spec: Pick<ImageSpec, "copyToRoot" | "keepContentsDirlinks">): readonly string[] {
   return spec.keepContentsDirlinks === undefined ? [] : (spec.copyToRoot ?? []);
+}
+
+/** Whether the customisation layer is what commands make of it. */
+export function hasCommands({ extraCommands, fakeRootCommands }: ImageSpec): boolean {
+  return extraCommands !== undefined || fakeRootCommands !== undefined;
 }
 
 /** The store paths that a spec's `contents` and `files` ask for. @throws OciNixError `invalid-input` */
@@ -83,7 +88,7 @@ export async function customise(
 }
 
 /** The layer plan of what {@link customise} gave; while it is not known what that is, of nothing. */
-export function customisationLayer(generated: readonly GeneratedObject[]): LayerPlan {
+export function customisationLayer(generated: readonly (GeneratedObject | SpecialFile)[]): LayerPlan {
   const reason = "the customisation layer";
   return { contents: [], generated, reason, history: { comment: reason } };
 }

@@ -1,6 +1,7 @@
 import {
   type Closure,
   CostModel,
+  customiseSpec,
   DEFAULT_MAX_LAYERS,
   DEFAULT_STRATEGY,
   formatTransport,
@@ -12,7 +13,6 @@ import {
   planAllLayers,
   type RebalanceAdvice,
   readSpecBase,
-  readSpecClosure,
   readSpecPrevious,
   rebalanceAdvice,
   type StorePath,
@@ -52,14 +52,19 @@ export interface LayerFigures {
   readonly expectedBytes: number;
 }
 
-/** Plans what a spec asks for. @throws OciNixError as {@link readSpecClosure}, {@link readSpecPrevious} and {@link planAllLayers} */
+/**
+ * Plans what a spec asks for, running its commands.
+ * @throws OciNixError as {@link customiseSpec}, {@link readSpecPrevious} and {@link planAllLayers}
+ */
 export async function planned(
-  spec: ImageSpec,
+  asked: ImageSpec,
   { flags, signal }: Pick<Invocation, "flags" | "signal">,
 ): Promise<Planned> {
-  const closure = await readSpecClosure(spec);
-  const followed = await readSpecPrevious(spec, previousOptions({ flags, signal }));
-  const base = await readSpecBase(spec, previousOptions({ flags, signal }));
+  const options = previousOptions({ flags, signal });
+  const followed = await readSpecPrevious(asked, options);
+  const base = await readSpecBase(asked, options);
+  const { spec, closure, close } = await customiseSpec(asked, base, { ...options, onlyStorePaths: true });
+  close();
   // What is the base's is not this image's to keep or to drop.
   const isOwn = ({ storePaths }: PreviousLayer) => !storePaths.every((path) => base?.storePaths.has(path));
   const previous = followed && { ...followed, layers: followed.layers.filter(isOwn) };

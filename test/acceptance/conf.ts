@@ -77,10 +77,7 @@ export function confTests(host: Acceptance): void {
           ...{ ...others, uid: Number(uid ?? 0), gid: Number(gid ?? 0) },
           closure: { graph, storeRoot: store.root },
           layers: layers.map((deps) => ({ deps })),
-          files: [
-            { target: "/data", directory: true, uid: 12345, gid: 12345 },
-            { target: "/data/file", text: "kept\n", mode: "0640", uid: 12345, gid: 12345 },
-          ],
+          fakeRootCommands: FAKE_ROOT_COMMANDS,
         });
         const ours = await host.inspect(`spec-${index}:1`);
         expect(ours.RootFS.Layers).toEqual(made.RootFS.Layers);

@@ -9,7 +9,14 @@ import { type Docker, ENGINE_TOOLS, RUN_OPTIONS, startDocker } from "./daemons.j
 import { tool } from "./tools.js";
 
 /** What {@link Acceptance} needs. */
-export const ACCEPTANCE_TOOLS = [...ENGINE_TOOLS.docker, "nix-build", "nix-store", "busybox"] as const;
+export const ACCEPTANCE_TOOLS = [
+  ...ENGINE_TOOLS.docker,
+  "nix-build",
+  "nix-store",
+  "busybox",
+  "bwrap",
+  "fakeroot",
+] as const;
 
 /** What test/acceptance/store.nix has by name. */
 export type AcceptancePath = "hello" | "chain" | "busybox" | "stranger" | "symlink" | "cacert";

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { compareStrings, nearest, OciNixError } from "../core/errors.js";
 import { formatJson, isJsonObject, type Json, type JsonObject, toJson } from "../core/json.js";
-import { MAX_LAYERS } from "../layers/plan-layers.js";
+import { DEFAULT_MAX_LAYERS, MAX_LAYERS } from "../layers/plan-layers.js";
 import { encodeNixBase32 } from "../nix/hash.js";
 import { DEFAULT_STORE_DIR, findStorePath, storePathsNamedIn } from "../nix/store-path.js";
 import type { ArchiveForm } from "./image-plan.js";
@@ -56,8 +56,11 @@ export const DOCKERTOOLS_ARGUMENTS = Object.keys(ARGUMENTS);
 /** Arguments that say nothing about the image. */
 const IGNORED = ["debug", "meta", "passthru"];
 
-/** Arguments that a spec has under the same name, checked with it. */
-const SAME = ["architecture", "created", "mtime", "uid", "gid", "uname", "gname", "extraCommands", "fakeRootCommands"];
+/** Scripts, which are empty by default. A spec has them under the same names, as it has {@link SAME}. */
+const SCRIPTS = ["extraCommands", "fakeRootCommands"];
+
+/** Arguments that are checked with the spec. */
+const SAME = ["architecture", "config", "created", "mtime", "uid", "gid", "uname", "gname"];
 
 /** What arguments of dockerTools amount to. */
 export interface DockertoolsImage {
@@ -88,77 +91,103 @@ export interface DockertoolsOptions {
 export function translateDockertoolsArguments(json: Json, options: DockertoolsOptions): DockertoolsImage {
   const { source, storeRoot = "/" } = options;
   if (!isJsonObject(json)) throw wrong(source, "an object of arguments");
-  const args = new Map([...json].filter(([, value]) => value !== null));
   for (const key of json.keys()) checkKnown(key, source);
-  const called = functionOf([...args.keys()], options);
-  const read = <T>(key: string, argument: Check<T>): T | undefined => {
-    const value = args.get(key);
+  const values = new Map([...json].filter(([, value]) => value !== null));
+  const called = functionOf([...values.keys()], options);
+  const read: Read = (key, argument) => {
+    const value = values.get(key);
     return value === undefined ? undefined : argument(value, `${source}: ${key}`);
   };
-
   const name = read("name", text)?.toLowerCase();
   if (name === undefined) throw new OciNixError("invalid-input", `${source}: name is missing`);
-  const contents = read("contents", paths) ?? [];
-  const copyToRoot = read("copyToRoot", paths);
-  if (copyToRoot !== undefined && args.has("contents")) {
-    throw new OciNixError("invalid-input", `${source}: contents is the old name of copyToRoot, and both are given`, {
-      hint: "drop contents",
-    });
-  }
-  const [first] = [...contents, ...(copyToRoot ?? [])];
+  const contents = contentsOf(read, source);
+  const [first] = contents;
   const storeDir = options.storeDir ?? (first && findStorePath(first)?.storeDir) ?? DEFAULT_STORE_DIR;
-  const located = (path: string) => (path.startsWith(`${storeDir}/`) ? join(storeRoot, path) : path);
-  const spec = new Map<string, Json>();
-  const set = (key: string, value: unknown) => {
-    if (value !== undefined) spec.set(key, toJson(value));
+  const args: Arguments = {
+    ...{ values, source, read, contents },
+    located: (path) => (path.startsWith(`${storeDir}/`) ? join(storeRoot, path) : path),
+    hasNixDatabase: read("includeNixDB", flag) ?? false,
   };
-  set("name", name);
-  set("tag", read("tag", text) ?? tagOf(called, args));
-  set("closure", { roots: storePathsInJson(args.get("config"), storeDir) });
-  set("tarProfile", "dockertools");
-  for (const key of SAME) if (hasText(args.get(key))) set(key, args.get(key));
-  set("config", args.get("config"));
-
-  const fromImage = read("fromImage", text);
-  if (fromImage !== undefined) {
-    const [baseName, baseTag] = [read("fromImageName", text), read("fromImageTag", text)];
-    if ((baseName === undefined) !== (baseTag === undefined)) {
-      throw new OciNixError("invalid-input", `${source}: fromImageName and fromImageTag choose an image together`, {
-        hint: `give ${baseName === undefined ? "fromImageName" : "fromImageTag"}, too`,
-      });
-    }
-    set("fromImage", `docker-archive:${located(fromImage)}${baseName === undefined ? "" : `:${baseName}:${baseTag}`}`);
-    set("inheritConfig", "env");
-  }
-  const includeNixDB = read("includeNixDB", flag) ?? false;
-  if (includeNixDB) set("nixDatabase", { enable: true });
-
-  if (called === IMAGE) {
-    set("copyToRoot", copyToRoot ?? (contents.length === 0 ? undefined : contents));
-    set("oneLayer", true);
-    if (read("keepContentsDirlinks", flag) === true) set("keepContentsDirlinks", true);
-    set("runAsRoot", args.get("runAsRoot"));
-    // Of the machine that runs runAsRoot.
-    read("diskSize", megabytes);
-    read("buildVMMemorySize", megabytes);
-  } else {
-    if (contents.length > 0) set("contents", contents);
-    if (read("includeStorePaths", flag) === false) set("includeStorePaths", false);
-    if (read("enableFakechroot", flag) === true && hasText(args.get("fakeRootCommands"))) set("enableFakechroot", true);
-    const maxLayers = read("maxLayers", wholeNumber(Number.MAX_SAFE_INTEGER));
-    const pipeline = args.get("layeringPipeline");
-    if (pipeline !== undefined) {
-      set("pipeline", typeof pipeline === "string" ? located(pipeline) : pipeline);
-    } else {
-      set("strategy", "dockertools-auto");
-      const customised =
-        contents.length > 0 || ["extraCommands", "fakeRootCommands"].some((key) => hasText(args.get(key)));
-      set("maxLayers", withRoomForOwn(maxLayers ?? 100, Number(customised) + Number(includeNixDB), source));
-    }
-  }
+  const spec = toJson({
+    name,
+    tag: read("tag", text) ?? tagOf(called, values),
+    closure: { roots: storePathsInJson(values.get("config"), storeDir) },
+    tarProfile: "dockertools",
+    nixDatabase: args.hasNixDatabase ? { enable: true } : undefined,
+    ...Object.fromEntries(SAME.map((key) => [key, values.get(key)])),
+    ...Object.fromEntries(SCRIPTS.filter((key) => isScript(key, values.get(key))).map((key) => [key, values.get(key)])),
+    ...baseFields(args),
+    ...(called === IMAGE ? oneLayerFields(args) : layeredFields(args)),
+  }) as JsonObject;
   const compressor = read("compressor", compressorName) ?? (called === STREAM ? "none" : "gzip");
   const compression = compressor === "none" ? undefined : compressor;
   return { function: called, spec, archive: { compression, repositories: called === IMAGE } };
+}
+
+/** The value of an argument, checked; undefined where it is not given. */
+type Read = <T>(key: string, argument: Check<T>) => T | undefined;
+
+interface Arguments {
+  /** Without nulls. */
+  readonly values: JsonObject;
+  readonly source: string;
+  readonly read: Read;
+  /** Or `copyToRoot`. */
+  readonly contents: readonly string[];
+  readonly hasNixDatabase: boolean;
+  /** Where a file is that an argument names. */
+  readonly located: (path: string) => string;
+}
+
+type SpecFields = Readonly<Record<string, unknown>>;
+
+function contentsOf(read: Read, source: string): readonly string[] {
+  const [contents, copyToRoot] = [read("contents", paths), read("copyToRoot", paths)];
+  if (contents === undefined || copyToRoot === undefined) return contents ?? copyToRoot ?? [];
+  throw new OciNixError("invalid-input", `${source}: contents is the old name of copyToRoot, and both are given`, {
+    hint: "drop contents",
+  });
+}
+
+function baseFields({ read, source, located }: Arguments): SpecFields {
+  const fromImage = read("fromImage", text);
+  if (fromImage === undefined) return {};
+  const [name, tag] = [read("fromImageName", text), read("fromImageTag", text)];
+  if ((name === undefined) !== (tag === undefined)) {
+    throw new OciNixError("invalid-input", `${source}: fromImageName and fromImageTag choose an image together`, {
+      hint: `give ${name === undefined ? "fromImageName" : "fromImageTag"}, too`,
+    });
+  }
+  const chosen = name === undefined ? "" : `:${name}:${tag}`;
+  return { fromImage: `docker-archive:${located(fromImage)}${chosen}`, inheritConfig: "env" };
+}
+
+function oneLayerFields({ values, read, contents }: Arguments): SpecFields {
+  // Of the machine that runs runAsRoot.
+  for (const key of ["diskSize", "buildVMMemorySize"]) read(key, megabytes);
+  return {
+    oneLayer: true,
+    copyToRoot: contents.length > 0 ? contents : undefined,
+    keepContentsDirlinks: read("keepContentsDirlinks", flag) ?? false,
+    runAsRoot: values.get("runAsRoot"),
+  };
+}
+
+function layeredFields({ values, source, read, contents, hasNixDatabase, located }: Arguments): SpecFields {
+  const hasCommands = [...values].some(([key, value]) => isScript(key, value));
+  const isFakechroot =
+    read("enableFakechroot", flag) === true && isScript("fakeRootCommands", values.get("fakeRootCommands"));
+  const maxLayers = read("maxLayers", wholeNumber(Number.MAX_SAFE_INTEGER)) ?? DEFAULT_MAX_LAYERS;
+  const pipeline = values.get("layeringPipeline");
+  const own = Number(contents.length > 0 || hasCommands) + Number(hasNixDatabase);
+  return {
+    contents: contents.length > 0 ? contents : undefined,
+    enableFakechroot: isFakechroot ? true : undefined,
+    includeStorePaths: read("includeStorePaths", flag) === false ? false : undefined,
+    ...(pipeline === undefined
+      ? { strategy: "dockertools-auto", maxLayers: withRoomForOwn(maxLayers, own, source) }
+      : { pipeline: typeof pipeline === "string" ? located(pipeline) : pipeline }),
+  };
 }
 
 const paths: Check<readonly string[]> = check({}, (value, where) =>
@@ -173,8 +202,9 @@ const compressorName = check({}, (value, where) => {
   throw wrong(where, '"none", "gz" or "zstd"');
 });
 
-function hasText(value: Json | undefined): boolean {
-  return value !== undefined && value !== "";
+/** Whether an argument is a script in which there is something to run. */
+function isScript(key: string, value: Json | undefined): boolean {
+  return SCRIPTS.includes(key) && value !== undefined && !(typeof value === "string" && value.trim() === "");
 }
 
 /**

@@ -2,7 +2,6 @@ import { type Compression, parseCompression } from "../core/compression.js";
 import { OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
 import type { Schema } from "../core/json-schema.js";
-import { compileRegex } from "../core/regex.js";
 import { DEFAULT_TIMESTAMP, parseTimestamp, type Timestamp } from "../core/timestamp.js";
 import { type Pipeline, parsePipeline } from "../layers/pipeline/parse.js";
 import type { LayerHistory } from "../layers/plan.js";
@@ -12,14 +11,7 @@ import { CONTAINER_CONFIG_SCHEMA } from "../oci/container-config-fields.js";
 import type { Inheritance } from "../oci/inherit-config.js";
 import { checkName, checkTag } from "../oci/reference.js";
 import { TAR_PROFILE_NAMES, type TarProfile, tarProfile } from "../tar/profiles.js";
-import {
-  checkFile,
-  checkHelpers,
-  type FileSpec,
-  type HelperSpec,
-  programDirectory,
-  script,
-} from "./customisation/spec.js";
+import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "./customisation/spec.js";
 import {
   arrayOf,
   type Check,
@@ -38,6 +30,15 @@ import {
   wrong,
 } from "./spec-checks.js";
 import { checkConflicts } from "./spec-conflicts.js";
+import {
+  architecture,
+  inheritance,
+  programDirectory,
+  regex,
+  runAsRoot,
+  script,
+  storeDirectory,
+} from "./spec-values.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -157,13 +158,6 @@ export interface ImageSpec {
   readonly compression?: Compression | undefined;
 }
 
-const regex = check({ type: "string" }, (value, where) => {
-  // An empty one matches everything, as for nix2container.
-  if (typeof value !== "string") throw wrong(where, "a string");
-  compileRegex(value, where);
-  return value;
-});
-
 const layerCount = wholeNumber(MAX_LAYERS, 1);
 
 const permission = objectOf(
@@ -214,21 +208,7 @@ const closure: Check<ClosureSpec> = object({
   roots: field("Store paths whose closure is shipped", texts),
   graph: field("File of the closure graph, instead of the Nix database", text),
   storeRoot: field("Directory below which the store's files are", text, { default: "/" }),
-  storeDir: field("The store directory, where it is not that of the store paths", parsed(checkStoreDir)),
-});
-
-const rootScript = check(script.schema, (value, where): undefined => {
-  if (script(value, where) === undefined) return undefined;
-  throw new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
-    hint: "most of such scripts do as fakeRootCommands with enableFakechroot: true, which see the image's files at /",
-  });
-});
-
-const inheritance = check({ enum: [true, false, "all", "env", "none"] }, (value, where): Inheritance => {
-  if (value === true || value === "all") return "all";
-  if (value === false || value === "none") return "none";
-  if (value === "env") return "env";
-  throw wrong(where, 'true, false or "env"');
+  storeDir: field("The store directory, where it is not that of the store paths", storeDirectory),
 });
 
 const time = { default: DEFAULT_TIMESTAMP.text, examples: ["2026-01-31T12:00:00Z", "now"] };
@@ -263,7 +243,7 @@ const FIELDS = {
   perms: field("Modes and owners of what a regular expression matches", arrayOf(permission)),
   contents: field("Store paths, or directories in them, whose trees are joined into the root by symlinks", texts),
   files: field("Texts, copies of files, directories and symlinks that are put into the image", arrayOf(checkFile)),
-  runAsRoot: field("Shell script that is run as root over the image: not in this version", rootScript),
+  runAsRoot: field("Shell script that is run as root over the image: not in this version", runAsRoot),
   extraCommands: field("Shell script that changes what goes to the root, in a sandbox", script),
   fakeRootCommands: field("Shell script that does so as root, under fakeroot", script),
   enableFakechroot: field("Whether fakeRootCommands have what they change as their root", flag, { default: false }),
@@ -275,7 +255,7 @@ const FIELDS = {
     "What containers run with: the image-spec's config",
     check(CONTAINER_CONFIG_SCHEMA, checkContainerConfig),
   ),
-  architecture: field("CPU architecture as GOARCH names it", parsed(checkArchitecture), { default: "amd64" }),
+  architecture: field("CPU architecture as GOARCH names it", architecture, { default: "amd64" }),
   variant: field("Variant of the architecture", text, { examples: ["v8"] }),
   author: field("Who made the image", text),
   created: field("Creation time of the image", parsed(parseTimestamp), time),
@@ -330,31 +310,4 @@ export function checkSpec(json: Json, source: string): ImageSpec {
     });
   }
   return { ...checked, closure };
-}
-
-/** What GOARCH calls the machines that uname and Nix call otherwise. */
-const GOARCH: Readonly<Record<string, string>> = {
-  x86_64: "amd64",
-  "x86-64": "amd64",
-  aarch64: "arm64",
-  i686: "386",
-  i386: "386",
-  armv7l: "arm (with variant v7)",
-  armv6l: "arm (with variant v6)",
-};
-
-function checkArchitecture(architecture: string, where: string): string {
-  if (!Object.hasOwn(GOARCH, architecture) && /^[a-z0-9_]+$/.test(architecture)) return architecture;
-  const go = GOARCH[architecture];
-  throw new OciNixError(
-    "invalid-input",
-    `${where}: ${JSON.stringify(architecture)} is not an architecture as images name it (GOARCH)`,
-    { hint: go === undefined ? "for example amd64, arm64, riscv64" : `it is called ${go}` },
-  );
-}
-
-function checkStoreDir(directory: string, where: string): string {
-  const trimmed = directory.replace(/\/+$/, "");
-  if (/^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
-  throw wrong(where, "an absolute path such as /nix/store");
 }

@@ -1,8 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ACCEPTANCE_TOOLS, Acceptance } from "../support/acceptance.js";
-import { runCli } from "../support/cli.js";
+import { PROJECT, runCli } from "../support/cli.js";
 import { expectOk } from "../support/command.js";
 import { createPodman, ENGINE_TOOLS } from "../support/daemons.js";
 import { requireTools } from "../support/tools.js";
@@ -49,6 +50,28 @@ describe.skipIf(requireTools(...ACCEPTANCE_TOOLS))("dockerTools' arguments", { t
         .split("\n")
         .map((name) => `/nix/store/${name}`),
     ).toEqual(await host.requisites(host.path("busybox"), host.path("hello"), host.path("chain")));
+  });
+
+  it("make the same image in a Nix build, where the references of their file are the closure", async () => {
+    const needs = ["/bin", "/usr", "/lib?", "/lib64?", PROJECT, dirname(process.execPath)];
+    const given = { busybox: host.path("busybox"), hello: host.path("hello"), node: process.execPath };
+    const program = join(PROJECT, "bin/oci-nix.js");
+    const build = async (attribute: string) =>
+      await host.nix(
+        ...(["nix-build", "--no-out-link", "--option", "sandbox-paths", needs.join(" ")] as const),
+        ...["-A", attribute, join(PROJECT, "test/real/dockertools-args.nix")],
+        ...Object.entries({ ...given, program }).flatMap(([name, value]) => ["--argstr", name, value]),
+      );
+    const [made, file] = [(await build("image")).trim(), (await build("file")).trim()];
+    const outside = await runCli([
+      ...["stream", "--dockertools-args", join(host.storeRoot, file), "--dockertools-function", "buildLayeredImage"],
+      ...["--store-root", host.storeRoot],
+    ]);
+    const inside = readFileSync(join(host.storeRoot, made));
+    expect(inside.equals(expectOk(outside, "stream").stdout)).toBe(true);
+    const loaded = await host.docker.ok(["load"], { stdin: { file: join(host.storeRoot, made) } });
+    const [, image = ""] = /Loaded image: (inside:[0-9a-z]{32})\n/.exec(loaded) ?? [];
+    expect(await host.run(image)).toBe("Hello, world!\n");
   });
 
   it("of buildLayeredImage are an archive by gzip that Docker loads", async () => {

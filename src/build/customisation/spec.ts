@@ -57,21 +57,6 @@ const target = parsed(
   { pattern: "^/[^\\u0000-\\u001f\\u007f-\\u009f]+$" },
 );
 
-/** A script; one without a word in it is none. */
-export const script = check({ type: "string" }, (value, where): string | undefined => {
-  if (typeof value !== "string" || /[\0\p{Cs}]/u.test(value)) throw wrong(where, "text, without NUL characters");
-  return value.trim() === "" ? undefined : value;
-});
-
-/** Checks one of `commandPath`. */
-export const programDirectory = parsed(
-  (path, where) => {
-    if (path.startsWith("/") && !path.includes(":") && !/\/\.\.?(\/|$)/.test(path)) return path;
-    throw wrong(where, "an absolute path without a colon, such as /nix/store/…-coreutils-9.7/bin");
-  },
-  { pattern: "^/[^:\\u0000-\\u001f\\u007f-\\u009f]*$" },
-);
-
 const contents = check({ type: "string" }, (value, where) => {
   if (typeof value !== "string" || /\p{Cs}/u.test(value)) throw wrong(where, "text");
   return value;

@@ -104,6 +104,8 @@ describe("the arguments of streamLayeredImage", () => {
       nixDatabase: { enable: true },
     });
     expect(specOf({ maxLayers: 125, contents: HELLO, includeNixDB: true }).maxLayers).toBe(125);
+    expect(specOf({ maxLayers: 4, extraCommands: "mkdir data" }).maxLayers).toBe(4);
+    expect(specOf({ maxLayers: 4, fakeRootCommands: "\n" })).toEqual(specOf({ maxLayers: 4 }));
     expect(errorOf({ maxLayers: 1 }).message).toMatch(/maxLayers must be a whole number from 2/);
   });
 
@@ -147,7 +149,15 @@ describe("the arguments of buildImage", () => {
 
   it("put everything into one layer, copyToRoot at the root", () => {
     const { name, tag, closure, tarProfile } = DEFAULTS;
-    const expected = { name, tag, closure, tarProfile, copyToRoot: [HELLO], oneLayer: true };
+    const expected = {
+      name,
+      tag,
+      closure,
+      tarProfile,
+      copyToRoot: [HELLO],
+      oneLayer: true,
+      keepContentsDirlinks: false,
+    };
     expect(specOf({ copyToRoot: HELLO })).toEqual(expected);
     expect(specOf({ contents: [HELLO] }, BUILD)).toEqual(expected);
     expect(specOf({ copyToRoot: HELLO, keepContentsDirlinks: true }).keepContentsDirlinks).toBe(true);

@@ -13,13 +13,6 @@ export function basePoints(host: Acceptance): void {
   const layersOf = async (image: string) => (await host.inspect(image)).RootFS.Layers;
   const text = (target: string, line: string) => ({ target, text: `${line}\n` });
 
-  /** The image of a spec as a base of others: an archive that Docker has, too. */
-  const loadBase = async (name: string, fields: object) => {
-    const file = await host.archive(name, fields);
-    await host.docker.ok(["load"], { stdin: { file } });
-    return `docker-archive:${file}`;
-  };
-
   it.skipIf(requireTools(...REGISTRY_TOOLS))(
     "8: an image that was pulled by its digest is the base of another",
     async () => {
@@ -51,38 +44,43 @@ export function basePoints(host: Acceptance): void {
       .stdout.toString()
       .trim();
 
-  it("9: an image on top of another has an entrypoint of its own", async () => {
-    const fromImage = await loadBase("entrypoint-base", { contents: [host.path("busybox")], config: { Cmd: ["ls"] } });
-    const entrypoint = { Entrypoint: [`${host.path("hello")}/bin/hello`] };
-    await host.load("entrypoint", { fromImage, config: entrypoint, closure: { roots: [host.path("hello")] } });
+  it("9: an image on top of another has an entrypoint of its own, and the file that extraCommands made", async () => {
+    const base = { copyToRoot: [host.path("busybox")], config: { Cmd: ["ls"] } };
+    const fromImage = await host.callForArchive("buildImage", "entrypoint-base", base);
+    const Entrypoint = [`${host.path("hello")}/bin/hello`];
+    const extraCommands = "echo made > extraCommands";
+    await host.call("buildImage", "entrypoint", { fromImage, extraCommands, config: { Entrypoint } });
     expect(await host.run("entrypoint:1")).toBe("Hello, world!\n");
-    expect((await host.inspect("entrypoint:1")).Config.Cmd).toBeNull();
+    const options = ["--entrypoint", "/bin/cat"];
+    expect(await host.runWith(options, "entrypoint:1", "/extraCommands")).toBe("made\n");
+  });
+
+  it("9: a command that is to run as root is refused, in plain words", async () => {
+    const spec = host.spec("run-as-root", { contents: [host.path("busybox")], runAsRoot: "touch /made" });
+    const { status, stderr } = await runCli(["stream", spec]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/runAsRoot needs a virtual machine/);
   });
   it.todo("9: a command runs as root on the file system of the base (needs the virtual machine of disk images)");
 
   it("11: an image of several layers is the base of one that is itself a base", async () => {
     const greeting = { contents: [host.path("hello")], config: { Cmd: ["hello"] } };
-    const first = await loadBase("layered", { ...greeting, files: [text("/first", "1")] });
-    const second = await loadBase("on-layered", {
-      fromImage: first,
-      contents: [host.path("busybox")],
-      files: [text("/second", "2")],
+    const first = await host.callForBase("buildLayeredImage", "layered", {
+      ...greeting,
+      extraCommands: "echo 1 > first",
     });
-    await host.load("on-on-layered", {
-      fromImage: second,
-      files: [text("/third", "3")],
-      closure: { roots: [host.path("hello")] },
+    const second = await host.callForBase("buildLayeredImage", "on-layered", {
+      ...{ fromImage: first, contents: [host.path("busybox")], extraCommands: "echo 2 > second" },
     });
-    expect(await host.run("on-on-layered:1")).toBe("Hello, world!\n");
+    await host.call("buildImage", "on-on-layered", {
+      ...{ fromImage: second, copyToRoot: [host.path("stranger")], extraCommands: "echo 3 > third" },
+    });
+    expect(await host.run("on-on-layered:1", "sh", "-c", "hello; stranger")).toBe("Hello, world!\nNobody knows me.\n");
     expect(await host.run("on-on-layered:1", "cat", "/first", "/second", "/third")).toBe("1\n2\n3\n");
-    const [bottom, middle, top] = [
-      await layersOf("layered:1"),
-      await layersOf("on-layered:1"),
-      await layersOf("on-on-layered:1"),
-    ];
+    const names = ["layered:1", "on-layered:1", "on-on-layered:1"];
+    const [bottom, middle, top] = (await Promise.all(names.map(layersOf))) as [string[], string[], string[]];
     expect(bottom.length).toBeGreaterThan(1);
     expect(middle.slice(0, bottom.length)).toEqual(bottom);
-    // All store paths are there already.
     expect(top.slice(0, -1)).toEqual(middle);
   });
 
@@ -96,26 +94,27 @@ export function basePoints(host: Acceptance): void {
   });
 
   it("13: of three layers the one above has the last word, in an engine and unpacked", async () => {
-    const order = (layer: string, files: readonly number[]) => files.map((i) => text(`/order/${i}`, layer));
-    const first = await loadBase("order-1", { contents: [host.path("busybox")], files: order("first", [1, 2, 3]) });
-    const second = await loadBase("order-2", {
+    const write = (word: string, files: string) =>
+      `mkdir -p order; for i in ${files}; do echo ${word} > order/$i; done`;
+    const busybox = { copyToRoot: [host.path("busybox")] };
+    const first = await host.callForBase("buildImage", "order-1", {
+      ...busybox,
+      extraCommands: write("first", "1 2 3"),
+    });
+    const second = await host.callForBase("buildImage", "order-2", {
       fromImage: first,
-      files: order("second", [2, 3]),
-      closure: { roots: [host.path("busybox")] },
+      extraCommands: write("second", "2 3"),
     });
-    const third = await loadBase("order-3", {
+    const third = await host.callForBase("buildImage", "order-3", {
       fromImage: second,
-      files: order("third", [3]),
-      closure: { roots: [host.path("busybox")] },
+      extraCommands: write("third", "3"),
     });
+    expect(await layersOf("order-3:1")).toHaveLength(3);
     expect(await host.run("order-3:1", "cat", "/order/1", "/order/2", "/order/3")).toBe("first\nsecond\nthird\n");
     const unpacked = host.file("order-unpacked");
-    await host.unpack(third, unpacked);
-    expect([1, 2, 3].map((i) => readFileSync(join(unpacked, "order", `${i}`), "utf8"))).toEqual([
-      "first\n",
-      "second\n",
-      "third\n",
-    ]);
+    await host.unpack(`docker-archive:${third}`, unpacked);
+    const words = [1, 2, 3].map((i) => readFileSync(join(unpacked, "order", `${i}`), "utf8"));
+    expect(words).toEqual(["first\n", "second\n", "third\n"]);
   });
   it.todo(
     "13: a command that runs as root finds the base unpacked in this order (needs the virtual machine of disk images)",
@@ -132,33 +131,27 @@ export function basePoints(host: Acceptance): void {
     expect(await host.run("repeated:1", "cat", "/order")).toBe("b");
   });
 
-  it("15: variables are inherited, the own one wins, and each is there once", async () => {
-    const busybox = host.path("busybox");
-    const fromImage = await loadBase("variables-base", {
-      contents: [busybox],
-      config: { Env: ["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=parent"] },
-    });
-    const config = { Env: ["FROM_CHILD=true", "LAST_LAYER=child"] };
-    await host.load("variables", { fromImage, config, closure: { roots: [busybox] } });
-    expect((await host.inspect("variables:1")).Config.Env).toEqual([
-      ...["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=child", "FROM_CHILD=true"],
-    ]);
-    const seen = (await host.run("variables:1", "env")).trimEnd().split("\n");
-    expect(seen.filter((line) => /^(FROM|LAST)_/.test(line)).sort()).toEqual([
-      ...["FROM_CHILD=true", "FROM_PARENT=true", "LAST_LAYER=child"],
-    ]);
-  });
+  it.each(["buildImage", "buildLayeredImage"] as const)(
+    "15: variables are inherited, the own one wins, and each is there once (%s)",
+    async (called) => {
+      const name = `variables-${called.toLowerCase()}`;
+      const parent = { Env: ["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=parent"] };
+      const base = { contents: [host.path("busybox")], config: parent };
+      const fromImage = await host.callForArchive(called, `${name}-base`, base);
+      await host.call(called, name, { fromImage, config: { Env: ["FROM_CHILD=true", "LAST_LAYER=child"] } });
+      const { Env } = (await host.inspect(`${name}:1`)).Config;
+      expect(Env).toEqual(["PATH=/bin", "FROM_PARENT=true", "LAST_LAYER=child", "FROM_CHILD=true"]);
+      const seen = (await host.run(`${name}:1`, "env")).trimEnd().split("\n");
+      expect(seen.filter((line) => /^(PATH|FROM_\w+|LAST_\w+)=/.test(line)).sort()).toEqual([...(Env ?? [])].sort());
+    },
+  );
 
   it("17: the layers of the base count: with four at most there are four", async () => {
-    const fromImage = await loadBase("limit-base", { contents: [host.path("busybox")] });
+    const fromImage = await host.callForBase("buildLayeredImage", "limit-base", { contents: [host.path("busybox")] });
     expect(await layersOf("limit-base:1")).toHaveLength(2);
-    await host.load("limit", {
-      fromImage,
-      contents: [host.path("hello")],
-      closure: { roots: [host.path("chain")] },
-      maxLayers: 4,
-    });
+    const config = { Cmd: ["hello"], Env: [`CHAIN=${host.path("chain")}`] };
+    await host.call("buildLayeredImage", "limit", { fromImage, contents: [host.path("hello")], config, maxLayers: 4 });
     expect(await layersOf("limit:1")).toHaveLength(4);
-    expect(await host.run("limit:1", "hello")).toBe("Hello, world!\n");
+    expect(await host.run("limit:1")).toBe("Hello, world!\n");
   });
 }

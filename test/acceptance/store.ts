@@ -1,5 +1,8 @@
 import { expect, it } from "vitest";
 import type { Acceptance } from "../support/acceptance.js";
+import { runCli } from "../support/cli.js";
+import { expectOk } from "../support/command.js";
+import { unpackTar } from "../support/confs.js";
 import { RUN_OPTIONS } from "../support/daemons.js";
 import { nixSystem } from "../support/nix-system.js";
 import { REAL_STORE_TOOLS, realStore } from "../support/real-store.js";
@@ -11,8 +14,20 @@ export function storePoints(host: Acceptance): void {
     (await host.run(image, "find", "/nix/store", "-mindepth", "1", "-maxdepth", "1")).trimEnd().split("\n").sort();
 
   it("1: an image with its store paths runs", async () => {
-    await host.load("with-store", { contents: [host.path("hello")], config: { Cmd: ["hello"] } });
+    await host.call("streamLayeredImage", "with-store", { contents: [host.path("hello")], config: { Cmd: ["hello"] } });
     expect(await host.run("with-store:1")).toBe("Hello, world!\n");
+  });
+
+  it("1: an image without its store paths has nothing in the store, and runs where one is mounted", async () => {
+    const image = { contents: [host.path("hello")], config: { Cmd: ["hello"] }, includeStorePaths: false };
+    const archive = await host.callForBase("streamLayeredImage", "without-store", image);
+    const exported = expectOk(await runCli(["export", `docker-archive:${archive}`]), "export");
+    const names = [...(await unpackTar(exported.stdout)).keys()];
+    expect(names).toContain("./bin/hello");
+    expect(names.filter((name) => name.includes("nix/store/"))).toEqual([]);
+    expect((await host.docker.run([...RUN_OPTIONS, "without-store:1"])).status).not.toBe(0);
+    const volume = ["--volume", `${host.storeRoot}/nix/store:/nix/store:ro`];
+    expect(await host.runWith(volume, "without-store:1")).toBe("Hello, world!\n");
   });
 
   it.skipIf(requireTools(...REAL_STORE_TOOLS))(
@@ -50,18 +65,14 @@ export function storePoints(host: Acceptance): void {
     expect(await host.run("links:1", `${busybox}/bin/readlink`, "-f", `${busybox}/bin/cat`)).toBe(`${program}\n`);
   });
 
-  it.each(["closure-cost", "popularity", "dockertools-auto", "dockertools-popularity"])(
+  it.each(["dockertools-auto", "dockertools-popularity", "closure-cost", "popularity"])(
     "16: the layer of all that has none of its own misses no store path (%s)",
     async (strategy) => {
-      const name = `bulk-${strategy}`;
-      await host.load(name, {
-        contents: [host.path("busybox")],
-        closure: { roots: [host.path("chain")] },
-        strategy,
-        maxLayers: 2,
-      });
+      const [name, chain, busybox] = [`bulk-${strategy}`, host.path("chain"), host.path("busybox")];
+      const image = { contents: [busybox], config: { Env: [`CHAIN=${chain}`] }, maxLayers: 2 };
+      await host.loadInput([...host.arguments("streamLayeredImage", name, image), "--strategy", strategy]);
       expect((await host.inspect(`${name}:1`)).RootFS.Layers).toHaveLength(2);
-      expect(await storeOf(`${name}:1`)).toEqual(await host.requisites(host.path("chain"), host.path("busybox")));
+      expect(await storeOf(`${name}:1`)).toEqual(await host.requisites(chain, busybox));
     },
   );
 

@@ -2,13 +2,21 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
+import type { DockertoolsFunction } from "../../src/index.js";
 import { PROJECT, runCli, startCli } from "./cli.js";
 import { expectOk, runOk } from "./command.js";
 import { type Docker, ENGINE_TOOLS, RUN_OPTIONS, startDocker } from "./daemons.js";
 import { tool } from "./tools.js";
 
 /** What {@link Acceptance} needs. */
-export const ACCEPTANCE_TOOLS = [...ENGINE_TOOLS.docker, "nix-build", "nix-store", "busybox"] as const;
+export const ACCEPTANCE_TOOLS = [
+  ...ENGINE_TOOLS.docker,
+  "nix-build",
+  "nix-store",
+  "busybox",
+  "bwrap",
+  "fakeroot",
+] as const;
 
 /** What test/acceptance/store.nix has by name. */
 export type AcceptancePath = "hello" | "chain" | "busybox" | "stranger" | "symlink" | "cacert";
@@ -130,14 +138,40 @@ export class Acceptance {
     return stdoutFile;
   }
 
+  /** Writes arguments of a function of dockerTools; gives the flags that take them. */
+  arguments(called: DockertoolsFunction, name: string, fields: object, storeRoot = this.storeRoot): readonly string[] {
+    const file = this.file(`${name.replaceAll("/", "-")}.arguments.json`);
+    writeFileSync(file, JSON.stringify({ name, tag: "1", ...fields }));
+    return ["--dockertools-args", file, "--dockertools-function", called, "--store-root", storeRoot];
+  }
+
+  /** Streams the image that a function of dockerTools makes of arguments into Docker. */
+  async call(called: DockertoolsFunction, name: string, fields: object): Promise<Summary> {
+    return await this.loadInput(this.arguments(called, name, fields));
+  }
+
+  /** As {@link call}, of an image that becomes the base of others; gives its archive. */
+  async callForBase(called: DockertoolsFunction, name: string, fields: object): Promise<string> {
+    const archive = await this.callForArchive(called, name, fields);
+    await this.docker.ok(["load"], { stdin: { file: archive } });
+    return archive;
+  }
+
+  /** The archive that a function of dockerTools makes of arguments. */
+  async callForArchive(called: DockertoolsFunction, name: string, fields: object): Promise<string> {
+    const stdoutFile = this.file(`${name.replaceAll("/", "-")}.tar`);
+    expectOk(await runCli(["stream", ...this.arguments(called, name, fields)], { stdoutFile }), "stream");
+    return stdoutFile;
+  }
+
   /** Streams the image of a spec into Docker. */
   async load(name: string, fields: object): Promise<Summary> {
     return await this.loadInput([this.spec(name, fields)]);
   }
 
-  /** Streams the image of an input and flags into Docker. */
-  async loadInput(args: readonly string[]): Promise<Summary> {
-    const running = startCli(["stream", "--json", ...args]);
+  /** Streams the image that a command makes of an input and flags into Docker. */
+  async loadInput(args: readonly string[], command = "stream"): Promise<Summary> {
+    const running = startCli([command, "--json", ...args]);
     const loaded = this.docker.run(["load"], { stdin: running.stdout });
     const { status, stderr } = await running.ended;
     expect(status, stderr).toBe(0);

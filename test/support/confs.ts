@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import tar from "tar-stream";
 
 export function hexSha256(bytes: Uint8Array | string): string {
@@ -92,4 +93,46 @@ export function conf(more: Readonly<Record<string, unknown>> = {}): Record<strin
     gname: "root",
     ...more,
   };
+}
+
+/** A conf.json over the sample store, and what nixpkgs' stream_layered_image.py gave for it. */
+export interface ConfCase {
+  readonly title: string;
+  readonly base?: "plain" | "gzip";
+  /** What is not the default of {@link conf}. */
+  readonly conf: Readonly<Record<string, unknown>>;
+  readonly image: string;
+  readonly diffIds: readonly string[];
+}
+
+export function readConfCases(): readonly ConfCase[] {
+  const file = new URL("../../testdata/conf/cases.json", import.meta.url);
+  return JSON.parse(readFileSync(file, "utf8")) as readonly ConfCase[];
+}
+
+const BASE = "/nix/store/11111111111111111111111111111111-base.tar.gz";
+
+/** Writes a case's conf.json to a directory, and its base to the store; gives the file. */
+export async function writeConfCase(
+  directory: string,
+  {
+    base,
+    conf: fields,
+    storeRoot,
+  }: Pick<ConfCase, "conf"> & { readonly base: ConfCase["base"]; readonly storeRoot: string },
+): Promise<string> {
+  if (base !== undefined) await makeBase(base, storeRoot);
+  const file = join(directory, "conf.json");
+  writeFileSync(file, JSON.stringify(conf({ from_image: base === undefined ? null : BASE, ...fields })));
+  return file;
+}
+
+/** The base image: layers of odd names, and a config of which only Env is inherited. */
+async function makeBase(kind: "plain" | "gzip", storeRoot: string): Promise<void> {
+  const layers = [
+    { name: "one/layer.tar", tar: await packTar([["one", "1"]]) },
+    { name: 'it\'s "two" é\u2028.tar', tar: await packTar([["two", "2"]]) },
+  ];
+  const archive = await packImage(layers, { Env: ["A=base", "PATH=/bin", "B=1"], Cmd: ["dropped"], User: "dropped" });
+  writeFileSync(join(storeRoot, BASE), kind === "gzip" ? gzipSync(archive) : archive);
 }

@@ -8,6 +8,9 @@ import { expectOk, runOk } from "./command.js";
 import { type Docker, ENGINE_TOOLS, RUN_OPTIONS, startDocker } from "./daemons.js";
 import { tool } from "./tools.js";
 
+/** As long as Docker may take to load an image. */
+const LIMIT_MS = 120_000;
+
 /** What {@link Acceptance} needs. */
 export const ACCEPTANCE_TOOLS = [
   ...ENGINE_TOOLS.docker,
@@ -171,7 +174,7 @@ export class Acceptance {
 
   /** Streams the image that a command makes of an input and flags into Docker. */
   async loadInput(args: readonly string[], command = "stream"): Promise<Summary> {
-    const running = startCli([command, "--json", ...args]);
+    const running = startCli([command, "--json", ...args], { timeoutMs: LIMIT_MS });
     const loaded = this.docker.run(["load"], { stdin: running.stdout });
     const { status, stderr } = await running.ended;
     expect(status, stderr).toBe(0);

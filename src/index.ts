@@ -111,6 +111,7 @@ export {
 } from "./transport/nix2container.js";
 export { imageFromDirectory, imageFromManifest } from "./transport/nix2container-pulled.js";
 export {
+  checkNotOverwritten,
   isStandardOutput,
   onlyImage,
   openSource,

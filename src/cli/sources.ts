@@ -1,4 +1,4 @@
-import { type ImageSource, OciNixError, openSource, parseTransport } from "../index.js";
+import { type ImageSource, OciNixError, openSource, parseTransport, type TransportName } from "../index.js";
 import { type Invocation, text } from "./command.js";
 import { registryOptions } from "./delivery.js";
 
@@ -12,9 +12,7 @@ export async function withSource<T>(
   anyPlatform: "every" | undefined,
   use: (source: ImageSource) => Promise<T>,
 ): Promise<T> {
-  const name =
-    place === "-" ? ({ transport: "docker-archive", file: place, ref: undefined } as const) : parseTransport(place);
-  const source = await openSource(name, {
+  const source = await openSource(placeNamed(place), {
     signal,
     platform: text(flags, "platform") ?? anyPlatform,
     ...registryOptions(flags),
@@ -24,6 +22,11 @@ export async function withSource<T>(
   } finally {
     source.close();
   }
+}
+
+/** A place as a command takes it: `-` is an archive on standard input. @throws OciNixError as {@link parseTransport} */
+export function placeNamed(place: string): TransportName {
+  return place === "-" ? { transport: "docker-archive", file: place, ref: undefined } : parseTransport(place);
 }
 
 /** The places that a command takes. @throws OciNixError `usage` where there are more or fewer */

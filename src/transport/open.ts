@@ -141,6 +141,25 @@ function checkDistinct(names: readonly TransportName[]): void {
   }
 }
 
+/**
+ * Before anything is written to places: that none is a file which is read at the same time, as it would be gone afterwards.
+ * @param targets places, or files
+ * @throws OciNixError `usage`
+ */
+export function checkNotOverwritten(
+  sources: readonly TransportName[],
+  targets: readonly (TransportName | { readonly file: string })[],
+): void {
+  const read = new Set(
+    sources.flatMap((name) => ("file" in name && name.file !== "-" ? [followLinks(name.file)] : [])),
+  );
+  const target = targets.find((name) => "file" in name && name.file !== "-" && read.has(followLinks(name.file)));
+  if (target === undefined || !("file" in target)) return;
+  throw new OciNixError("usage", `${target.file} is read, and would be replaced by what is written`, {
+    hint: "write to another file, and move it there afterwards",
+  });
+}
+
 /** Equal for names of one place. */
 function placeOf(name: TransportName): string {
   if (isStandardOutput(name)) return "-";

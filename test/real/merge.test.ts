@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -100,6 +100,20 @@ describe.skipIf(requireTools("busybox", "tar"))("oci-nix merge", () => {
     }
     expect(sizes[0]).toBeGreaterThan(sizes[1] as number);
     expect((await manifestOf("twice.tar")).map(({ RepoTags }) => RepoTags)).toEqual([["a:plain"], ["a:packed"]]);
+  });
+
+  it.each([
+    ["copy", "docker-archive:a.tar", "docker-archive:link.tar:a:2"],
+    ["merge", "docker-archive:a.tar", "docker-archive:c.tar", "--to", "docker-archive:./a.tar"],
+    ["export", "docker-archive:a.tar", "-o", "link.tar"],
+  ])("%s does not replace what it reads", async (...args) => {
+    rmSync(join(directory, "link.tar"), { force: true });
+    symlinkSync("a.tar", join(directory, "link.tar"));
+    const before = readFileSync(join(directory, "a.tar"));
+    const { status, stderr } = await runCli(args, { cwd: directory, timeoutMs: LIMIT_MS });
+    expect(String(stderr)).toContain("is read, and would be replaced by what is written");
+    expect(status).toBe(2);
+    expect(readFileSync(join(directory, "a.tar")).equals(before)).toBe(true);
   });
 
   it("takes one source from standard input", async () => {

@@ -1,6 +1,7 @@
 import {
   type BuildOptions,
   buildPlannedImage,
+  checkNotOverwritten,
   foreseeBuild,
   type ImagePlan,
   type ImageTarget,
@@ -77,6 +78,7 @@ async function openPlaces(
   invocation: Invocation,
   caches: Caches,
 ): Promise<readonly ImageTarget[]> {
+  if (base !== undefined) checkNotOverwritten([base], names);
   const options = targetOptions(invocation, caches);
   return await openTargets(names, {
     ...options,

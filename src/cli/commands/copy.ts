@@ -1,4 +1,5 @@
 import {
+  checkNotOverwritten,
   formatTransport,
   type ImageLock,
   type ImageSource,
@@ -27,6 +28,7 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
   checkNoTerminal(names);
   const compression = compressionOf(flags);
   const place = parseTransport(from);
+  checkNotOverwritten([place], names);
   const lockFile = text(flags, "lock");
   const lock = lockFile === undefined ? undefined : knownLock(lockFile, place);
   const reading = { signal, platform: text(flags, "platform"), lock, ...registryOptions(flags) };

@@ -1,7 +1,7 @@
-import { exportImage, onlyImage, openOutputSink } from "../../index.js";
+import { checkNotOverwritten, exportImage, onlyImage, openOutputSink } from "../../index.js";
 import { type Invocation, text } from "../command.js";
 import { withProgress } from "../delivery.js";
-import { placesOf, withSource } from "../sources.js";
+import { placeNamed, placesOf, withSource } from "../sources.js";
 import { checkStandardOutput } from "../standard-output.js";
 import { formatBytes, printError, visible } from "../ui.js";
 
@@ -9,6 +9,7 @@ import { formatBytes, printError, visible } from "../ui.js";
 export default async function exportRoot({ inputs, flags, signal }: Invocation): Promise<void> {
   const [place] = placesOf(inputs, 1) as [string];
   const file = text(flags, "output") ?? "-";
+  checkNotOverwritten([placeNamed(place)], [{ file }]);
   if (file === "-") checkStandardOutput("oci-nix export SOURCE | docker import - NAME, or -o FILE");
   await withSource(place, { flags, signal }, undefined, async (source) => {
     const image = onlyImage(source, place);

@@ -1,8 +1,8 @@
-import { mergeImages, type NamedSource, OciNixError, parseTransport } from "../../index.js";
+import { checkNotOverwritten, mergeImages, type NamedSource, OciNixError, parseTransport } from "../../index.js";
 import { type Invocation, list } from "../command.js";
 import { copyTo } from "../copied.js";
 import { checkNoTerminal, compressionOf } from "../delivery.js";
-import { placesOf, withSource } from "../sources.js";
+import { placeNamed, placesOf, withSource } from "../sources.js";
 
 /** Brings the images of several places to one, or to several. */
 export default async function merge({ inputs, flags, signal }: Invocation): Promise<void> {
@@ -21,6 +21,7 @@ export default async function merge({ inputs, flags, signal }: Invocation): Prom
   checkNoTerminal(names);
   const compression = compressionOf(flags);
   const places = placesOf(inputs, inputs.length);
+  checkNotOverwritten(places.map(placeNamed), names);
   const withSources = async (sources: readonly NamedSource[]): Promise<void> => {
     const place = places[sources.length];
     if (place === undefined) {

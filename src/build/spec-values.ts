@@ -28,7 +28,7 @@ export const script = check({ type: "string" }, (value, where): string | undefin
 export const runAsRoot = check(script.schema, (value, where): undefined => {
   if (script(value, where) === undefined) return undefined;
   throw new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
-    hint: "most of such scripts do as fakeRootCommands with enableFakechroot: true, which see the image's files at /",
+    hint: "most of such scripts do as fakeRootCommands with enableFakechroot (--fake-root-commands, --enable-fakechroot), which see the image's files at /, but not those of fromImage",
   });
 });
 

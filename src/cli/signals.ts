@@ -5,7 +5,7 @@ const GRACE_MS = 2000;
 const SAME_SIGNAL_MS = 300;
 
 /** Exit codes as shells give them: 128 and the signal's number. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
 
 type SignalName = keyof typeof EXIT_CODES;
 

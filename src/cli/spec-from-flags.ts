@@ -20,6 +20,10 @@ export function inputOf(inputs: readonly string[], flags: FlagValues): Input {
   if (dockertools !== undefined) return dockertools;
   const graph = graphOf(flags);
   if (inputs.length === 0 && graph !== undefined) return { kind: "closure-file", file: graph };
+  // These name store paths, too.
+  if (inputs.length === 0 && (list(flags, "copy-to-root") ?? list(flags, "contents")) !== undefined) {
+    return { kind: "store-paths", roots: [] };
+  }
   return recogniseInput(inputs, text(flags, "store-root") ?? "/");
 }
 

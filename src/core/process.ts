@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { isatty } from "node:tty";
 import { errnoOf, OciNixError } from "./errors.js";
 import { abortReason } from "./event-loop-turns.js";
@@ -163,29 +164,44 @@ export function findOnPath(program: string): string | undefined {
     .find((file) => existsSync(file));
 }
 
+/** How {@link runTalking} runs a program. */
+export interface TalkingOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Is given all that it says, line by line. */
+  readonly onLine?: ((line: string) => void) | undefined;
+  /** Everything that reaches it; by default PATH. */
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+  /** User and group that run it, where that is not the caller's: root may choose. */
+  readonly user?: number | undefined;
+  /** Open files that it has as descriptors, from 3. */
+  readonly descriptors?: readonly number[] | undefined;
+}
+
 /**
  * Runs a program that may say much and take long, whose words are for people: standard output and standard error together. It reads nothing, and
  * no more of the caller's environment than PATH reaches it. One that fails is a result. Where it is given up, it and all that it started in its
  * process group are ended first.
- * @param options.onLine is given all that it says, line by line
  * @returns how it ended, and its last words
  * @throws NotStarted as {@link askProgram}
  * @throws OciNixError the signal's reason
  */
 export async function runTalking(
   tool: Tool,
-  options: { readonly signal?: AbortSignal | undefined; readonly onLine?: ((line: string) => void) | undefined },
+  options: TalkingOptions,
 ): Promise<{ readonly status: number | NodeJS.Signals; readonly words: string }> {
-  const { signal, onLine } = options;
+  const { signal, onLine, environment, user, descriptors = [] } = options;
   if (signal?.aborted) throw abortReason(signal);
+  const file = tool.program.includes("/") ? tool.program : findOnPath(tool.program);
+  if (file === undefined) throw notOnPath(tool);
   return await new Promise((resolve, reject) => {
-    const child = spawn(tool.program, tool.args, {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: ownEnvironment(),
+    const child = spawn(file, tool.args, {
+      stdio: ["ignore", "pipe", "pipe", ...descriptors],
+      env: environment ?? ownEnvironment(),
       detached: true,
+      ...(user === undefined ? {} : { uid: user, gid: user }),
     });
     let words = "";
-    for (const stream of [child.stdout, child.stderr]) {
+    for (const stream of [child.stdout, child.stderr] as Readable[]) {
       let begun = "";
       stream.setEncoding("utf8").on("data", (text: string) => {
         words = (words + text).slice(-LAST_BYTES);

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -88,14 +89,28 @@ export function makeTemporaryDirectory(): TemporaryDirectory {
 }
 
 function removeTree(path: string): void {
+  if (removeByName(path)) return;
+  // Paths may be too long for a system call, but not for programs that go into one directory after the other.
+  for (const [program, ...args] of [
+    ["chmod", "-R", "u+rwx", "--", path],
+    ["rm", "-rf", "--", path],
+  ] as const) {
+    spawnSync(program, args, { stdio: "ignore" });
+  }
+}
+
+/** @returns whether there is nothing more to be tried */
+function removeByName(path: string): boolean {
   try {
     const stat = lstatSync(path);
     // In a directory that all can write to, others may have made it, and may change it under our hands.
-    if (stat.isDirectory() && (stat.uid !== process.geteuid?.() || (stat.mode & 0o077) !== 0)) return;
+    if (stat.isDirectory() && (stat.uid !== process.geteuid?.() || (stat.mode & 0o066) !== 0)) return true;
     if (stat.isDirectory()) openDirectories(encodeUtf8(path));
     rmSync(path, { recursive: true, force: true });
-  } catch {
+    return true;
+  } catch (error) {
     // Somebody else's, or gone.
+    return errnoOf(error) !== "ENAMETOOLONG";
   }
 }
 

@@ -110,14 +110,14 @@ describe("oci-nix stream --dockertools-args", () => {
     expect(all.config.config).toMatchObject({ User: "me" });
   });
 
-  it("takes over a base as it is where there is nothing else, but makes no image of nothing", async () => {
+  it("takes over a base as it is where there is nothing else, and makes one layer of nothing without a base", async () => {
     const tar = await packTar([["below", "1"]]);
     writeFileSync(join(directory, "base.tar"), await packImage([{ name: "base.tar", tar }]));
     const { layers } = await streamed({ name: "app", fromImage: "base.tar" });
     expect(layers).toEqual([["below"]]);
-    expect(await errorOf({ name: "app" })).toMatchObject({
-      message: "nothing is to be in the image: no layer is left",
-    });
+    const bare = await streamed({ name: "app", contents: [], config: { Env: ["A=B"] } });
+    expect(bare.layers).toEqual([["./"]]);
+    expect(bare.config.config).toEqual({ Env: ["A=B"] });
   });
 
   it("packs the archive of buildLayeredImage as a whole", async () => {

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type CliOptions, installForEverybody, runCli, startCli } from "../support/cli.js";
-import { type CommandResult, runCommand, runOk } from "../support/command.js";
+import { type CommandResult, expectOk, runCommand, runOk } from "../support/command.js";
 import { type Docker, ENGINE_TOOLS, RUN_OPTIONS, startDocker } from "../support/daemons.js";
 import { REAL_STORE_TOOLS, type RealStore, realStore } from "../support/real-store.js";
 import { requireTools, tool } from "../support/tools.js";
@@ -205,6 +205,38 @@ describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "python3", "tar", "
     });
   });
 
+  it("cannot change the machine as its root could, nor see who started them or reach the keys of the session", {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const calls = `python3 -c '
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+numbers = {"x86_64": (248, 249, 250, 101), "aarch64": (217, 218, 219, 117)}[os.uname().machine]
+print([(libc.syscall(number, 0, -3, 0), ctypes.get_errno()) for number in numbers])'`;
+    const script = `
+      ! (cat /proc/sys/vm/swappiness >/proc/sys/vm/swappiness) 2>/dev/null
+      ! (echo h >/proc/sysrq-trigger) 2>/dev/null
+      tr '\\0' ' ' </proc/1/environ >environ; ls /proc/1/cmdline >/dev/null; grep -c "${temporary}" /proc/1/cmdline >paths || true
+      ${calls} >calls`;
+    const result = await stream({ extraCommands: script }, "root");
+    expectOk(result, "stream");
+    expect(await text("environ")).toBe("");
+    expect((await text("paths")).trim()).toBe("0");
+    expect((await text("calls")).trim()).toBe("[(-1, 1), (-1, 1), (-1, 1), (-1, 1)]");
+  });
+
+  it.each([
+    ["a link to a file of this machine", "ln -sf /etc/shadow /build/support/results/record; touch a"],
+    ["a link that never ends", "ln -sf /dev/zero /build/support/results/record"],
+    ["a directory", "rm -f /build/support/results/record; mkdir /build/support/results/record; touch a; chown 5 a"],
+    ["a pipe", "rm /build/support/results/probe; mkfifo /build/support/results/probe; exit 1"],
+  ])("cannot have us read %s in the place of fakeroot's record", { timeout: LIMIT_MS }, async (_, script) => {
+    const { status, stderr } = await stream({ fakeRootCommands: script }, "root");
+    expect(stderr).toContain("the commands put something else in the place of what fakeroot wrote");
+    expect(status).toBe(1);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
   it("keep modes that a static program gives, whose changes of owners fail", { timeout: LIMIT_MS }, async () => {
     const busybox = tool("busybox");
     const files = [
@@ -248,7 +280,7 @@ describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "python3", "tar", "
       return plan.layers.map(({ storePaths }) => storePaths).filter((paths) => paths.length > 0);
     };
     expect(await layers({ extraCommands: "echo nothing >x" })).toEqual([[A]]);
-    for (const made of ["echo in=$x$y/bin >text", "ln -s /nix/store/$x$y/bin link", "touch $x$y"]) {
+    for (const made of ["echo in=$x$y/bin >text", "ln -s /nix/store/$x$y/bin link", "touch $x$y", "mkdir $x$y"]) {
       const spec = { extraCommands: `${parts}; ${made}` };
       expect((await layers(spec)).flat().sort(), made).toEqual([A, B]);
       expect(await stream(spec)).toMatchObject({ status: 0 });
@@ -270,13 +302,13 @@ describe.skipIf(requireTools("bwrap", "fakeroot", "busybox", "python3", "tar", "
   });
 
   it.each([
-    ["extraCommands", "echo so far; false || echo on >&2; exit 7", "failed (exit 7): so far on"],
+    ["extraCommands", "echo so far; false || echo on >&2; exit 7", "failed (exit 7): so far / on"],
     ["extraCommands", "echo first; false; echo never", "failed (exit 1): first\n"],
     ["extraCommands", "false | true", "failed (exit 1): it said nothing"],
     ["fakeRootCommands", "no-such-program", "no-such-program: command not found"],
     ["extraCommands", "mkdir -p nix/store; echo x >nix/store/x", "made /nix/store/x, in the store"],
     ["extraCommands", "mkdir a; touch a/.wh.b", "made /a/.wh.b: in a layer, .wh. before a name deletes it"],
-    ["extraCommands", "mkdir -m 000 shut; kill -9 $$", "failed (exit 137)"],
+    ["extraCommands", "mkdir -m 000 shut; kill -9 $$", "failed (exit 137, signal 9)"],
     [
       "extraCommands",
       `python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("s")'`,

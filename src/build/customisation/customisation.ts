@@ -15,9 +15,12 @@ import { StoreFiles } from "./store-files.js";
 
 /** Whether there is to be a customisation layer. An image without store paths has one, be it empty, where it would have no layer at all. */
 export function isCustomised(spec: ImageSpec): boolean {
-  const { contents = [], files = [], helpers = [], copyToRoot = [], layers = [], includeStorePaths = true } = spec;
+  const { contents = [], files = [], helpers = [], copyToRoot = [], layers = [] } = spec;
   if (contents.length + files.length + helpers.length + copiedTrees(spec).length > 0 || hasCommands(spec)) return true;
-  return !includeStorePaths && spec.fromImage === undefined && copyToRoot.length + layers.length === 0;
+  const { roots, graph } = spec.closure;
+  const isStoreless =
+    spec.includeStorePaths === false || (roots ?? (graph === undefined ? [] : undefined))?.length === 0;
+  return isStoreless && spec.fromImage === undefined && copyToRoot.length + layers.length === 0;
 }
 
 /** The store paths of a spec's `copyToRoot` that are copied as buildImage does; else layers hold them, as nix2container does. */

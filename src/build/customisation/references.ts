@@ -27,13 +27,12 @@ export async function referencesOf(
   candidates: Candidates,
   turns: EventLoopTurns,
 ): Promise<readonly StorePath[]> {
-  const scannable = objects.filter(({ type }) => type === "file" || type === "symlink");
-  if (scannable.length === 0) return [];
+  if (objects.length === 0) return [];
   const known = new Map([...(await candidates.known())].map((path) => [hashPartOf(path), path]));
   const others = storePathsIn(candidates).filter((path) => !known.has(hashPartOf(path)));
   const unknown = new Map(others.map((path) => [hashPartOf(path), path]));
   const scanner = new ReferenceScanner([...known.keys(), ...unknown.keys()]);
-  for (const object of scannable) {
+  for (const object of objects) {
     const before = scanner.found.size;
     await scan(object, scanner, turns);
     if (scanner.found.size === before) continue;

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ByteString, encodeUtf8, fsPath } from "../../../core/byte-string.js";
 import { errnoOf, OciNixError } from "../../../core/errors.js";
@@ -9,10 +9,10 @@ import { makeTemporaryDirectory } from "../../../core/temporary.js";
 import type { EntryList } from "../../../tar/entry-list.js";
 import { copyFakeroot, LIBRARY, LOADER, SERVER, SERVER_DIRECTORY } from "./fakeroot.js";
 import { formatRecord, parseRecord } from "./fakeroot-record.js";
-import { listTree, makeTree, type Said } from "./joined-root.js";
+import { giveTree, listTree, makeTree, type Said } from "./joined-root.js";
 import { mountPoints } from "./mount-points.js";
 import { faked, objectsOf, recordOf, settled } from "./result.js";
-import { runInSandbox, type Sandbox } from "./sandbox.js";
+import { runInSandbox, type Sandbox, sandboxUser } from "./sandbox.js";
 import { findShell } from "./shell.js";
 
 /** The commands of a spec. */
@@ -85,7 +85,7 @@ async function run(
   const turns = new EventLoopTurns(options.signal);
   const root = join(directory, "root");
   const support = join(directory, SUPPORT);
-  for (const each of [root, support, join(support, RESULTS)]) mkdirSync(each, { mode: 0o755 });
+  for (const each of [root, support, join(support, RESULTS)]) mkdirSync(each, { mode: 0o700 });
   const user = (name: string, id: number, rest: string) => `${name}:x:${id}:${rest}\n`;
   const users = [
     ["root", 0],
@@ -97,7 +97,10 @@ async function run(
   write("group", users.map(([name, id]) => user(name, id, "")).join(""));
   const at = encodeUtf8(root);
   const said = await makeTree(entries, at, { mtime, keepsMode, turns });
-  const place: Place = { commands, root, support, options };
+  const givenTo = sandboxUser();
+  // Whoever knows the way may pass, but neither list what is here nor enter what is another's.
+  if (givenTo !== undefined) chmodSync(directory, 0o711);
+  const place: Place = { commands, directory, root, support, options, givenTo };
   if (extraCommands !== undefined) {
     write("extraCommands", extraCommands);
     write("run", RUN);
@@ -115,7 +118,7 @@ async function run(
   const left = isRoot ? mountPoints(root, ["/dev", "/proc", store.directory]) : new Set<ByteString>();
   write(OWNERS, formatRecord(recordOf(before)));
   await runScript("fakeRootCommands", { ...place, id: 0, isRoot });
-  const record = parseRecord(readFileSync(join(support, RECORD), "utf8"));
+  const record = parseRecord(readGiven(join(support, RECORD), LONGEST_RECORD));
   const known = new Map<ByteString, Said>();
   for (const { path, owner } of before) known.set(path, { type: "file", owner });
   return objectsOf(faked(await listTree(at, turns), record, known), { root: at, storeDir, left });
@@ -159,15 +162,27 @@ exit "$status"
 
 interface Place {
   readonly commands: Commands;
+  readonly directory: string;
   readonly root: string;
   readonly support: string;
   readonly options: CommandOptions;
+  /** Who is to own all that the commands are given, where that is not the caller. */
+  readonly givenTo: number | undefined;
 }
 
 /** @throws OciNixError as {@link runCommands} */
 async function runScript(
   name: "extraCommands" | "fakeRootCommands",
-  { commands, root, support, options, id, isRoot }: Place & { readonly id: number; readonly isRoot: boolean },
+  {
+    commands,
+    directory,
+    root,
+    support,
+    options,
+    givenTo,
+    id,
+    isRoot,
+  }: Place & { readonly id: number; readonly isRoot: boolean },
 ): Promise<void> {
   const { store, mtime, signal, onLine } = options;
   const path = commands.commandPath ?? (isRoot ? ["/bin", "/usr/bin", "/sbin", "/usr/sbin"] : HOST_PATH);
@@ -175,7 +190,7 @@ async function runScript(
   const supportAt = isRoot ? "/dev/oci-nix" : "/build/support";
   const isFaked = name === "fakeRootCommands";
   const sandbox: Sandbox = {
-    ...{ root, support, supportAt, store, id, rootAt: isRoot ? "/" : "/build/root" },
+    ...{ directory, root, support, supportAt, store, id, rootAt: isRoot ? "/" : "/build/root" },
     results: isFaked ? RESULTS : undefined,
     environment: {
       HOME,
@@ -188,19 +203,29 @@ async function runScript(
   };
   const script = [shell.path, ...shell.options, `${supportAt}/${name}`];
   const runner = [shell.path, `${supportAt}/run`, ...(isFaked ? [shell.path, supportAt] : []), ...script];
+  if (givenTo !== undefined) for (const each of [root, support]) giveTree(encodeUtf8(each), givenTo);
   onLine?.(
     `${name}: in bubblewrap's sandbox${isRoot ? " with a root of its own" : ""}${isFaked ? ", under fakeroot" : ""}`,
   );
   const { status, words } = await runInSandbox(sandbox, runner, { signal, onLine });
-  const probe = isFaked ? readIfThere(join(support, PROBE)) : "";
+  const probe = isFaked ? readGiven(join(support, PROBE), LONGEST_PROBE) : "";
   if (probe !== "") throw notPreloaded(shell.path, probe);
   if (status === 0) return;
-  const how = typeof status === "number" ? `exit ${status}` : status;
-  throw new OciNixError("invalid-input", `${name} failed (${how}): ${words.trim() || "it said nothing"}`, {
+  const how =
+    typeof status === "string" ? status : status > 128 ? `exit ${status}, signal ${status - 128}` : `exit ${status}`;
+  const said = lastLines(words);
+  throw new OciNixError("invalid-input", `${name} failed (${how}): ${said || "it said nothing"}`, {
     hint: isFaked ? UNDER_FAKEROOT_HINT : HINT,
   });
 }
 
+/** What was said last, in one line. */
+function lastLines(words: string): string {
+  const lines = words.split("\n").filter((line) => line.trim() !== "");
+  return lines.slice(-LAST_LINES).join(" / ");
+}
+
+const LAST_LINES = 5;
 const HINT =
   "it runs without network, environment and home, can change only the joined root, in which it starts, and finds programs on commandPath (--command-path)";
 const UNDER_FAKEROOT_HINT = `${HINT}; fakeroot works for dynamically linked programs only: others cannot give files to other users, or make devices`;
@@ -232,11 +257,24 @@ function notPreloaded(shell: string, words: string): OciNixError {
   });
 }
 
-function readIfThere(file: string): string {
+/** A line for each of a few million files. */
+const LONGEST_RECORD = 512 * 1024 * 1024;
+const LONGEST_PROBE = 4096;
+
+/** The text of a file where the commands, too, could have put something; empty where nothing is. @throws OciNixError `invalid-input` */
+function readGiven(file: string, longest: number): string {
+  let fd: number | undefined;
   try {
-    return readFileSync(file, "utf8");
+    fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const stat = fstatSync(fd);
+    if (stat.isFile() && stat.size <= longest) return readFileSync(fd, "utf8");
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return "";
-    throw error;
+    if (errnoOf(error) !== "ELOOP") throw error;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
+  throw new OciNixError("invalid-input", "the commands put something else in the place of what fakeroot wrote", {
+    hint: "/build/support, or /dev/oci-nix, is not theirs",
+  });
 }

@@ -3,6 +3,7 @@ import {
   chmodSync,
   constants,
   copyFileSync,
+  lchownSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
@@ -13,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { type ByteString, displayBytes, fsPath } from "../../../core/byte-string.js";
-import { compareStrings, describeErrno, OciNixError } from "../../../core/errors.js";
+import { compareStrings, describeErrno, errnoOf, OciNixError } from "../../../core/errors.js";
 import type { EventLoopTurns } from "../../../core/event-loop-turns.js";
 import type { Ownership } from "../../../core/ownership.js";
 import { EntryCursor, type EntryList, type EntryType } from "../../../tar/entry-list.js";
@@ -82,6 +83,24 @@ export async function makeTree(
   return said;
 }
 
+/** Makes a user the owner of a directory and all that is in it. */
+export function giveTree(directory: ByteString, user: number): void {
+  give(fsPath(directory), user);
+  for (const entry of readdirSync(fsPath(directory), { encoding: "latin1", withFileTypes: true })) {
+    const path = `${directory}/${entry.name}`;
+    if (entry.isDirectory()) giveTree(path, user);
+    else give(fsPath(path), user);
+  }
+}
+
+function give(file: string | Buffer, user: number): void {
+  const { uid, gid, mode } = lstatSync(file);
+  if (uid === user && gid === user) return;
+  lchownSync(file, user, user);
+  // That took setuid and setgid, which symlinks never have.
+  if ((mode & 0o6000) !== 0) chmodSync(file, mode & 0o7777);
+}
+
 /** One object of a directory tree. */
 export interface Listed {
   /** Begins with a slash. */
@@ -98,7 +117,9 @@ export interface Listed {
  */
 export async function listTree(root: ByteString, turns: EventLoopTurns): Promise<readonly Listed[]> {
   const listed: Listed[] = [];
+  let at: ByteString = "/";
   const list = async (directory: ByteString): Promise<void> => {
+    at = directory === "" ? "/" : directory.slice(0, 200);
     const names = readdirSync(fsPath(root + directory), { encoding: "latin1" }).sort(compareStrings);
     for (const name of names) {
       const waiting = turns.next();
@@ -116,12 +137,20 @@ export async function listTree(root: ByteString, turns: EventLoopTurns): Promise
     }
   };
   try {
+    // Whatever they made of it, it is the image's root.
+    chmodSync(fsPath(root), 0o700);
     await list("");
   } catch (error) {
     if (error instanceof OciNixError) throw error;
-    throw new OciNixError("unreadable", `cannot read what the commands made: ${describeErrno(error)}`, {
-      cause: error,
-    });
+    const isTooDeep = errnoOf(error) === "ENAMETOOLONG";
+    throw new OciNixError(
+      "unreadable",
+      `cannot read what the commands made in ${displayBytes(at)}: ${describeErrno(error)}`,
+      {
+        cause: error,
+        hint: isTooDeep ? "paths of at most 4,000 bytes can be read" : "the tree that commands change is in TMPDIR",
+      },
+    );
   }
   return listed;
 }

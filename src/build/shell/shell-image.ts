@@ -16,6 +16,7 @@ import type { FileSpec, HelperSpec } from "../customisation/spec.js";
 import { StoreFiles } from "../customisation/store-files.js";
 import type { ClosureSpec, ImageSpec } from "../spec.js";
 import { readClosure } from "../spec-closure.js";
+import { checkConflicts } from "../spec-conflicts.js";
 import {
   BUILD_DIRECTORY,
   checkEnvironmentSize,
@@ -79,7 +80,7 @@ export async function shellImageSpec(derivation: string, options: ShellOptions):
     ...(image.config ?? []),
     ["Env", finalEnvironment],
   ]);
-  return {
+  const spec: ImageSpec = {
     ...machine,
     ...image,
     name: image.name ?? imageNameOf(path),
@@ -94,6 +95,8 @@ export async function shellImageSpec(derivation: string, options: ShellOptions):
     nixDatabase: { uid, gid, uname: USER, gname: USER, ...image.nixDatabase },
     config,
   };
+  checkConflicts(spec, "the image of a Nix shell");
+  return spec;
 }
 
 const HASH_LENGTH = 32;

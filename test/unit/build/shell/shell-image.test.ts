@@ -214,6 +214,13 @@ describe("the spec of a Nix shell's image", () => {
     [{ sources: [path("z", "gone")] }, {}, "not-found", "z{32}-gone, a source, is an input of the derivation"],
     [{ inputs: { [path("z", "a.drv")]: ["out"] } }, {}, "not-found", "z{32}-a.drv: .* tells where an input is"],
     [{ inputs: { [path("d", "app-1.0.drv")]: ["dev"] } }, {}, "invalid-input", "d{32}-app-1.0.drv has no output dev"],
+    [{}, { image: { closure: {}, includeStorePaths: false } }, "invalid-input", "there can be no Nix database"],
+    [
+      {},
+      { image: { closure: {}, oneLayer: true, maxLayers: 3 } },
+      "invalid-input",
+      "oneLayer and maxLayers contradict",
+    ],
     [{}, { command: "a", run: "b" }, "usage", "both command and run"],
     [{}, { run: "a\0b" }, "usage", "run is no text"],
     [{}, { home: "build" }, "usage", 'the home directory "build" is not an absolute path'],

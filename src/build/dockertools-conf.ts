@@ -3,7 +3,7 @@ import type { BlobSource } from "../core/blob.js";
 import { parseDigest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { copyRange, openForReading, readRange } from "../core/file-range.js";
-import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
+import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
 import { parseTimestamp } from "../core/timestamp.js";
 import { type LayerPlan, storeLayer, storePathsOf } from "../layers/plan.js";
 import { MAX_LAYERS } from "../layers/plan-layers.js";
@@ -49,9 +49,10 @@ export async function planDockertoolsImage(
     return value;
   };
   const id = (key: string): number => {
-    if (!/^\d{1,10}$/.test(text(key)))
-      throw new OciNixError("invalid-input", `${source}: ${key} must be a whole number in a string`);
-    return Number(text(key));
+    const value = conf.get(key);
+    const digits = value instanceof JsonNumber ? value.text : value;
+    if (typeof digits === "string" && /^\d{1,10}$/.test(digits)) return Number(digits);
+    throw new OciNixError("invalid-input", `${source}: ${key} must be a whole number, in a string or not`);
   };
   const storeDir = text("store_dir").replace(/\/+$/, "");
   const located = (path: string) => (path.startsWith(`${storeDir}/`) ? join(storeRoot, path) : path);

@@ -5,10 +5,10 @@ const SPLITTING = ["layers", "strategy", "pipeline", "maxLayers"] as const;
 
 /** The fields of a spec that may contradict each other, as far as it matters whether they are there. */
 interface Fields extends Partial<Record<(typeof SPLITTING)[number], unknown>> {
-  readonly oneLayer?: boolean;
-  readonly includeStorePaths?: boolean;
-  readonly nixDatabase?: { readonly enable?: boolean | undefined };
-  readonly layers?: readonly { readonly deps?: readonly string[] | undefined }[];
+  readonly oneLayer?: boolean | undefined;
+  readonly includeStorePaths?: boolean | undefined;
+  readonly nixDatabase?: { readonly enable?: boolean | undefined } | undefined;
+  readonly layers?: readonly { readonly deps?: readonly string[] | undefined }[] | undefined;
 }
 
 /** @throws OciNixError `invalid-input` where one field of a spec asks for what another one rules out */
@@ -24,7 +24,7 @@ export function checkConflicts(spec: Fields, source: string): void {
   const without = `${source}: without store paths (includeStorePaths) there can be`;
   if (nixDatabase !== undefined && nixDatabase.enable !== false) {
     throw new OciNixError("invalid-input", `${without} no Nix database, which registers those in the image`, {
-      hint: "drop nixDatabase: a store that is mounted has a database of its own",
+      hint: "drop includeStorePaths, or else nixDatabase: a store that is mounted has a database of its own",
     });
   }
   const layer = layers.findIndex(({ deps = [] }) => deps.length > 0);

@@ -94,11 +94,7 @@ export function planSpecLayers(
     throw new OciNixError(
       "limit",
       `of ${maxLayers} layers, ${maxLayers - room} are taken already: none is left for the rest`,
-      {
-        hint: oneLayer
-          ? "images on top of each other cannot have more: start from a lower one"
-          : `use --max-layers ${maxLayers - room + 1} or more (at most ${MAX_LAYERS}), or fewer explicit layers; those of fromImage count`,
-      },
+      { hint: roomHint({ taken: maxLayers - room, ofBase: baseLayers, explicit: explicit.length }) },
     );
   }
   const isStoreless =
@@ -109,6 +105,16 @@ export function planSpecLayers(
     throw new OciNixError("invalid-input", `${reason}: no layer is left`);
   }
   return [...explicit, ...plans];
+}
+
+/** What to do where layers that are taken leave none. */
+function roomHint({ taken, ofBase, explicit }: Readonly<Record<"taken" | "ofBase" | "explicit", number>>): string {
+  if (taken < MAX_LAYERS) {
+    const others = `${explicit > 0 ? ", or fewer explicit layers" : ""}${ofBase > 0 ? "; those of fromImage count" : ""}`;
+    return `use --max-layers ${taken + 1} or more (at most ${MAX_LAYERS})${others}`;
+  }
+  if (taken - explicit < MAX_LAYERS) return `use fewer explicit layers: an image has at most ${MAX_LAYERS}`;
+  return `fromImage has ${ofBase} layers, and an image at most ${MAX_LAYERS}: take one with fewer, or make it one layer (oci-nix export IMAGE | docker import - NAME, which keeps no config)`;
 }
 
 /** The store objects that an image has at their own place, which are those that Nix can know there. */

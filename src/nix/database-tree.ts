@@ -39,7 +39,9 @@ export function nixDatabaseTree(
   const stateDir = options.stateDir ?? stateDirOf(storeDir);
   const given = [...objects];
   const paths = [...new Set(given.map(({ path }) => path))].sort(compareStrings);
-  const outputs = new Map(paths.filter(isDerivation).map((path) => [path, readDerivation(path, storeRoot).outputs]));
+  const hint = "say with --store-root where the store is, or leave derivations out of the closure";
+  const derivations = paths.filter(isDerivation);
+  const outputs = new Map(derivations.map((path) => [path, readDerivation(path, storeRoot, hint).outputs]));
   const database = formatNixDatabase(given, outputs);
 
   const roots = `${stateDir}/gcroots/docker`;

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
-import type { ByteString } from "../core/byte-string.js";
-import { compareStrings, describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { type ByteString, displayBytes } from "../core/byte-string.js";
+import { compareStrings, OciNixError } from "../core/errors.js";
+import { openForReading, readRange } from "../core/file-range.js";
 import { parseStorePath, type StorePath, storeDirOf } from "./store-path.js";
 
 /** What a build gives. */
@@ -47,21 +47,39 @@ export function parseDerivation(text: ByteString, storeDir: string, source: stri
 /**
  * {@link parseDerivation} of a derivation in the store.
  * @param storeRoot what stands before the store path to make it a file name
- * @throws OciNixError also `not-found` and `unreadable`
+ * @param hint what to do where it cannot be read
+ * @throws OciNixError also `not-found`, `unreadable`, `limit` where it has more than 64 MiB
  */
-export function readDerivation(derivation: StorePath, storeRoot: string): Derivation {
+export function readDerivation(derivation: StorePath, storeRoot: string, hint = GONE): Derivation {
   const file = storeRoot.replace(/\/+$/, "") + derivation;
-  let text: ByteString;
+  return parseDerivation(readText(file, hint), storeDirOf(derivation), file);
+}
+
+/** Far more than any: it is held in memory. */
+const MAX_SIZE = 64 * 1024 * 1024;
+
+const GONE = "say with --store-root where the store is, or evaluate the Nix expression again, and Nix writes it again";
+
+function readText(file: string, hint: string): ByteString {
+  let opened: ReturnType<typeof openForReading>;
   try {
-    text = readFileSync(file, "latin1");
+    opened = openForReading(file);
   } catch (error) {
-    throw new OciNixError(
-      errnoOf(error) === "ENOENT" ? "not-found" : "unreadable",
-      `cannot read the derivation ${file}: ${describeErrno(error)}`,
-      { hint: "say with --store-root where the store is, or leave derivations out of the closure", cause: error },
-    );
+    if (!(error instanceof OciNixError)) throw error;
+    throw new OciNixError(error.code, error.message.replace(/^cannot read /, "cannot read the derivation "), {
+      hint,
+      cause: error.cause,
+    });
   }
-  return parseDerivation(text, storeDirOf(derivation), file);
+  const { fd, size, close } = opened;
+  try {
+    if (size > MAX_SIZE) {
+      throw new OciNixError("limit", `the derivation ${file} has ${size} bytes, which is more than ${MAX_SIZE}`);
+    }
+    return readRange(fd, { offset: 0, size }, file).toString("latin1");
+  } finally {
+    close();
+  }
 }
 
 /** What needs no escaping. */
@@ -195,16 +213,24 @@ class DerivationReader {
   }
 
   #expect(text: string): void {
-    if (!this.#skip(text)) throw this.#wrong();
+    if (!this.#skip(text)) throw this.#wrong(text);
   }
 
-  #wrong(): OciNixError {
+  #wrong(expected?: string): OciNixError {
+    const found = this.#text.slice(this.#at, this.#at + SHOWN);
+    const there = `at byte ${this.#at} ${found === "" ? "it ends" : `there is ${displayBytes(found)}`}`;
     return new OciNixError(
       "invalid-input",
-      `${this.#source} is not a derivation as Nix writes them (at byte ${this.#at})`,
+      `${this.#source} is not a derivation as Nix writes them: ${there}${expected === undefined ? "" : `, where ${expected} is expected`}`,
+      {
+        hint: "nix-store --verify --check-contents tells whether the store is damaged; then evaluate or fetch it again",
+      },
     );
   }
 }
+
+/** Bytes of a derivation in a message. */
+const SHOWN = 20;
 
 /** Outputs of outputs of outputs: nobody nests them deeper. */
 const MAX_DEPTH = 20;

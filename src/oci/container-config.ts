@@ -7,6 +7,7 @@ import {
   type Shape,
   type Shapes,
 } from "./container-config-fields.js";
+import { MAX_WORD } from "./process-limits.js";
 
 /** Whether an image's `config` has a field of this name. */
 export function isContainerConfigField(name: string): boolean {
@@ -16,13 +17,25 @@ export function isContainerConfigField(name: string): boolean {
 /**
  * Checks an image's `config` and puts it into its one written form: known fields in a fixed order, maps sorted by key.
  * @param where names the origin, for errors
- * @throws OciNixError `invalid-input` for an unknown field (naming the nearest known one) or a value of the wrong shape
+ * @throws OciNixError `invalid-input` for an unknown field (naming the nearest known one) or a value of the wrong shape, or
+ *   with which no container could start
  */
 export function checkContainerConfig(config: Json, where: string): JsonObject {
   const checked = checkFields(config, FIELDS, where);
   for (const entry of (checked.get("Env") ?? []) as readonly string[]) {
     if (entry.indexOf("=") < 1) {
       throw new OciNixError("invalid-input", `${where}.Env: ${JSON.stringify(entry)} is not NAME=VALUE`);
+    }
+    checkLength(
+      entry,
+      `${where}.Env: ${entry.slice(0, entry.indexOf("="))}`,
+      "put the value into a file, and name that",
+    );
+  }
+  for (const field of ["Entrypoint", "Cmd"]) {
+    const words = (checked.get(field) ?? []) as readonly string[];
+    for (const [i, word] of words.entries()) {
+      checkLength(word, `${where}.${field}[${i}]`, "put it into a script that is in the image");
     }
   }
   checkForm(checked.get("WorkingDir") || undefined, ABSOLUTE, `${where}.WorkingDir`, "an absolute path");
@@ -105,6 +118,17 @@ export function containerConfigProblems(config: Json, where: string): readonly s
       throw error;
     }
   });
+}
+
+/** Of what is longer nothing could be started. */
+function checkLength(word: string, where: string, hint: string): void {
+  const size = Buffer.byteLength(word);
+  if (size <= MAX_WORD) return;
+  throw new OciNixError(
+    "invalid-input",
+    `${where} has ${size} bytes: Linux starts no program with an argument or variable of more than ${MAX_WORD}`,
+    { hint },
+  );
 }
 
 const ABSOLUTE = /^\//;

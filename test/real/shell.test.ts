@@ -265,7 +265,9 @@ describe.skipIf(skip)("the image of a Nix shell", { timeout: LIMIT_MS }, () => {
       expect(await refusal(`/nix/store/${"0".repeat(32)}-none.drv`)).toContain("cannot read the derivation");
       const wrong = `/nix/store/${"0".repeat(32)}-wrong.drv`;
       writeFileSync(store.storeRoot + wrong, "Derive(");
-      expect(await refusal(wrong)).toContain("is not a derivation as Nix writes them (at byte 7)");
+      expect(await refusal(wrong)).toContain(
+        "is not a derivation as Nix writes them: at byte 7 it ends, where [ is expected",
+      );
       rmSync(store.storeRoot + wrong);
     });
 

@@ -44,11 +44,15 @@ export function addFiles(
     } else if ("directory" in file) {
       tree.add({ ...common, type: "directory", mode: file.mode ?? 0o755, claim: "firm" });
     } else {
-      const contents = "text" in file ? Buffer.from(file.text) : readCopied(file.path, source, left);
+      const contents = "path" in file ? readCopied(file.path, source, left) : bytesOf(file);
       if ("path" in file) left -= contents.length;
       tree.add({ ...common, type: "file", mode: file.mode ?? 0o644, contents });
     }
   }
+}
+
+function bytesOf(file: Extract<FileSpec, { readonly text: string } | { readonly bytes: string }>): Buffer {
+  return "text" in file ? Buffer.from(file.text) : Buffer.from(file.bytes, "latin1");
 }
 
 function ownerOf(file: FileSpec, owner: Ownership): Ownership {

@@ -71,7 +71,7 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
 /** What may refer to store paths that nobody named: what links of contents lead to is known from those. */
 function mayRefer(spec: ImageSpec, objects: Customisation["objects"]): Customisation["objects"] {
   if (hasCommands(spec)) return objects;
-  const hasFiles = spec.files?.some((file) => "text" in file || "path" in file) === true;
+  const hasFiles = spec.files?.some((file) => "text" in file || "bytes" in file || "path" in file) === true;
   return hasFiles ? objects.filter(({ type }) => type === "file") : [];
 }
 

@@ -2,7 +2,7 @@ import { type ByteString, displayBytes } from "../../core/byte-string.js";
 import { compareStrings, OciNixError } from "../../core/errors.js";
 import type { GeneratedObject } from "../../core/generated-object.js";
 import type { Ownership } from "../../core/ownership.js";
-import { sameContents } from "../../core/same-contents.js";
+import { type Contents, sameContents } from "../../core/same-contents.js";
 import type { StoreFiles } from "./store-files.js";
 
 /** Something for the tree, and what errors call its origin. A directory that is not `firm` takes on what others say of it. */
@@ -14,8 +14,8 @@ export type Piece = GeneratedObject & {
 
 /**
  * What is put into an image, by path, with all directories above. Of two pieces that want one place: directories coincide, and so do symlinks
- * with one target or to one file of the store or to files that are equal, and copies of files that are equal; anything else is a conflict. What
- * comes out does not depend on the order in which pieces came, but for modes of directories that claim nothing.
+ * with one target or to one file of the store or to files that are equal, and files that are equal; anything else is a conflict. What comes
+ * out does not depend on the order in which pieces came, but for modes of directories that claim nothing.
  */
 export class JoinedTree {
   readonly #pieces = new Map<ByteString, Piece>();
@@ -80,8 +80,7 @@ export class JoinedTree {
       if (this.#leadToTheSame(first.original ?? first.linkTarget, second.original ?? second.linkTarget)) {
         return compareStrings(first.linkTarget, second.linkTarget) <= 0 ? first : second;
       }
-    } else if ("copyOf" in first && "copyOf" in second && sameAttributes(first, second)) {
-      const contentsOf = ({ copyOf: source, size }: typeof first) => ({ source, size });
+    } else if (first.type === "file" && second.type === "file" && sameAttributes(first, second)) {
       if (sameContents(contentsOf(first), contentsOf(second))) return first;
     }
     throw differing(first.path, first, second);
@@ -100,6 +99,11 @@ export class JoinedTree {
   }
 }
 
+function contentsOf(piece: Extract<Piece, { readonly type: "file" }>): Contents {
+  if ("copyOf" in piece) return { source: piece.copyOf, size: piece.size };
+  return { source: piece.path, size: piece.contents.length, contents: piece.contents };
+}
+
 function sameOwner(a: Ownership, b: Ownership): boolean {
   return a.uid === b.uid && a.gid === b.gid && a.uname === b.uname && a.gname === b.gname;
 }
@@ -111,10 +115,16 @@ function sameAttributes(a: Piece, b: Piece): boolean {
 function differing(path: ByteString, first: Piece, second: Piece): OciNixError {
   // Whichever came first, the error is the same.
   const [a, b] = compareStrings(first.source, second.source) <= 0 ? [first, second] : [second, first];
+  const others = a.type === "file" && b.type === "file" && sameAttributes(a, b) ? ", with other contents" : "";
+  const isStorePath = [a, b].some(({ source }) => source.startsWith("/"));
   return new OciNixError(
     "conflict",
-    `${displayBytes(path)} comes from both ${a.source} (${what(a)}) and ${b.source} (${what(b)})`,
-    { hint: "drop one of the two, or give instead of a store path those directories in it that are wanted" },
+    `${displayBytes(path)} comes from both ${a.source} (${what(a)}) and ${b.source} (${what(b)})${others}`,
+    {
+      hint: isStorePath
+        ? "drop one of the two, or give instead of a store path those directories in it that are wanted"
+        : "drop one of the two, or give it another place",
+    },
   );
 }
 

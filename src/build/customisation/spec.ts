@@ -1,3 +1,4 @@
+import type { ByteString } from "../../core/byte-string.js";
 import { nearest } from "../../core/errors.js";
 import { isJsonObject } from "../../core/json.js";
 import type { Schema } from "../../core/json-schema.js";
@@ -32,6 +33,8 @@ interface FileAttributes {
 export type FileSpec = FileAttributes &
   (
     | { readonly text: string }
+    /** A file of any bytes, each a character; spec files have no form for it. */
+    | { readonly bytes: ByteString }
     /** A file of this machine that is copied. */
     | { readonly path: string }
     | { readonly directory: true }

@@ -1,4 +1,4 @@
-import { OciNixError } from "../../core/errors.js";
+import { atPlace, OciNixError } from "../../core/errors.js";
 import type { Json, JsonObject } from "../../core/json.js";
 import { nameOf } from "../../layers/package-name.js";
 import { type Derivation, readDerivation } from "../../nix/derivation.js";
@@ -16,7 +16,14 @@ import type { FileSpec, HelperSpec } from "../customisation/spec.js";
 import { StoreFiles } from "../customisation/store-files.js";
 import type { ClosureSpec, ImageSpec } from "../spec.js";
 import { readClosure } from "../spec-closure.js";
-import { BUILD_DIRECTORY, derivationEnvironment, shellEnvironment, textOf } from "./environment.js";
+import { checkConflicts } from "../spec-conflicts.js";
+import {
+  BUILD_DIRECTORY,
+  checkEnvironmentSize,
+  derivationEnvironment,
+  shellEnvironment,
+  textOf,
+} from "./environment.js";
 import { contentAddressed, inputPaths } from "./inputs.js";
 import { machineOf } from "./machine.js";
 import { checkShellOptions, type ShellOptions } from "./options.js";
@@ -33,7 +40,8 @@ const USER = "nixbld";
  * the derivation, those of its inputs, and their closure.
  * @param derivation a store path, `/nix/store/….drv`
  * @throws OciNixError `usage` where options contradict each other; `invalid-input` for what is no derivation; `unsupported` for one with
- *   structured attributes, with content-addressed outputs, for another system than Linux, or with what an image cannot hold; `not-found` for
+ *   structured attributes, with content-addressed outputs, for another system than Linux, or with what an image cannot hold; `limit` for an
+ *   environment that is too large to start anything in; `not-found` for
  *   an input that is not built, or a program that no input has, `conflict` where several have it; otherwise as `readClosure`
  */
 export async function shellImageSpec(derivation: string, options: ShellOptions): Promise<ImageSpec> {
@@ -41,17 +49,21 @@ export async function shellImageSpec(derivation: string, options: ShellOptions):
   const { image, home = BUILD_DIRECTORY, uid = 1000, gid = 1000 } = options;
   const path = parseStorePath(derivation, image.closure.storeDir ?? findStorePath(derivation)?.storeDir);
   const read = readShellDerivation(path, image.closure.storeRoot ?? "/");
-  const machine = image.architecture === undefined ? machineOf(read.system) : {};
+  const machine = image.architecture === undefined ? atPlace(path, () => machineOf(read.system)) : {};
   const { closure, shell, env, certificates } = await ingredients(path, read, options);
 
   const programs = `${shell.slice(0, shell.lastIndexOf("/"))}:${OWN_DIRECTORY}/bin`;
-  const { variables, files } = derivationEnvironment(read, `${OWN_DIRECTORY}/attributes`);
+  const { variables, files } = atPlace(path, () => derivationEnvironment(read, `${OWN_DIRECTORY}/attributes`));
   const storeDir = storeDirOf(path);
   const environment = shellEnvironment(variables, { path: programs, home, storeDir, certificates });
   const derivationPath = variables.get("PATH");
   const start = startScript({ shell, path: programs, derivationPath, command: options.command ?? options.run });
-  const args = read.args.map((arg, i) => textOf(arg, `argument ${i + 1} of the builder`));
-  const build = buildScript(shell, textOf(read.builder, "the builder"), args);
+  const build = atPlace(path, () => {
+    const args = read.args.map((arg, i) => textOf(arg, `argument ${i + 1} of the builder`));
+    return buildScript(shell, textOf(read.builder, "the builder"), args);
+  });
+  const finalEnvironment = withVariables(environment, image.config?.get("Env"));
+  atPlace(path, () => checkEnvironmentSize(finalEnvironment));
   const own: readonly FileSpec[] = [
     { target: BUILD_DIRECTORY, directory: true, uid, gid, uname: USER, gname: USER },
     { target: "/tmp", directory: true, mode: 0o1777 },
@@ -59,16 +71,16 @@ export async function shellImageSpec(derivation: string, options: ShellOptions):
     { target: "/usr/bin/env", link: env },
     { target: START, text: start },
     { target: `${OWN_DIRECTORY}/bin/buildDerivation`, text: build, mode: 0o755 },
-    ...[...files].map(([target, text]) => ({ target, text })),
+    ...[...files].map(([target, bytes]) => ({ target, bytes })),
   ];
   const config: JsonObject = new Map<string, Json>([
     ["User", `${uid}:${gid}`],
     ["WorkingDir", BUILD_DIRECTORY],
     ["Cmd", options.run === undefined ? [shell, "--rcfile", START] : [shell, START]],
     ...(image.config ?? []),
-    ["Env", withVariables(environment, image.config?.get("Env"))],
+    ["Env", finalEnvironment],
   ]);
-  return {
+  const spec: ImageSpec = {
     ...machine,
     ...image,
     name: image.name ?? imageNameOf(path),
@@ -83,6 +95,8 @@ export async function shellImageSpec(derivation: string, options: ShellOptions):
     nixDatabase: { uid, gid, uname: USER, gname: USER, ...image.nixDatabase },
     config,
   };
+  checkConflicts(spec, "the image of a Nix shell");
+  return spec;
 }
 
 const HASH_LENGTH = 32;
@@ -146,7 +160,7 @@ function imageNameOf(path: StorePath): string {
 }
 
 /** The environment with `NAME=value` entries that win. */
-function withVariables(environment: readonly string[], given: Json | undefined): Json {
+function withVariables(environment: readonly string[], given: Json | undefined): readonly string[] {
   const entries = Array.isArray(given) ? given.filter((entry) => typeof entry === "string") : [];
   const names = new Set(entries.map(nameOfVariable));
   return [...environment.filter((entry) => !names.has(nameOfVariable(entry))), ...entries];

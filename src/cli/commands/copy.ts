@@ -32,7 +32,9 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
   const lockFile = text(flags, "lock");
   const lock = lockFile === undefined ? undefined : knownLock(lockFile, place);
   const reading = { signal, platform: text(flags, "platform"), lock, ...registryOptions(flags) };
-  const source = await openSource(place, reading);
+  const source = await openSource(place, reading).catch((error: unknown) => {
+    throw lock === undefined || lockFile === undefined ? error : ofLock(error, lockFile);
+  });
   try {
     // Before anything is copied: a lock that cannot be kept is no lock.
     if (lockFile !== undefined && lock === undefined && flags["dry-run"] !== true) {
@@ -45,12 +47,24 @@ export default async function copy({ inputs, flags, signal }: Invocation): Promi
   }
 }
 
-/** @throws OciNixError `usage` where the place is none in a registry */
+/** @throws OciNixError `usage` where the place is none in a registry, or the lock no file */
 function knownLock(file: string, place: TransportName): ImageLock | undefined {
   if (place.transport !== "docker") {
     throw new OciNixError("usage", `--lock is for images of registries, not for ${formatTransport(place)}`);
   }
+  if (file === "-") {
+    throw new OciNixError("usage", "--lock - is no file, and a lock is read again", { hint: "--lock image.lock" });
+  }
   return readLock(file);
+}
+
+/** What is missing is missing by a digest that nobody typed. */
+function ofLock(error: unknown, file: string): unknown {
+  if (!(error instanceof OciNixError) || error.code !== "not-found") return error;
+  return new OciNixError(error.code, `${error.message}; the digest is that of the lock file ${file}`, {
+    hint: "where the registry has dropped that image, remove the lock file to lock what the name stands for now",
+    cause: error.cause,
+  });
 }
 
 function keepLock(file: string, { images }: ImageSource, place: TransportName, platform: string | undefined): void {

@@ -45,7 +45,17 @@ export function formatLock({ name, tag, requested, digest, platform, manifest }:
 
 /** Reads a lock file; undefined where there is none yet. @throws OciNixError `invalid-input` or `unreadable` */
 export function readLock(file: string): ImageLock | undefined {
-  return existsSync(file) ? parseLock(readTextFile(file), file) : undefined;
+  if (!existsSync(file)) return undefined;
+  const text = readTextFile(file);
+  try {
+    return parseLock(text, file);
+  } catch (error) {
+    if (!(error instanceof OciNixError)) throw error;
+    throw new OciNixError(error.code, `the lock file ${error.message}`, {
+      hint: 'locks are {"name": "HOST/REPOSITORY", "tag": …, "digest": "sha256:…", …}, as they are made where there is none: remove the file, or name another one',
+      cause: error.cause,
+    });
+  }
 }
 
 /** Writes a lock file, whole or not at all. @throws OciNixError `not-found` or `output` */

@@ -396,12 +396,43 @@ describe("files", () => {
       "a directory of mode 0700",
     ],
     ["a helper", { helpers: ["fakeNss"] }, [{ target: "/etc/passwd", text: "" }], "the helper fakeNss"],
+    [
+      "a file with other contents",
+      {},
+      [
+        { target: "/a", text: "1" },
+        { target: "/a", text: "2" },
+      ],
+      "files[1] of the spec (a file of mode 0644 and owner 0:0), with other contents",
+    ],
   ])("do not hide %s", async (_, others, files, message) => {
     const closure = closureOf({ [A]: { "etc/": "", "etc/a": "1" } });
     await expect(customised({ closure, files, ...others })).rejects.toMatchObject({
       code: "conflict",
       message: expect.stringContaining(message),
     });
+  });
+
+  it("coincide where they are equal, and else are told to go elsewhere", async () => {
+    const closure = closureOf({ [A]: { a: "1" } });
+    const copied = join(closure.storeRoot, "copied");
+    writeFileSync(copied, "text\n");
+    const files = [
+      { target: "/a", text: "text\n", mode: "0600", uid: 5 },
+      { target: "/a", path: copied, mode: "0600", uid: 5 },
+    ];
+    expect(await customised({ closure, files })).toEqual(["- 0600 5():0(root) a = text\n"]);
+    const [first, second] = files;
+    for (const other of [
+      { ...second, uid: 6 },
+      { ...second, mode: "0644" },
+      { target: "/a", text: "x" },
+    ]) {
+      await expect(customised({ closure, files: [first, other] })).rejects.toMatchObject({
+        code: "conflict",
+        hint: "drop one of the two, or give it another place",
+      });
+    }
   });
 
   it("may link to what contents link to", async () => {

@@ -37,12 +37,12 @@ async function imageAt(place: string) {
 }
 
 /** An image by somebody else, who says nothing of store paths. */
-async function foreignImage(fields: Readonly<Record<string, unknown>> = {}): Promise<string> {
+async function foreignImage(fields: Readonly<Record<string, unknown>> = {}, count = 2): Promise<string> {
   const tar = await packTar([["etc/base", "base\n"]]);
   const config = {
     ...{ architecture: "amd64", os: "linux" },
     config: { Env: ["PATH=/bin"], Cmd: ["sh"] },
-    rootfs: { type: "layers", diff_ids: [`sha256:${hexSha256(tar)}`, `sha256:${hexSha256(tar)}`] },
+    rootfs: { type: "layers", diff_ids: Array(count).fill(`sha256:${hexSha256(tar)}`) },
     history: [{ created_by: "ADD base" }, { created_by: "ENV", empty_layer: true }, { created_by: "ADD again" }],
     ...fields,
   };
@@ -52,7 +52,7 @@ async function foreignImage(fields: Readonly<Record<string, unknown>> = {}): Pro
     ["config.json", JSON.stringify(config)],
     [
       "manifest.json",
-      JSON.stringify([{ Config: "config.json", RepoTags: ["base:1"], Layers: ["base.tar", "base.tar"] }]),
+      JSON.stringify([{ Config: "config.json", RepoTags: ["base:1"], Layers: Array(count).fill("base.tar") }]),
     ],
   ]);
   writeFileSync(file, archive);
@@ -124,6 +124,20 @@ describe("an image on top of another", () => {
       code: "limit",
       hint: expect.stringContaining("those of fromImage count"),
     });
+  });
+
+  it.each([124, 125])("says what to do where the base's %i layers leave no room in any image", async (count) => {
+    const fromImage = await foreignImage({ history: [] }, count);
+    const made = build(`oci:${at("no")}:1`, { fromImage, maxLayers: 125, layers: [{ deps: [MESSAGE] }] });
+    await expect(made).rejects.toMatchObject({
+      code: "limit",
+      hint: expect.stringMatching(
+        count === 125 ? /^fromImage has 125 layers, .*oci-nix export/ : /^use fewer explicit/,
+      ),
+    });
+    const inOne = build(`oci:${at("no")}:1`, { fromImage, oneLayer: true });
+    if (count === 125) await expect(inOne).rejects.toMatchObject({ hint: expect.stringContaining("oci-nix export") });
+    else await inOne;
   });
 
   it("is made from a spec file, the base beside it, and from flags", async () => {

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -99,6 +100,32 @@ describe("a derivation", () => {
       expect(() => readDerivation(path("b.drv"), storeRoot)).toThrowError(
         expect.objectContaining({ code: "not-found", message: expect.stringContaining(path("b.drv")) }),
       );
+    } finally {
+      rmSync(storeRoot, { recursive: true, force: true });
+    }
+  });
+
+  it("says where it ends too early, and what is there instead", () => {
+    const text = `Derive([("out","${path("a")}","","")],${REST}`;
+    const cut = text.indexOf(',"x86_64-linux"');
+    expect(() => parse(text.slice(0, cut))).toThrowError(
+      expect.objectContaining({
+        message: `a.drv is not a derivation as Nix writes them: at byte ${cut} it ends, where , is expected`,
+        hint: expect.stringContaining("nix-store --verify --check-contents"),
+      }),
+    );
+    expect(() => parse("hello\n\xff")).toThrowError("at byte 0 there is hello\\x0a\\xff, where Derive( is expected");
+  });
+
+  it("is not waited for where it is a FIFO, and not read where no derivation is so large", () => {
+    const storeRoot = mkdtempSync(join(tmpdir(), "derivation-"));
+    try {
+      mkdirSync(join(storeRoot, "nix/store"), { recursive: true });
+      execFileSync("mkfifo", [join(storeRoot, path("a.drv"))]);
+      writeFileSync(join(storeRoot, path("b.drv")), "Derive(");
+      truncateSync(join(storeRoot, path("b.drv")), 64 * 1024 * 1024 + 1);
+      expect(() => readDerivation(path("a.drv"), storeRoot)).toThrowError("it is not a regular file");
+      expect(() => readDerivation(path("b.drv"), storeRoot)).toThrowError(expect.objectContaining({ code: "limit" }));
     } finally {
       rmSync(storeRoot, { recursive: true, force: true });
     }

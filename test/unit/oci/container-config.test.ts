@@ -68,6 +68,14 @@ describe("checkContainerConfig", () => {
   it.each(["A", "=1", ""])("refuses %j as an environment variable", (entry) => {
     expect(() => check({ Env: [entry] })).toThrow(/is not NAME=VALUE/);
   });
+
+  it("refuses variables and words of commands that Linux starts no program with", () => {
+    const longest = `A=${"ü".repeat(2 ** 16 - 2)}v`;
+    expect(() => check({ Env: [longest], Cmd: ["x", longest] })).not.toThrow();
+    expect(() => check({ Env: [`${longest}v`] })).toThrow(/^config\.Env: A has 131072 bytes: Linux .* 131071$/);
+    expect(() => check({ Cmd: ["x", `${longest}v`] })).toThrow(/^config\.Cmd\[1\] has 131072 bytes/);
+    expect(() => check({ Entrypoint: [`${longest}v`] })).toThrow(/^config\.Entrypoint\[0\] has 131072 bytes/);
+  });
 });
 
 describe("the form of values", () => {

@@ -27,8 +27,13 @@ describe("a derivation's environment", () => {
   it("names files of what passAsFile names, instead of holding it", () => {
     expect(environmentOf({ passAsFile: "a  b\nnone", a: latin1("ä\n"), b: "", c: "c", aPath: "lost" })).toEqual({
       variables: { passAsFile: "a  b\nnone", aPath: "/files/a", bPath: "/files/b", c: "c", out: OUT },
-      files: { "/files/a": "ä\n", "/files/b": "" },
+      files: { "/files/a": latin1("ä\n"), "/files/b": "" },
     });
+  });
+
+  it("holds any bytes in files", () => {
+    const { files } = environmentOf({ passAsFile: "a", a: "\xff\0\xfe" });
+    expect(files).toEqual({ "/files/a": "\xff\0\xfe" });
   });
 
   it("gives every attribute a file of its own below the directory, whatever its name", () => {
@@ -38,7 +43,7 @@ describe("a derivation's environment", () => {
       ...Object.fromEntries(names.map((name) => [name, `of ${name}`])),
     });
     const byName = names.map((name) => files[variables[`${Buffer.from(name, "latin1")}Path`] ?? ""]);
-    expect(byName).toEqual(names.map((name) => `of ${Buffer.from(name, "latin1")}`));
+    expect(byName).toEqual(names.map((name) => `of ${name}`));
     expect(Object.keys(files)).toHaveLength(names.length);
     for (const file of Object.keys(files)) expect(file).toMatch(/^\/files\/(?!\.wh\.)(?!\.\.?$)[^/]{1,255}$/);
   });
@@ -47,7 +52,7 @@ describe("a derivation's environment", () => {
     [{ bad: "\xff" }, "the attribute bad with bytes that are no UTF-8"],
     [{ bad: "a\0b" }, "the attribute bad with a NUL byte"],
     [{ "\xff": "" }, "the attribute \\xff with bytes that are no UTF-8"],
-    [{ passAsFile: "bad", bad: "\xff" }, "the attribute bad with bytes that are no UTF-8"],
+    [{ passAsFile: "other", bad: "\xff" }, "the attribute bad with bytes that are no UTF-8"],
     [{ "": "x" }, "an attribute without a name"],
   ])("is refused where the config of an image cannot hold it: %j", (env, message) => {
     expect(() => environmentOf(env)).toThrow(`the derivation has ${message}, which`);

@@ -169,8 +169,43 @@ describe("the spec of a Nix shell's image", () => {
     });
   });
 
+  it("has files of any bytes of what passAsFile names", async () => {
+    const spec = await specOf({ env: { passAsFile: "x", x: "a" } });
+    expect(spec.files).toContainEqual({ target: "/usr/lib/nix-shell/attributes/x", bytes: "a" });
+  });
+
+  it("has no environment that Linux starts nothing with, and names what is too large in it", async () => {
+    const value = "v".repeat(2 ** 17 - 3);
+    await expect(specOf({ env: { x: value } })).resolves.toBeDefined();
+    await expect(specOf({ env: { x: `${value}v` } })).rejects.toMatchObject({
+      code: "limit",
+      message: expect.stringMatching(
+        /^\/nix\/store\/d{32}-app-1\.0\.drv: the attribute x has 131072 bytes .* more than 131071$/,
+      ),
+      hint: 'hand it on as a file: passAsFile = [ "x" ]',
+    });
+    await expect(specOf({ env: { x: `${value}v`, passAsFile: "x" } })).resolves.toBeDefined();
+    await expect(specOf({ env: { shellHook: value } })).rejects.toMatchObject({
+      code: "limit",
+      hint: expect.stringContaining("shellHook ="),
+    });
+    const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`v${i}`, "v".repeat(100_000 + i)]));
+    await expect(specOf({ env: many })).rejects.toMatchObject({
+      code: "limit",
+      message: expect.stringMatching(/the environment has 20\d{5} bytes, of which v19 has most \(100023\)/),
+      hint: 'hand it on as a file: passAsFile = [ "v19" ]',
+    });
+    const { v19: _, ...fewer } = many;
+    await expect(specOf({ env: fewer })).resolves.toBeDefined();
+  });
+
   it.each([
-    [{ system: "aarch64-darwin" }, {}, "unsupported", "the derivation is for the system aarch64-darwin"],
+    [
+      { system: "aarch64-darwin" },
+      {},
+      "unsupported",
+      "^/nix/store/d{32}-app-1.0.drv: the derivation is for the system aarch64-darwin",
+    ],
     [{ system: "builtin" }, {}, "unsupported", "the derivation is for the system builtin"],
     [{ env: { __json: "{}" } }, {}, "unsupported", "has structured attributes"],
     [{ output: "" }, {}, "unsupported", "the output out of /nix/store/d{32}-app-1.0.drv is content-addressed"],
@@ -179,6 +214,13 @@ describe("the spec of a Nix shell's image", () => {
     [{ sources: [path("z", "gone")] }, {}, "not-found", "z{32}-gone, a source, is an input of the derivation"],
     [{ inputs: { [path("z", "a.drv")]: ["out"] } }, {}, "not-found", "z{32}-a.drv: .* tells where an input is"],
     [{ inputs: { [path("d", "app-1.0.drv")]: ["dev"] } }, {}, "invalid-input", "d{32}-app-1.0.drv has no output dev"],
+    [{}, { image: { closure: {}, includeStorePaths: false } }, "invalid-input", "there can be no Nix database"],
+    [
+      {},
+      { image: { closure: {}, oneLayer: true, maxLayers: 3 } },
+      "invalid-input",
+      "oneLayer and maxLayers contradict",
+    ],
     [{}, { command: "a", run: "b" }, "usage", "both command and run"],
     [{}, { run: "a\0b" }, "usage", "run is no text"],
     [{}, { home: "build" }, "usage", 'the home directory "build" is not an absolute path'],

@@ -1,4 +1,3 @@
-export { type BaseImage, openBaseImage, type PlannedBase, readSpecBase } from "./build/base-image.js";
 export {
   type BuildOptions,
   type BuildSummary,
@@ -7,15 +6,14 @@ export {
   foreseeBuild,
 } from "./build/build.js";
 export { type CopyOptions, copyImages, foreseeCopy } from "./build/copy.js";
-export { customiseSpec, type PlanOptions } from "./build/customised-spec.js";
 export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
 export {
   DOCKERTOOLS_FUNCTIONS,
   type DockertoolsFunction,
   translateDockertoolsArguments,
-} from "./build/dockertools-args.js";
-export { planDockertoolsImage } from "./build/dockertools-conf.js";
+} from "./build/dockertools/arguments.js";
+export { planDockertoolsImage } from "./build/dockertools/conf.js";
 export { type ImagePlan, narSizeOf, type PlannedLayer } from "./build/image-plan.js";
 export { type Input, recogniseInput } from "./build/input.js";
 export {
@@ -35,18 +33,20 @@ export {
   type Nix2containerLayersResult,
 } from "./build/nix2container/layers.js";
 export type { LayerDigest } from "./build/pipeline/shared.js";
-export { planImage } from "./build/plan-image.js";
+export { type BaseImage, openBaseImage, type PlannedBase, readSpecBase } from "./build/plan/base-image.js";
+export { readClosure, readSpecClosure } from "./build/plan/closure.js";
+export { customiseSpec, type PlanOptions } from "./build/plan/customised-spec.js";
+export { planAllLayers, planSpecLayers } from "./build/plan/layers.js";
+export { planImage } from "./build/plan/plan-image.js";
 export {
   type PreviousLayoutOptions,
   type ReadPreviousOptions,
   readPreviousLayout,
   readSpecPrevious,
-} from "./build/previous-image.js";
+} from "./build/plan/previous-image.js";
 export type { ShellOptions } from "./build/shell/options.js";
 export { shellImageSpec } from "./build/shell/shell-image.js";
-export { type ClosureSpec, checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec.js";
-export { readClosure, readSpecClosure } from "./build/spec-closure.js";
-export { planAllLayers, planSpecLayers } from "./build/spec-layers.js";
+export { type ClosureSpec, checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {
   type BlobCache,

@@ -5,9 +5,9 @@ import { type JsonObject, parseJson } from "../core/json.js";
 import { readTextFile } from "../core/json-file.js";
 import { findStorePath } from "../nix/store-path.js";
 import { isNix2containerImage } from "../transport/nix2container.js";
-import { isDockertoolsConf } from "./dockertools-conf.js";
+import { isDockertoolsConf } from "./dockertools/conf.js";
 import type { ArchiveForm } from "./image-plan.js";
-import { isSpec } from "./spec.js";
+import { isSpec } from "./spec/spec.js";
 
 /** What an INPUT turned out to be. */
 export type Input =

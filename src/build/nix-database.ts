@@ -1,7 +1,7 @@
 import { writeNixDatabase } from "../nix/database-directory.js";
-import type { ImageSpec } from "./spec.js";
-import { readSpecClosure } from "./spec-closure.js";
-import { databaseModes, databaseOwner, objectsIn, planSpecLayers } from "./spec-layers.js";
+import { readSpecClosure } from "./plan/closure.js";
+import { databaseModes, databaseOwner, objectsIn, planSpecLayers } from "./plan/layers.js";
+import type { ImageSpec } from "./spec/spec.js";
 
 export interface NixDatabaseSummary {
   /** The database's file. */

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { digestLayers } from "../../src/build/digest.js";
-import { planImage } from "../../src/build/plan-image.js";
-import { checkSpec } from "../../src/build/spec.js";
+import { planImage } from "../../src/build/plan/plan-image.js";
+import { checkSpec } from "../../src/build/spec/spec.js";
 import { toJson } from "../../src/core/json.js";
 import { makeTreeStore } from "../support/trees.js";
 

@@ -4,8 +4,8 @@ import {
   DOCKERTOOLS_ARGUMENTS,
   DOCKERTOOLS_FUNCTIONS,
   translateDockertoolsArguments,
-} from "../../src/build/dockertools-args.js";
-import { checkSpec } from "../../src/build/spec.js";
+} from "../../src/build/dockertools/arguments.js";
+import { checkSpec } from "../../src/build/spec/spec.js";
 import { OciNixError } from "../../src/core/errors.js";
 import { formatJson, toJson } from "../../src/core/json.js";
 

@@ -1,7 +1,7 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { checkSpec, SPEC_SCHEMA } from "../../src/build/spec.js";
+import { checkSpec, SPEC_SCHEMA } from "../../src/build/spec/spec.js";
 import { OciNixError } from "../../src/core/errors.js";
 import { toJson } from "../../src/core/json.js";
 

@@ -1,7 +1,7 @@
 import tar from "tar-stream";
 import { openLayers } from "../../src/build/layers.js";
-import { planImage } from "../../src/build/plan-image.js";
-import { checkSpec } from "../../src/build/spec.js";
+import { planImage } from "../../src/build/plan/plan-image.js";
+import { checkSpec } from "../../src/build/spec/spec.js";
 import { BlockWriter } from "../../src/core/block-writer.js";
 import { toJson } from "../../src/core/json.js";
 

@@ -1,4 +1,4 @@
-import { SPEC_SCHEMA } from "../../src/build/spec.js";
+import { SPEC_SCHEMA } from "../../src/build/spec/spec.js";
 import type { Schema } from "../../src/core/json-schema.js";
 
 /** Fields that have no flag, and why; what is below them has none either. */

@@ -5,7 +5,7 @@ import type { Ownership } from "../../core/ownership.js";
 import type { LayerPlan } from "../../layers/plan.js";
 import type { Closure, StoreObject } from "../../nix/closure.js";
 import { DEFAULT_STORE_DIR, findStorePath, parseStorePath, type StorePath } from "../../nix/store-path.js";
-import type { ImageSpec } from "../spec.js";
+import type { ImageSpec } from "../spec/spec.js";
 import { joinContents, storePathOfContent } from "./contents.js";
 import { copyTrees } from "./copied-trees.js";
 import { addFiles, storePathOfLink } from "./files.js";

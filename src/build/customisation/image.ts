@@ -8,7 +8,7 @@ import type { Closure } from "../../nix/closure.js";
 import type { StorePath } from "../../nix/store-path.js";
 import { EntryList } from "../../tar/entry-list.js";
 import { type FileTreeOptions, layerEntries, rootPrefix } from "../file-tree.js";
-import type { ImageSpec } from "../spec.js";
+import type { ImageSpec } from "../spec/spec.js";
 import { runCommands } from "./commands/commands.js";
 import { customise, hasCommands } from "./customisation.js";
 import { referencesOf } from "./references.js";

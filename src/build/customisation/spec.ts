@@ -15,7 +15,7 @@ import {
   text,
   texts,
   wrong,
-} from "../spec-checks.js";
+} from "../spec/checks.js";
 
 interface FileAttributes {
   /** Absolute, without a slash at the end. */

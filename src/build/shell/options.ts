@@ -1,5 +1,5 @@
 import { OciNixError } from "../../core/errors.js";
-import type { ImageSpec } from "../spec.js";
+import type { ImageSpec } from "../spec/spec.js";
 
 /** What may be asked of a shell image besides the derivation. */
 export interface ShellOptions {

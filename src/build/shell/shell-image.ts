@@ -14,9 +14,9 @@ import { checkTag } from "../../oci/reference.js";
 import { BASH, CERTIFICATES, ENV } from "../customisation/packages.js";
 import type { FileSpec, HelperSpec } from "../customisation/spec.js";
 import { StoreFiles } from "../customisation/store-files.js";
-import type { ClosureSpec, ImageSpec } from "../spec.js";
-import { readClosure } from "../spec-closure.js";
-import { checkConflicts } from "../spec-conflicts.js";
+import { readClosure } from "../plan/closure.js";
+import { checkConflicts } from "../spec/conflicts.js";
+import type { ClosureSpec, ImageSpec } from "../spec/spec.js";
 import {
   BUILD_DIRECTORY,
   checkEnvironmentSize,

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { planImage } from "../../../src/build/plan-image.js";
-import { checkSpec } from "../../../src/build/spec.js";
+import { planImage } from "../../../src/build/plan/plan-image.js";
+import { checkSpec } from "../../../src/build/spec/spec.js";
 import { toJson } from "../../../src/core/json.js";
 import { layersOf } from "../../support/layers.js";
 import { makeTreeStore, type Tree } from "../../support/trees.js";

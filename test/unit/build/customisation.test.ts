@@ -1,9 +1,9 @@
 import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { planImage } from "../../../src/build/plan-image.js";
+import { planImage } from "../../../src/build/plan/plan-image.js";
 import { storePathsAnnotations } from "../../../src/build/recorded-store-paths.js";
-import { checkSpec } from "../../../src/build/spec.js";
+import { checkSpec } from "../../../src/build/spec/spec.js";
 import { toJson } from "../../../src/core/json.js";
 import { layersOf } from "../../support/layers.js";
 import { makeTreeStore, type Tree } from "../../support/trees.js";

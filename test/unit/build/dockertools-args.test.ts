@@ -4,7 +4,7 @@ import {
   DOCKERTOOLS_ARGUMENTS,
   type DockertoolsOptions,
   translateDockertoolsArguments,
-} from "../../../src/build/dockertools-args.js";
+} from "../../../src/build/dockertools/arguments.js";
 import type { OciNixError } from "../../../src/core/errors.js";
 import { formatJson, toJson } from "../../../src/core/json.js";
 

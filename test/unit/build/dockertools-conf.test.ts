@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { planDockertoolsImage } from "../../../src/build/dockertools-conf.js";
+import { planDockertoolsImage } from "../../../src/build/dockertools/conf.js";
 import { type JsonObject, parseJson } from "../../../src/core/json.js";
 import { conf, makeCustomisation } from "../../support/confs.js";
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { planImage } from "../../../src/build/plan-image.js";
-import { checkSpec, type ImageSpec } from "../../../src/build/spec.js";
-import { planAllLayers } from "../../../src/build/spec-layers.js";
+import { planAllLayers } from "../../../src/build/plan/layers.js";
+import { planImage } from "../../../src/build/plan/plan-image.js";
+import { checkSpec, type ImageSpec } from "../../../src/build/spec/spec.js";
 import { parseJson } from "../../../src/core/json.js";
 import * as planLayers from "../../../src/layers/plan-layers.js";
 import type { PreviousLayout } from "../../../src/layers/previous.js";

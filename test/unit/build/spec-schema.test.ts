@@ -1,6 +1,6 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
-import { checkSpec, SPEC_SCHEMA } from "../../../src/build/spec.js";
+import { checkSpec, SPEC_SCHEMA } from "../../../src/build/spec/spec.js";
 import { IMAGE_FLAGS } from "../../../src/cli/image-flags.js";
 import type { OciNixError } from "../../../src/core/errors.js";
 import { toJson } from "../../../src/core/json.js";

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { checkSpec } from "../../../src/build/spec.js";
+import { checkSpec } from "../../../src/build/spec/spec.js";
 import { toJson } from "../../../src/core/json.js";
 import { layersOf } from "../../support/layers.js";
 import { makeTreeStore, type Tree } from "../../support/trees.js";

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { compareStrings, nearest, OciNixError } from "../core/errors.js";
-import { formatJson, isJsonObject, type Json, type JsonObject, toJson } from "../core/json.js";
-import { DEFAULT_MAX_LAYERS, MAX_LAYERS } from "../layers/plan-layers.js";
-import { encodeNixBase32 } from "../nix/hash.js";
-import { DEFAULT_STORE_DIR, findStorePath, storePathsNamedIn } from "../nix/store-path.js";
-import type { ArchiveForm } from "./image-plan.js";
-import { type Check, check, flag, text, texts, wholeNumber, wrong } from "./spec-checks.js";
+import { compareStrings, nearest, OciNixError } from "../../core/errors.js";
+import { formatJson, isJsonObject, type Json, type JsonObject, toJson } from "../../core/json.js";
+import { DEFAULT_MAX_LAYERS, MAX_LAYERS } from "../../layers/plan-layers.js";
+import { encodeNixBase32 } from "../../nix/hash.js";
+import { DEFAULT_STORE_DIR, findStorePath, storePathsNamedIn } from "../../nix/store-path.js";
+import type { ArchiveForm } from "../image-plan.js";
+import { type Check, check, flag, text, texts, wholeNumber, wrong } from "../spec/checks.js";
 
 /** Functions of nixpkgs' dockerTools that make images; the first one that takes all arguments is meant where nobody says which. */
 export const DOCKERTOOLS_FUNCTIONS = ["streamLayeredImage", "buildLayeredImage", "buildImage"] as const;

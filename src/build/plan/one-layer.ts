@@ -1,4 +1,4 @@
-import type { LayerPlan } from "../layers/plan.js";
+import type { LayerPlan } from "../../layers/plan.js";
 
 /** All of an image's own layers as one, which is there even if it holds nothing. */
 export function inOneLayer(plans: readonly LayerPlan[]): LayerPlan {

@@ -1,17 +1,17 @@
-import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
-import type { Closure } from "../nix/closure.js";
-import type { StorePath } from "../nix/store-path.js";
-import { tarProfile } from "../tar/profiles.js";
+import { DEFAULT_TIMESTAMP } from "../../core/timestamp.js";
+import type { Closure } from "../../nix/closure.js";
+import type { StorePath } from "../../nix/store-path.js";
+import { tarProfile } from "../../tar/profiles.js";
+import { copiedTrees, hasCommands, isCustomised, mounted } from "../customisation/customisation.js";
+import { type Customisation, customiseImage } from "../customisation/image.js";
+import { customisationOwner } from "../dockertools/gnu-form.js";
+import { checkStorePathsExist, type ImagePlan } from "../image-plan.js";
+import type { ImageSpec } from "../spec/spec.js";
 import type { PlannedBase } from "./base-image.js";
+import { knownPaths, readSpecClosure } from "./closure.js";
 import { copiedToRoot } from "./copied-to-root.js";
-import { copiedTrees, hasCommands, isCustomised, mounted } from "./customisation/customisation.js";
-import { type Customisation, customiseImage } from "./customisation/image.js";
-import { customisationOwner } from "./gnu-form.js";
-import { checkStorePathsExist, type ImagePlan } from "./image-plan.js";
+import { imageOwner, objectsIn, planSpecLayers } from "./layers.js";
 import type { ReadPreviousOptions } from "./previous-image.js";
-import type { ImageSpec } from "./spec.js";
-import { knownPaths, readSpecClosure } from "./spec-closure.js";
-import { imageOwner, objectsIn, planSpecLayers } from "./spec-layers.js";
 
 /** How an image is planned. */
 export interface PlanOptions extends ReadPreviousOptions {

@@ -1,19 +1,19 @@
 import { readdirSync, type Stats, statSync } from "node:fs";
-import { describeErrno, type ErrorCode, errnoOf, OciNixError, placed } from "../core/errors.js";
-import { isJsonObject, type Json } from "../core/json.js";
-import type { PreviousLayout } from "../layers/previous.js";
-import { changedStorePathsComment, storePathsComment } from "../oci/image.js";
-import { linuxPlatform } from "../oci/platform.js";
-import { type DockerEngine, openDockerEngine } from "../transport/docker-daemon/engine.js";
-import { dockerHost } from "../transport/docker-daemon/host.js";
-import { reasonOf } from "../transport/docker-daemon/http.js";
-import type { ImageSource } from "../transport/image.js";
-import { type Nix2containerLayer, parseNix2containerImage } from "../transport/nix2container.js";
-import { onlyImage, openSource, type SourceOptions } from "../transport/open.js";
-import { formatTransport, parseTransport, type TransportName } from "../transport/transport.js";
-import { recogniseInput } from "./input.js";
-import { commentOf, type DocumentedLayer, documentedLayersOf, recordedLayers } from "./recorded-store-paths.js";
-import type { ImageSpec } from "./spec.js";
+import { describeErrno, type ErrorCode, errnoOf, OciNixError, placed } from "../../core/errors.js";
+import { isJsonObject, type Json } from "../../core/json.js";
+import type { PreviousLayout } from "../../layers/previous.js";
+import { changedStorePathsComment, storePathsComment } from "../../oci/image.js";
+import { linuxPlatform } from "../../oci/platform.js";
+import { type DockerEngine, openDockerEngine } from "../../transport/docker-daemon/engine.js";
+import { dockerHost } from "../../transport/docker-daemon/host.js";
+import { reasonOf } from "../../transport/docker-daemon/http.js";
+import type { ImageSource } from "../../transport/image.js";
+import { type Nix2containerLayer, parseNix2containerImage } from "../../transport/nix2container.js";
+import { onlyImage, openSource, type SourceOptions } from "../../transport/open.js";
+import { formatTransport, parseTransport, type TransportName } from "../../transport/transport.js";
+import { recogniseInput } from "../input.js";
+import { commentOf, type DocumentedLayer, documentedLayersOf, recordedLayers } from "../recorded-store-paths.js";
+import type { ImageSpec } from "../spec/spec.js";
 
 export interface PreviousLayoutOptions extends Pick<SourceOptions, "signal" | "tlsVerify" | "deadlineMs"> {
   /** As images name it; by default amd64. */

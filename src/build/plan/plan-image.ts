@@ -1,17 +1,17 @@
-import { type Digest, parseDigest } from "../core/digest.js";
-import { DEFAULT_TIMESTAMP } from "../core/timestamp.js";
-import { MAX_LAYERS } from "../layers/plan-layers.js";
-import { formatImageConfig } from "../oci/image.js";
+import { type Digest, parseDigest } from "../../core/digest.js";
+import { DEFAULT_TIMESTAMP } from "../../core/timestamp.js";
+import { MAX_LAYERS } from "../../layers/plan-layers.js";
+import { formatImageConfig } from "../../oci/image.js";
+import { hasCommands } from "../customisation/customisation.js";
+import { settleLayers } from "../file-tree.js";
+import { checkStorePathsExist, type ImagePlan, narSizeOf } from "../image-plan.js";
+import { layerKey } from "../layer-key.js";
+import { historyComment } from "../recorded-store-paths.js";
+import type { ImageSpec } from "../spec/spec.js";
 import { type BaseImage, openBaseImage } from "./base-image.js";
-import { hasCommands } from "./customisation/customisation.js";
 import { type CustomisedSpec, customiseSpec, filesOf, type PlanOptions } from "./customised-spec.js";
-import { settleLayers } from "./file-tree.js";
-import { checkStorePathsExist, type ImagePlan, narSizeOf } from "./image-plan.js";
-import { layerKey } from "./layer-key.js";
+import { objectsIn, planSpecLayers, withGeneratedLayers } from "./layers.js";
 import { readSpecPrevious } from "./previous-image.js";
-import { historyComment } from "./recorded-store-paths.js";
-import type { ImageSpec } from "./spec.js";
-import { objectsIn, planSpecLayers, withGeneratedLayers } from "./spec-layers.js";
 
 /**
  * Decides everything about the image a spec asks for. Of files only those are read that want the same place and may differ.

@@ -1,9 +1,9 @@
-import { quoteRegex } from "../core/regex.js";
-import type { LayerContent } from "../layers/plan.js";
-import type { Closure } from "../nix/closure.js";
-import { parseStorePath } from "../nix/store-path.js";
+import { quoteRegex } from "../../core/regex.js";
+import type { LayerContent } from "../../layers/plan.js";
+import type { Closure } from "../../nix/closure.js";
+import { parseStorePath } from "../../nix/store-path.js";
+import type { ImageSpec } from "../spec/spec.js";
 import { permissionsOf } from "./permissions.js";
-import type { ImageSpec } from "./spec.js";
 
 /** What a spec's own `copyToRoot` asks for, with its permissions. */
 export function copiedToRoot(

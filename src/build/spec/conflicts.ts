@@ -1,4 +1,4 @@
-import { OciNixError } from "../core/errors.js";
+import { OciNixError } from "../../core/errors.js";
 
 /** What says how layers are split, of which `oneLayer` has none. */
 const SPLITTING = ["layers", "strategy", "pipeline", "maxLayers"] as const;

@@ -1,26 +1,26 @@
-import { atPlace, OciNixError } from "../core/errors.js";
-import type { Ownership } from "../core/ownership.js";
-import { GroupPlanner } from "../layers/layer-groups.js";
-import type { LayerPlan } from "../layers/plan.js";
-import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../layers/plan-layers.js";
-import type { PreviousLayout } from "../layers/previous.js";
-import type { Closure, StoreObject } from "../nix/closure.js";
-import { nixDatabaseTree } from "../nix/database-tree.js";
-import { parseStorePath, type StorePath } from "../nix/store-path.js";
-import type { PlannedBase } from "./base-image.js";
+import { atPlace, OciNixError } from "../../core/errors.js";
+import type { Ownership } from "../../core/ownership.js";
+import { GroupPlanner } from "../../layers/layer-groups.js";
+import type { LayerPlan } from "../../layers/plan.js";
+import { checkMaxLayers, DEFAULT_MAX_LAYERS, DEFAULT_STRATEGY, MAX_LAYERS } from "../../layers/plan-layers.js";
+import type { PreviousLayout } from "../../layers/previous.js";
+import type { Closure, StoreObject } from "../../nix/closure.js";
+import { nixDatabaseTree } from "../../nix/database-tree.js";
+import { parseStorePath, type StorePath } from "../../nix/store-path.js";
 import {
   copiedTrees,
   customisationLayer,
   customisationRoots,
   hasCommands,
   isCustomised,
-} from "./customisation/customisation.js";
-import type { Customisation } from "./customisation/image.js";
-import { ownership } from "./file-tree.js";
-import { customisationOwner, inGnuForm } from "./gnu-form.js";
+} from "../customisation/customisation.js";
+import type { Customisation } from "../customisation/image.js";
+import { customisationOwner, inGnuForm } from "../dockertools/gnu-form.js";
+import { ownership } from "../file-tree.js";
+import type { ImageSpec, LayerSpec, NixDatabaseSpec } from "../spec/spec.js";
+import type { PlannedBase } from "./base-image.js";
 import { inOneLayer } from "./one-layer.js";
 import { permissionsOf } from "./permissions.js";
-import type { ImageSpec, LayerSpec, NixDatabaseSpec } from "./spec.js";
 
 /**
  * The layers a spec asks for, bottom first: the explicit ones, then those of everything else. A pipeline without `maxLayers` may give

@@ -1,17 +1,17 @@
-import { type Compression, parseCompression } from "../core/compression.js";
-import { OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
-import type { Schema } from "../core/json-schema.js";
-import { DEFAULT_TIMESTAMP, parseTimestamp, type Timestamp } from "../core/timestamp.js";
-import { type Pipeline, parsePipeline } from "../layers/pipeline/parse.js";
-import type { LayerHistory } from "../layers/plan.js";
-import { DEFAULT_STRATEGY, MAX_LAYERS, STRATEGY_NAMES } from "../layers/plan-layers.js";
-import { checkContainerConfig } from "../oci/container-config.js";
-import { CONTAINER_CONFIG_SCHEMA } from "../oci/container-config-fields.js";
-import type { Inheritance } from "../oci/inherit-config.js";
-import { checkName, checkTag } from "../oci/reference.js";
-import { TAR_PROFILE_NAMES, type TarProfile, tarProfile } from "../tar/profiles.js";
-import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "./customisation/spec.js";
+import { type Compression, parseCompression } from "../../core/compression.js";
+import { OciNixError } from "../../core/errors.js";
+import { isJsonObject, type Json, type JsonObject } from "../../core/json.js";
+import type { Schema } from "../../core/json-schema.js";
+import { DEFAULT_TIMESTAMP, parseTimestamp, type Timestamp } from "../../core/timestamp.js";
+import { type Pipeline, parsePipeline } from "../../layers/pipeline/parse.js";
+import type { LayerHistory } from "../../layers/plan.js";
+import { DEFAULT_STRATEGY, MAX_LAYERS, STRATEGY_NAMES } from "../../layers/plan-layers.js";
+import { checkContainerConfig } from "../../oci/container-config.js";
+import { CONTAINER_CONFIG_SCHEMA } from "../../oci/container-config-fields.js";
+import type { Inheritance } from "../../oci/inherit-config.js";
+import { checkName, checkTag } from "../../oci/reference.js";
+import { TAR_PROFILE_NAMES, type TarProfile, tarProfile } from "../../tar/profiles.js";
+import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "../customisation/spec.js";
 import {
   arrayOf,
   type Check,
@@ -28,17 +28,9 @@ import {
   texts,
   wholeNumber,
   wrong,
-} from "./spec-checks.js";
-import { checkConflicts } from "./spec-conflicts.js";
-import {
-  architecture,
-  inheritance,
-  programDirectory,
-  regex,
-  runAsRoot,
-  script,
-  storeDirectory,
-} from "./spec-values.js";
+} from "./checks.js";
+import { checkConflicts } from "./conflicts.js";
+import { architecture, inheritance, programDirectory, regex, runAsRoot, script, storeDirectory } from "./values.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {

@@ -1,15 +1,15 @@
-import { OciNixError, placed } from "../core/errors.js";
-import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
-import type { StorePath } from "../nix/store-path.js";
-import { type Inheritance, inheritConfig } from "../oci/inherit-config.js";
-import { linuxPlatform } from "../oci/platform.js";
-import type { ImageSource, StoredImage } from "../transport/image.js";
-import { onlyImage, openSource, type SourceOptions } from "../transport/open.js";
-import { parseDocument } from "../transport/stored-files.js";
-import { formatTransport, parseTransport, type TransportName } from "../transport/transport.js";
-import type { PlannedLayer } from "./image-plan.js";
-import { documentedLayersOf, layerHistory, recordedLayers } from "./recorded-store-paths.js";
-import type { ImageSpec } from "./spec.js";
+import { OciNixError, placed } from "../../core/errors.js";
+import { isJsonObject, type Json, type JsonObject } from "../../core/json.js";
+import type { StorePath } from "../../nix/store-path.js";
+import { type Inheritance, inheritConfig } from "../../oci/inherit-config.js";
+import { linuxPlatform } from "../../oci/platform.js";
+import type { ImageSource, StoredImage } from "../../transport/image.js";
+import { onlyImage, openSource, type SourceOptions } from "../../transport/open.js";
+import { parseDocument } from "../../transport/stored-files.js";
+import { formatTransport, parseTransport, type TransportName } from "../../transport/transport.js";
+import type { PlannedLayer } from "../image-plan.js";
+import { documentedLayersOf, layerHistory, recordedLayers } from "../recorded-store-paths.js";
+import type { ImageSpec } from "../spec/spec.js";
 
 /** An image that another one is made on top of. */
 export interface BaseImage {

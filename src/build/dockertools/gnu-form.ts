@@ -1,8 +1,8 @@
-import type { GeneratedObject } from "../core/generated-object.js";
-import type { Ownership } from "../core/ownership.js";
-import type { LayerPlan } from "../layers/plan.js";
-import { ownership } from "./file-tree.js";
-import type { ImageSpec } from "./spec.js";
+import type { GeneratedObject } from "../../core/generated-object.js";
+import type { Ownership } from "../../core/ownership.js";
+import type { LayerPlan } from "../../layers/plan.js";
+import { ownership } from "../file-tree.js";
+import type { ImageSpec } from "../spec/spec.js";
 
 /** The tar profile of which it is a part. */
 const WITHIN = "dockertools";

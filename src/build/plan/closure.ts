@@ -1,10 +1,10 @@
-import { type Closure, emptyClosure } from "../nix/closure.js";
-import { readLocalClosure } from "../nix/local-database.js";
-import { readClosureFile } from "../nix/read-closure.js";
-import { DEFAULT_STORE_DIR, type StorePath } from "../nix/store-path.js";
-import { customisationRoots } from "./customisation/customisation.js";
-import { storePathsIn } from "./customisation/references.js";
-import type { ClosureSpec, ImageSpec } from "./spec.js";
+import { type Closure, emptyClosure } from "../../nix/closure.js";
+import { readLocalClosure } from "../../nix/local-database.js";
+import { readClosureFile } from "../../nix/read-closure.js";
+import { DEFAULT_STORE_DIR, type StorePath } from "../../nix/store-path.js";
+import { customisationRoots } from "../customisation/customisation.js";
+import { storePathsIn } from "../customisation/references.js";
+import type { ClosureSpec, ImageSpec } from "../spec/spec.js";
 
 /**
  * Reads a closure: from a graph file where one is given, else from the Nix database.

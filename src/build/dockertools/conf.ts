@@ -1,23 +1,23 @@
 import { join } from "node:path";
-import type { BlobSource } from "../core/blob.js";
-import { parseDigest } from "../core/digest.js";
-import { OciNixError } from "../core/errors.js";
-import { copyRange, openForReading, readRange } from "../core/file-range.js";
-import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
-import { parseTimestamp } from "../core/timestamp.js";
-import { type LayerPlan, storeLayer, storePathsOf } from "../layers/plan.js";
-import { MAX_LAYERS } from "../layers/plan-layers.js";
-import type { Closure } from "../nix/closure.js";
-import { readLocalClosure } from "../nix/local-database.js";
-import { parseStorePath } from "../nix/store-path.js";
-import { formatDockertoolsConfig, inheritEnv } from "../oci/image.js";
-import { layerMediaType } from "../oci/manifest.js";
-import { checkName, checkTag } from "../oci/reference.js";
-import { tarProfile } from "../tar/profiles.js";
-import { type ArchivedImage, readDockerArchive } from "../transport/docker-archive-reader.js";
-import { ownership } from "./file-tree.js";
-import { checkStorePathsExist, type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
-import { layerKey } from "./layer-key.js";
+import type { BlobSource } from "../../core/blob.js";
+import { parseDigest } from "../../core/digest.js";
+import { OciNixError } from "../../core/errors.js";
+import { copyRange, openForReading, readRange } from "../../core/file-range.js";
+import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../../core/json.js";
+import { parseTimestamp } from "../../core/timestamp.js";
+import { type LayerPlan, storeLayer, storePathsOf } from "../../layers/plan.js";
+import { MAX_LAYERS } from "../../layers/plan-layers.js";
+import type { Closure } from "../../nix/closure.js";
+import { readLocalClosure } from "../../nix/local-database.js";
+import { parseStorePath } from "../../nix/store-path.js";
+import { formatDockertoolsConfig, inheritEnv } from "../../oci/image.js";
+import { layerMediaType } from "../../oci/manifest.js";
+import { checkName, checkTag } from "../../oci/reference.js";
+import { tarProfile } from "../../tar/profiles.js";
+import { type ArchivedImage, readDockerArchive } from "../../transport/docker-archive-reader.js";
+import { ownership } from "../file-tree.js";
+import { checkStorePathsExist, type ImagePlan, type PlannedLayer, pathsOf } from "../image-plan.js";
+import { layerKey } from "../layer-key.js";
 
 /** Whether JSON has the shape of the conf.json that nixpkgs' streamLayeredImage makes. */
 export function isDockertoolsConf(json: Json): json is JsonObject {

@@ -1,6 +1,6 @@
-import { compareStrings, nearest, OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json, JsonNumber } from "../core/json.js";
-import { objectSchema, type Schema } from "../core/json-schema.js";
+import { compareStrings, nearest, OciNixError } from "../../core/errors.js";
+import { isJsonObject, type Json, JsonNumber } from "../../core/json.js";
+import { objectSchema, type Schema } from "../../core/json-schema.js";
 
 const MAX_ID = 2 ** 32 - 2;
 

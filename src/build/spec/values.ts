@@ -1,7 +1,7 @@
-import { OciNixError } from "../core/errors.js";
-import { compileRegex } from "../core/regex.js";
-import type { Inheritance } from "../oci/inherit-config.js";
-import { check, parsed, wrong } from "./spec-checks.js";
+import { OciNixError } from "../../core/errors.js";
+import { compileRegex } from "../../core/regex.js";
+import type { Inheritance } from "../../oci/inherit-config.js";
+import { check, parsed, wrong } from "./checks.js";
 
 /** An RE2 expression. */
 export const regex = check({ type: "string" }, (value, where) => {

@@ -2,6 +2,9 @@ import type { Command, CommandGroup, Flags } from "./command.js";
 
 const WIDTH = 100;
 
+/** Labels of so many characters have what is said of them beside them; longer ones have it below. */
+const MAX_LABEL = 32;
+
 /** What `oci-nix --help` prints. */
 export function formatHelp(commands: readonly (Command | CommandGroup)[]): string {
   return [
@@ -35,13 +38,16 @@ export function formatCommandHelp(words: string, command: Command, flags: Flags)
     const left = `${alias === undefined ? "    " : `-${alias}, `}--${name}${value}`;
     return [left, repeated === true ? `${describe} (repeatable)` : describe] as const;
   });
-  const width = Math.max(...rows.map(([left]) => left.length));
+  const width = Math.max(...rows.map(([left]) => left.length).filter((length) => length <= MAX_LABEL));
   return [
     `oci-nix ${[words, command.inputs, "[flags]"].filter((part) => part !== "").join(" ")}`,
     "",
     command.describe,
     "",
-    ...rows.flatMap(([left, right]) => wrap(`  ${left.padEnd(width)}  `, right)),
+    ...rows.flatMap(([left, right]) => [
+      ...(left.length > MAX_LABEL ? [`  ${left}`] : []),
+      ...wrap(`  ${(left.length > MAX_LABEL ? "" : left).padEnd(width)}  `, right),
+    ]),
     "",
   ].join("\n");
 }

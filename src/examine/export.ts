@@ -1,7 +1,7 @@
 import { BlockWriter, type WriteProgress } from "../core/block-writer.js";
 import type { ByteSink } from "../core/byte-sink.js";
 import type { ByteString } from "../core/byte-string.js";
-import { OciNixError } from "../core/errors.js";
+import { atPlace, OciNixError } from "../core/errors.js";
 import { TarEntries, type TarEntry } from "../tar/entries.js";
 import { entryHeader, type KeptEntry } from "../tar/entry-header.js";
 import { BLOCK, padded } from "../tar/header.js";
@@ -12,6 +12,8 @@ import { type Inode, LayerEntriesReader } from "./layer-entries.js";
 import { RootFileSystem } from "./root-file-system.js";
 
 export interface ExportOptions {
+  /** What errors call the image: its place. */
+  readonly title?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told as the work goes on: which layer is read, and what has gone out. */
   readonly observer?:
@@ -48,7 +50,7 @@ export interface ExportSummary {
 export async function exportImage(
   image: StoredImage,
   sink: ByteSink,
-  { signal, observer }: ExportOptions = {},
+  { title: place, signal, observer }: ExportOptions = {},
 ): Promise<ExportSummary> {
   const { layers } = image;
   const root = new RootFileSystem();
@@ -59,10 +61,11 @@ export async function exportImage(
   };
   for (const [index, layer] of layers.entries()) {
     onLayer(layer, index);
-    const title = `layer ${index + 1}`;
+    const title = `layer ${index + 1}${place === undefined ? "" : ` of ${place}`}`;
     root.apply(await reader.read(layer, index, title, signal), title);
   }
-  const { directories, contents, others, entries } = settle(root);
+  const { directories, contents, others, entries } =
+    place === undefined ? settle(root) : atPlace(place, () => settle(root));
   const out = new BlockWriter(sink, { signal, ...(observer === undefined ? {} : { progress: observer.progress }) });
   const put = async (member: Member) => {
     out.progress.entries++;

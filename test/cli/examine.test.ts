@@ -205,3 +205,10 @@ describe("diff", () => {
     );
   });
 });
+
+describe("export", () => {
+  it("names the image that cannot be unpacked, and the layer of it", async () => {
+    const place = await archive("evil.tar", [[["a", "1"]], [["../evil", "1"]]]);
+    expectError(await run("export", place), 1, `error: layer 2 of ${place}: ../evil has a component ".."`);
+  });
+});

@@ -145,6 +145,24 @@ describe.skipIf(skip)("the image of a Nix shell", { timeout: LIMIT_MS }, () => {
     expect(result.status).toBe(7);
   });
 
+  it.each([
+    ["a script where an init passes signals on", "--run", [], ["--init"], 143],
+    ["one that is interactive by hanging up", "--command", ["--stop-signal", "SIGHUP"], ["--tty"], 129],
+  ] as const)("is stopped at once: %s", async (_, what, ofImage, ofContainer, status) => {
+    await load("stopped", "--with", interactive, what, "echo ready; sleep 600", ...ofImage);
+    const flags = ["--detach", "--network", "none", ...ofContainer];
+    const id = (await docker.ok(["run", ...flags, `stopped:${hash()}`])).trim();
+    try {
+      while (!(await docker.ok(["logs", id])).includes("ready"))
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      await docker.ok(["stop", "--time", "300", id], { timeoutMs: 100_000 });
+      // By the signal itself, and not killed in the end, which is 137.
+      expect(await docker.ok(["inspect", "--format", "{{.State.ExitCode}}", id])).toBe(`${status}\n`);
+    } finally {
+      await docker.run(["rm", "--force", id]);
+    }
+  });
+
   it("does without a home directory, for any user", async () => {
     await load("homeless", "--with", interactive, "--home", "/homeless-shelter", "--uid", "4321", "--gid", "1234");
     const script = `echo "$HOME"; [ ! -e "$HOME" ] && echo missing; ! touch "$HOME/x" 2> /dev/null; id; cat /etc/passwd /etc/group; touch "$out"`;

@@ -93,7 +93,7 @@ let
   bash-interactive = wrap "bash-interactive-5.2" ${path(`${bash}/bin`)} [ ${bashLibraries.split(":").map(path).join(" ")} ] "bash";
   coreutils = derive "coreutils-9.1" ''
     $busybox mkdir -p $out/bin
-    for name in cat chmod grep env id ls mkdir readlink stat touch; do $busybox ln -s $busybox $out/bin/$name; done
+    for name in cat chmod grep env id ls mkdir readlink sleep stat touch; do $busybox ln -s $busybox $out/bin/$name; done
   '' { };
   cacert = derive "nss-cacert-3.108" ''
     $busybox mkdir -p $out/etc/ssl/certs

@@ -13,7 +13,6 @@ import {
   objectOf,
   parsed,
   text,
-  texts,
   wrong,
 } from "../spec/checks.js";
 
@@ -95,9 +94,22 @@ export const checkFile = objectOf(
 
 const WITHOUT_OPTIONS = object({});
 
+/** Lines of a file that programs look users up in. @param form what the fields between colons are */
+const linesOf = (form: string) =>
+  arrayOf(
+    parsed((line, where) => {
+      const fields = line.split(":");
+      if (fields.length === form.split(":").length && fields[0] !== "") return line;
+      throw wrong(where, `a line of the form ${form}`);
+    }),
+  );
+
 const FAKE_NSS = object({
-  extraPasswdLines: field("Lines of /etc/passwd between those of root and nobody", texts),
-  extraGroupLines: field("Lines of /etc/group between those of root and nobody", texts),
+  extraPasswdLines: field(
+    "Lines of /etc/passwd between those of root and nobody",
+    linesOf("name:x:uid:gid:comment:home:shell"),
+  ),
+  extraGroupLines: field("Lines of /etc/group between those of root and nobody", linesOf("name:x:gid:members")),
 });
 
 const optionsOf = (name: HelperSpec["name"]) => (name === "fakeNss" ? FAKE_NSS : WITHOUT_OPTIONS);

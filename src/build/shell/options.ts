@@ -23,8 +23,11 @@ export interface ShellOptions {
 /** The largest that the kernel takes for a user's: the one above means nobody. */
 const MAX_ID = 2 ** 32 - 2;
 
-/** @throws OciNixError `usage` for options that contradict each other, or cannot be */
-export function checkShellOptions({ command, run, home, uid, gid }: ShellOptions): void {
+/**
+ * @param storeDir no user's home
+ * @throws OciNixError `usage` for options that contradict each other, or cannot be
+ */
+export function checkShellOptions({ command, run, home, uid, gid }: ShellOptions, storeDir: string): void {
   if (command !== undefined && run !== undefined) {
     throw usage("both command and run say what the shell runs", "drop one of them; run is not interactive");
   }
@@ -33,6 +36,12 @@ export function checkShellOptions({ command, run, home, uid, gid }: ShellOptions
   }
   if (home !== undefined && !/^\/[^:\p{Cc}\p{Cs}]*$/u.test(home)) {
     throw usage(`the home directory ${JSON.stringify(home)} is not an absolute path without a colon`, "--home /build");
+  }
+  if (home !== undefined && /\/\.\.?(\/|$)/.test(home)) {
+    throw usage(`the home directory ${JSON.stringify(home)} has a component . or ..`, "--home /build");
+  }
+  if (home === storeDir || home?.startsWith(`${storeDir}/`) === true) {
+    throw usage(`the home directory ${home} is in the store, which holds store paths only`, "--home /build");
   }
   for (const [name, id] of Object.entries({ uid, gid })) {
     if (id !== undefined && !(Number.isSafeInteger(id) && id >= 0 && id <= MAX_ID)) {

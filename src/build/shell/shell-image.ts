@@ -45,16 +45,16 @@ const USER = "nixbld";
  *   an input that is not built, or a program that no input has, `conflict` where several have it; otherwise as `readClosure`
  */
 export async function shellImageSpec(derivation: string, options: ShellOptions): Promise<ImageSpec> {
-  checkShellOptions(options);
   const { image, home = BUILD_DIRECTORY, uid = 1000, gid = 1000 } = options;
   const path = parseStorePath(derivation, image.closure.storeDir ?? findStorePath(derivation)?.storeDir);
+  const storeDir = storeDirOf(path);
+  checkShellOptions(options, storeDir);
   const read = readShellDerivation(path, image.closure.storeRoot ?? "/");
   const machine = image.architecture === undefined ? atPlace(path, () => machineOf(read.system)) : {};
   const { closure, shell, env, certificates } = await ingredients(path, read, options);
 
   const programs = `${shell.slice(0, shell.lastIndexOf("/"))}:${OWN_DIRECTORY}/bin`;
   const { variables, files } = atPlace(path, () => derivationEnvironment(read, `${OWN_DIRECTORY}/attributes`));
-  const storeDir = storeDirOf(path);
   const environment = shellEnvironment(variables, { path: programs, home, storeDir, certificates });
   const derivationPath = variables.get("PATH");
   const start = startScript({ shell, path: programs, derivationPath, command: options.command ?? options.run });

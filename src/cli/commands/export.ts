@@ -16,7 +16,11 @@ export default async function exportRoot({ inputs, flags, signal }: Invocation):
     const output = await openOutputSink(file, signal);
     try {
       const { result, seconds } = await withProgress({ flags }, async (observer) => {
-        const summary = await exportImage(image, output, { signal, observer });
+        const summary = await exportImage(image, output, {
+          title: place === "-" ? "standard input" : place,
+          signal,
+          observer,
+        });
         await output.commit();
         return summary;
       });

@@ -24,11 +24,9 @@ async function planShell(invocation: Invocation): Promise<ImagePlan> {
   const { inputs, flags } = invocation;
   // nix-instantiate names outputs so, and the shell is the same for all of them.
   const plain = inputs.map((input) => input.replace(/(?<=\.drv)[!^][^/]*$/, ""));
-  const [derivation, ...others] = plain.length === 0 ? [] : storePathsOf(plain, flags);
+  const [derivation, ...others] = plain.length === 0 ? [] : storePathsOf(plain, flags, "", DERIVATION_HINT);
   if (derivation === undefined || others.length > 0) {
-    throw new OciNixError("usage", "shell needs one derivation", {
-      hint: "oci-nix shell $(nix-instantiate shell.nix)",
-    });
+    throw new OciNixError("usage", "shell needs one derivation", { hint: DERIVATION_HINT });
   }
   // Owner and tag mean something else there.
   const ofImage = { ...flags, uid: undefined, gid: undefined, tag: undefined };
@@ -36,7 +34,8 @@ async function planShell(invocation: Invocation): Promise<ImagePlan> {
   const extra = list(flags, "with");
   const spec = await shellImageSpec(derivation, {
     image: { ...image, tag: text(flags, "tag") },
-    extra: extra === undefined ? [] : storePathsOf(extra, flags),
+    extra:
+      extra === undefined ? [] : storePathsOf(extra, flags, "--with: ", "give store paths, as nix-build prints them"),
     shell: text(flags, "shell"),
     command: text(flags, "command"),
     run: text(flags, "run"),
@@ -47,11 +46,20 @@ async function planShell(invocation: Invocation): Promise<ImagePlan> {
   return await planImage(spec, previousOptions(invocation));
 }
 
-/** The store paths that arguments are or lead to. */
-function storePathsOf(args: readonly string[], flags: FlagValues): readonly string[] {
-  const input = recogniseInput(args, text(flags, "store-root") ?? "/");
-  if (input.kind === "store-paths") return input.roots;
-  throw new OciNixError("usage", `${args.join(" ")} is a file that is no store path`, {
-    hint: "for example /nix/store/…-hello.drv, as nix-instantiate prints it",
-  });
+const DERIVATION_HINT = "oci-nix shell $(nix-instantiate shell.nix)";
+
+/**
+ * The store paths that arguments are or lead to.
+ * @param where stands before messages
+ * @param hint what to give instead of what is none
+ */
+function storePathsOf(args: readonly string[], flags: FlagValues, where: string, hint: string): readonly string[] {
+  try {
+    const input = recogniseInput(args, text(flags, "store-root") ?? "/");
+    if (input.kind === "store-paths") return input.roots;
+  } catch (error) {
+    if (!(error instanceof OciNixError)) throw error;
+    throw new OciNixError(error.code, `${where}${error.message}`, { hint, cause: error.cause });
+  }
+  throw new OciNixError("usage", `${where}${args.join(" ")} is a file that is no store path`, { hint });
 }

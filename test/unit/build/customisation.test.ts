@@ -615,6 +615,15 @@ describe("helpers", () => {
     [[{ binSh: { extraPasswdLines: [] } }], /helpers\[0\]: binSh: unknown key "extraPasswdLines"/],
     [[{ fakeNss: { extraPasswdLine: [] } }], /did you mean|unknown key "extraPasswdLine"/],
     [[{ fakeNss: { extraPasswdLines: ["a\nb"] } }], /control characters/],
+    [
+      [{ fakeNss: { extraPasswdLines: ["a:x:1:1::/:/bin/sh", "a:x:1:1::/"] } }],
+      /extraPasswdLines\[1\] must be a line of the form name:x:uid:gid:comment:home:shell/,
+    ],
+    [[{ fakeNss: { extraPasswdLines: [":x:1:1::/:"] } }], /extraPasswdLines\[0\] must be a line/],
+    [
+      [{ fakeNss: { extraGroupLines: ["a:x:1"] } }],
+      /extraGroupLines\[0\] must be a line of the form name:x:gid:members/,
+    ],
     [[{ fakeNss: {}, binSh: {} }], /a name, or/],
     [[1], /a name, or/],
     ["fakeNss", /must be an array/],

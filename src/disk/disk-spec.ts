@@ -30,10 +30,9 @@ import {
   needsMachine,
   oneOf,
   ownerName,
-  TABLE_TYPES,
-  type TableType,
   target,
 } from "./disk-values.js";
+import { TABLE_NAMES, type TableName } from "./layout.js";
 
 /** A file or a directory that is copied into the root file system. */
 export interface DiskContent {
@@ -68,7 +67,7 @@ export interface DiskSpec {
   readonly toplevel?: string | undefined;
   readonly bootLoader?: BootLoaderSpec | undefined;
   /** By default `legacy`. */
-  readonly partitionTableType?: TableType | undefined;
+  readonly partitionTableType?: TableName | undefined;
   /** Bytes; by default `auto`. */
   readonly diskSize?: number | "auto" | undefined;
   /** Whether `auto` is the smallest size that holds all. */
@@ -146,7 +145,7 @@ const FIELDS = {
   platform: field("Platform of fromImage, where it stands for several", text, { examples: ["linux/arm64"] }),
   toplevel: field("Store path of a NixOS system, which becomes the system profile", text),
   bootLoader: field("How the disk starts; without, it does not", bootLoader),
-  partitionTableType: field("Partition table, and which partitions there are", oneOf(TABLE_TYPES), {
+  partitionTableType: field("Partition table, and which partitions there are", oneOf(TABLE_NAMES), {
     default: "legacy",
   }),
   diskSize: field("MiB, or as many as it takes", diskSize, { default: "auto" }),
@@ -201,7 +200,7 @@ export function checkDiskSpec(json: Json, source: string): DiskSpec {
 }
 
 /** Tables whose disks start by a BIOS, or by UEFI. */
-const BOOTS: Readonly<Record<TableType, readonly BootLoaderKind[]>> = {
+const BOOTS: Readonly<Record<TableName, readonly BootLoaderKind[]>> = {
   none: ["none"],
   legacy: ["none", "grub"],
   "legacy+gpt": ["none", "grub"],
@@ -257,7 +256,7 @@ export function checkDiskConflicts(spec: DiskSpec, source: string): void {
   const { partitionTableType = "legacy" } = spec;
   const { kind = "none" } = bootLoader ?? {};
   if (!BOOTS[partitionTableType].includes(kind)) {
-    const tables = TABLE_TYPES.filter((table) => BOOTS[table].includes(kind)).join(", ");
+    const tables = TABLE_NAMES.filter((table) => BOOTS[table].includes(kind)).join(", ");
     fail(
       `the partition table ${partitionTableType} has no place for the boot loader ${kind}`,
       `it goes with ${tables}`,

@@ -2,10 +2,6 @@ import { check, parsed, wholeNumber, wrong } from "../build/spec-checks.js";
 import { OciNixError } from "../core/errors.js";
 import { JsonNumber } from "../core/json.js";
 
-/** The partition tables of make-disk-image. */
-export const TABLE_TYPES = ["none", "legacy", "legacy+gpt", "legacy+boot", "efi", "efixbootldr", "hybrid"] as const;
-export type TableType = (typeof TABLE_TYPES)[number];
-
 export const FORMATS = ["raw", "qcow2", "qcow2-compressed", "vdi", "vpc", "vmdk", "vhdx"] as const;
 export type FormatName = (typeof FORMATS)[number];
 

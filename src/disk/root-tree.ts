@@ -1,12 +1,14 @@
+import { statSync } from "node:fs";
 import { rootPrefix } from "../build/file-tree.js";
 import { checkStorePathsExist } from "../build/image-plan.js";
 import { readClosure } from "../build/spec-closure.js";
-import { encodeUtf8 } from "../core/byte-string.js";
+import { encodeUtf8, fsPath } from "../core/byte-string.js";
 import { OciNixError } from "../core/errors.js";
 import type { Closure } from "../nix/closure.js";
 import { nixDatabaseTree } from "../nix/database-tree.js";
 import { baseNameOf, DEFAULT_STORE_DIR, findStorePath, type StorePath, stateDirOf } from "../nix/store-path.js";
 import type { EntryList } from "../tar/entry-list.js";
+import type { BootLoaderFile } from "./boot-loader/boot-entry.js";
 import { copyContents } from "./contents.js";
 import type { DiskSpec } from "./disk-spec.js";
 import { DiskTree, type HardLink, ROOT } from "./disk-tree.js";
@@ -25,6 +27,8 @@ export interface RootTree {
 export interface RootTreeOptions {
   /** A directory for the files of an image, which must stay until they are written to the disk. */
   readonly directory: string;
+  /** Files of the boot loader. */
+  readonly bootFiles?: readonly BootLoaderFile[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -48,7 +52,7 @@ export async function makeRootTree(spec: DiskSpec, options: RootTreeOptions): Pr
   const { signal } = options;
   if (spec.fromImage !== undefined) {
     const { tree, links } = await readImageTree(spec.fromImage, { ...options, platform: spec.platform });
-    await addContents(tree, spec, { storeRoot, storeDir: DEFAULT_STORE_DIR, signal });
+    await addContents(tree, spec, { ...options, storeRoot, storeDir: DEFAULT_STORE_DIR });
     return { entries: await tree.entries(signal), links, storePaths: 0 };
   }
   const closure = await closureOf(spec, givenDir);
@@ -64,7 +68,7 @@ export async function makeRootTree(spec: DiskSpec, options: RootTreeOptions): Pr
   if (spec.onlyNixStore !== true) {
     if (spec.nixDatabase !== false) addDatabase(tree, closure, storeRoot, spec);
     addProfiles(tree, closure, spec);
-    await addContents(tree, spec, { storeRoot, storeDir: closure.storeDir, signal });
+    await addContents(tree, spec, { ...options, storeRoot, storeDir: closure.storeDir });
   }
   return { entries: await tree.entries(signal), links: [], storePaths: paths.length };
 }
@@ -143,7 +147,7 @@ function addProfiles(
 async function addContents(
   tree: DiskTree,
   spec: DiskSpec,
-  options: { readonly storeRoot: string; readonly storeDir: string; readonly signal: AbortSignal | undefined },
+  options: RootTreeOptions & { readonly storeRoot: string; readonly storeDir: string },
 ): Promise<void> {
   const { contents = [], configFile, toplevel, bootLoader } = spec;
   const configuration = "/etc/nixos/configuration.nix";
@@ -160,8 +164,16 @@ async function addContents(
       from: "the NixOS system",
     });
   }
+  for (const file of options.bootFiles ?? []) putBootFile(tree, file);
   if (toplevel === undefined && (bootLoader?.kind ?? "none") === "none") return;
   for (const [path, mode] of MOUNT_POINTS) tree.ensureDirectory(path, mode);
+}
+
+function putBootFile(tree: DiskTree, file: BootLoaderFile): void {
+  const from = "the boot loader";
+  const node = { type: "file", mode: 0o644, owner: ROOT, linkTarget: "", from } as const;
+  if ("contents" in file) tree.put(file.path, { ...node, size: file.contents.length, contents: file.contents });
+  else tree.put(file.path, { ...node, size: statSync(fsPath(file.source)).size, source: file.source });
 }
 
 function link(tree: DiskTree, path: string, target: string): void {

@@ -13,8 +13,8 @@ export function cleanUpDisks(): void {
   });
 }
 
-export function diskTools(): DiskTools {
-  const tools = new DiskTools();
+export function diskTools(signal?: AbortSignal): DiskTools {
+  const tools = new DiskTools({ signal });
   open.push(() => tools.close());
   return tools;
 }

@@ -1,16 +1,17 @@
 import { statSync } from "node:fs";
+import { dirname } from "node:path";
 import type { WriteProgress } from "../core/block-writer.js";
-import { OciNixError } from "../core/errors.js";
+import { syncDirectory, syncFile } from "../core/output-file.js";
 import type { EntryList } from "../tar/entry-list.js";
 import { bootEntryFor } from "./boot-entry-for.js";
 import { type BootLoaderParts, bootLoaderFor } from "./boot-loader/boot-loader.js";
 import { checkDiskConflicts, type DiskSpec } from "./disk-spec.js";
-import { type FormatName, SUFFIXES } from "./disk-values.js";
 import { makeExt4 } from "./ext4/make-ext4.js";
 import { makeFat } from "./fat.js";
+import { convertImage, type DiskFormat, formatExtension } from "./format/convert.js";
 import { type Identifiers, identifiersOf, volumeId, withOwnGuids } from "./identifiers.js";
 import { type DiskLayout, type Partition, partitionRegion, planLayout, rootRegion, type TableName } from "./layout.js";
-import { UnnamedDisk, withName } from "./raw-file.js";
+import { diskFile, makeRawFile, withName } from "./raw-file.js";
 import { ext4Bytes } from "./root-size.js";
 import { makeRootTree } from "./root-tree.js";
 import { writeTable } from "./table.js";
@@ -36,7 +37,7 @@ export interface DiskObserver {
 /** What was made. */
 export interface DiskSummary {
   readonly file: string;
-  readonly format: FormatName;
+  readonly format: DiskFormat;
   readonly partitionTableType: TableName;
   /** Of the disk, in bytes. */
   readonly size: number;
@@ -58,30 +59,36 @@ export interface DiskSummary {
  */
 export async function buildDiskImage(spec: DiskSpec, options: DiskBuildOptions): Promise<DiskSummary> {
   checkDiskConflicts(spec, "the disk");
-  if (spec.format !== undefined && spec.format !== "raw") {
-    throw new OciNixError("unsupported", `disk images are not written as ${spec.format} yet`, { hint: "take raw" });
-  }
   const { signal } = options;
   const { format = "raw", baseName = "nixos" } = spec;
-  const disk = new UnnamedDisk(options.to, `${baseName}.${SUFFIXES[format]}`);
+  const path = diskFile(options.to, `${baseName}.${formatExtension(format)}`);
   const tools = new DiskTools({ signal });
   try {
-    return await build(spec, { ...options, disk, tools, format });
+    return await build(spec, { ...options, path, tools, format });
   } catch (error) {
-    throw withName(error, disk);
+    throw withName(error, path);
   } finally {
-    disk.discard();
     tools.close();
   }
 }
 
 interface Build extends Omit<DiskBuildOptions, "to"> {
-  readonly disk: UnnamedDisk;
+  readonly path: string;
   readonly tools: DiskTools;
-  readonly format: FormatName;
+  readonly format: DiskFormat;
 }
 
-async function build(spec: DiskSpec, { disk, tools, format, signal, observer }: Build): Promise<DiskSummary> {
+interface DiskPlan extends Pick<Build, "tools" | "signal" | "observer"> {
+  readonly spec: DiskSpec;
+  readonly layout: DiskLayout;
+  readonly boot: BootLoaderParts;
+  readonly ids: Identifiers;
+  readonly entries: EntryList;
+  /** Of the root file system. */
+  readonly label: string;
+}
+
+async function build(spec: DiskSpec, { path, tools, format, signal, observer }: Build): Promise<DiskSummary> {
   const { partitionTableType: table = "legacy" } = spec;
   const { label = spec.onlyNixStore === true ? "nix-store" : "nixos" } = spec;
   const step = (name: string) => observer?.onStep(name);
@@ -97,31 +104,49 @@ async function build(spec: DiskSpec, { disk, tools, format, signal, observer }: 
     signal,
   });
   const layout = finalLayout(spec, ids, entries, sketch);
-  const raw = disk.makeRaw(layout.size);
-  step("writing the partition table");
-  await writeTable(raw, layout, tools);
-  step("writing the root file system");
-  const { minimise } = spec;
-  const ext4 = { label, uuid: ids.rootUuid, minimise, signal, progress: observer?.progress };
-  await makeExt4(rootRegion(raw, layout), entries, ext4, tools);
-  for (const partition of layout.partitions) {
-    const volume = VOLUMES[partition.role];
-    if (volume === undefined) continue;
-    step(`writing the ${volume.title}`);
-    const fat = { label: volume.label, id: volumeId(ids.rootUuid, partition.role) };
-    await makeFat(partitionRegion(raw, partition), boot[volume.files], fat, tools);
+  const raw = makeRawFile(path, layout.size);
+  try {
+    await fill(raw.path, { ...{ spec, layout, boot, ids, entries, label }, tools, signal, observer });
+    if (format === "raw") {
+      step("finishing");
+      await syncFile(raw.fd, path);
+      raw.commit(path);
+      syncDirectory(dirname(path));
+    } else {
+      step(`converting it to ${format}`);
+      await convertImage(raw.path, path, format, tools, { compression: spec.compression });
+    }
+  } finally {
+    raw.discard();
   }
-  boot.embed?.(raw);
-  step("finishing");
-  disk.commit(raw);
   return {
-    ...{ file: disk.path, format, partitionTableType: table, size: layout.size },
-    fileSize: statSync(disk.path).size,
+    ...{ file: path, format, partitionTableType: table, size: layout.size },
+    fileSize: statSync(path).size,
     partitions: layout.partitions,
     root: { label, uuid: ids.rootUuid, entries: entries.count },
     storePaths,
     madeWith: Object.fromEntries(tools.versions),
   };
+}
+
+/** Writes all that is on the disk. @param file of the disk's size, and empty */
+async function fill(file: string, { tools, signal, observer, ...plan }: DiskPlan): Promise<void> {
+  const { spec, layout, boot, ids, entries, label } = plan;
+  const step = (name: string) => observer?.onStep(name);
+  step("writing the partition table");
+  await writeTable(file, layout, tools);
+  step("writing the root file system");
+  const { minimise } = spec;
+  const ext4 = { label, uuid: ids.rootUuid, minimise, signal, progress: observer?.progress };
+  await makeExt4(rootRegion(file, layout), entries, ext4, tools);
+  for (const partition of layout.partitions) {
+    const volume = VOLUMES[partition.role];
+    if (volume === undefined) continue;
+    step(`writing the ${volume.title}`);
+    const fat = { label: volume.label, id: volumeId(ids.rootUuid, partition.role) };
+    await makeFat(partitionRegion(file, partition), boot[volume.files], fat, tools);
+  }
+  boot.embed?.(file);
 }
 
 /** FAT file systems by the role of their partition. */

@@ -17,13 +17,11 @@ import { script } from "../build/spec-values.js";
 import { OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json } from "../core/json.js";
 import type { Schema } from "../core/json-schema.js";
+import type { BootLoaderKind } from "./boot-loader/boot-loader.js";
 import {
   BOOT_LOADERS,
-  type BootLoaderKind,
   byteSize,
   diskSize,
-  FORMATS,
-  type FormatName,
   fileName,
   guid,
   label,
@@ -32,6 +30,7 @@ import {
   ownerName,
   target,
 } from "./disk-values.js";
+import { DISK_FORMATS, type DiskFormat } from "./format/convert.js";
 import { TABLE_NAMES, type TableName } from "./layout.js";
 
 /** A file or a directory that is copied into the root file system. */
@@ -100,7 +99,9 @@ export interface DiskSpec {
   /** By default `nixos`: the name of a file in a directory. */
   readonly baseName?: string | undefined;
   /** By default `raw`. */
-  readonly format?: FormatName | undefined;
+  readonly format?: DiskFormat | undefined;
+  /** Of the format `qcow2-compressed`; by default `zlib`. */
+  readonly compression?: "zlib" | "zstd" | undefined;
   /** Memory of a virtual machine in MiB, where one is needed. */
   readonly memSize?: number | undefined;
 }
@@ -165,7 +166,8 @@ const FIELDS = {
   fsType: field("Type of the root file system", oneOf(["ext4"] as const), { default: "ext4" }),
   deterministic: field("Whether identifiers that are not given are always the same ones", flag, { default: true }),
   baseName: field("Name of the file in a directory, without its suffix", fileName, { default: "nixos" }),
-  format: field("Format of the file", oneOf(FORMATS), { default: "raw" }),
+  format: field("Format of the file", oneOf(DISK_FORMATS), { default: "raw" }),
+  compression: field("How qcow2-compressed is packed", oneOf(["zlib", "zstd"] as const), { default: "zlib" }),
   memSize: field("Memory of a virtual machine in MiB", wholeNumber(2 ** 24, 64), { default: 1024 }),
   installBootLoader: field("Whether the system's own installer is run in a virtual machine: not in this version", flag),
   touchEFIVars: field("Whether that may change EFI variables: not in this version", flag),
@@ -252,6 +254,9 @@ export function checkDiskConflicts(spec: DiskSpec, source: string): void {
   }
   if (spec.minimise === true && typeof spec.diskSize === "number") {
     fail("minimise and diskSize contradict each other", 'drop one, or let diskSize be "auto"');
+  }
+  if (spec.compression !== undefined && spec.format !== "qcow2-compressed") {
+    fail(`compression needs the format qcow2-compressed`, "drop it, or say so");
   }
   const { partitionTableType = "legacy" } = spec;
   const { kind = "none" } = bootLoader ?? {};

@@ -1,23 +1,9 @@
 import { check, parsed, wholeNumber, wrong } from "../build/spec-checks.js";
 import { OciNixError } from "../core/errors.js";
 import { JsonNumber } from "../core/json.js";
+import type { BootLoaderKind } from "./boot-loader/boot-loader.js";
 
-export const FORMATS = ["raw", "qcow2", "qcow2-compressed", "vdi", "vpc", "vmdk", "vhdx"] as const;
-export type FormatName = (typeof FORMATS)[number];
-
-export const BOOT_LOADERS = ["none", "grub", "systemd-boot", "uki"] as const;
-export type BootLoaderKind = (typeof BOOT_LOADERS)[number];
-
-/** Suffix of files of a format, as make-disk-image has them. */
-export const SUFFIXES: Readonly<Record<FormatName, string>> = {
-  raw: "img",
-  qcow2: "qcow2",
-  "qcow2-compressed": "qcow2",
-  vdi: "vdi",
-  vpc: "vhd",
-  vmdk: "vmdk",
-  vhdx: "vhdx",
-};
+export const BOOT_LOADERS = ["none", "grub", "systemd-boot", "uki"] as const satisfies readonly BootLoaderKind[];
 
 /** One of several words. */
 export const oneOf = <T extends string>(words: readonly T[]) =>

@@ -40,8 +40,7 @@ export function makeRawFile(path: string, size: number): NewFile {
 
 /** An error, in which the image's own name stands for temporary ones. */
 export function withName(error: unknown, path: string): unknown {
-  if (errnoOf(error) !== undefined) return cannotWrite(path, error);
-  if (!(error instanceof OciNixError)) return error;
+  if (!(error instanceof OciNixError)) return errnoOf(error) === undefined ? error : cannotWrite(path, error);
   const message = error.message.replace(/\/[^\s?@]*\/\.oci-nix-[0-9a-f]{8}-\d+-[0-9a-f]{12}\.tmp/g, basename(path));
   if (message === error.message) return error;
   return new OciNixError(error.code, message, {

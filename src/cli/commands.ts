@@ -5,6 +5,7 @@ import {
   CACHE_PRUNE_FLAGS,
   COPY_FLAGS,
   DIFF_FLAGS,
+  DISK_FLAGS,
   EXAMINE_FLAGS,
   EXPORT_FLAGS,
   GLOBAL_FLAGS,
@@ -80,8 +81,8 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
   },
   {
     name: "schema",
-    describe: "Print the JSON Schema of spec files",
-    inputs: "",
+    describe: "Print the JSON Schema of spec files, or of those of disk images",
+    inputs: "[disk]",
     flags: {},
     load: () => import("./commands/schema.js"),
   },
@@ -112,6 +113,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "SOURCE",
     flags: EXPORT_FLAGS,
     load: () => import("./commands/export.js"),
+  },
+  {
+    name: "disk",
+    describe: "Make a disk image, bootable or not, of a closure or of an image",
+    inputs: "SPEC",
+    flags: DISK_FLAGS,
+    load: () => import("./commands/disk.js"),
   },
   {
     name: "nix-db",

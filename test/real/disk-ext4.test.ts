@@ -6,13 +6,16 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { makeExt4 } from "../../src/disk/ext4/make-ext4.js";
 import { ext4Bytes } from "../../src/disk/ext4/size.js";
+import { DiskTools } from "../../src/disk/tools.js";
 import { installForEverybody } from "../support/cli.js";
 import { runOk } from "../support/command.js";
 import {
@@ -126,6 +129,38 @@ describe.skipIf(requireTools("mke2fs", "e2fsck", "mount", "root"))("an ext4 file
       await expect(ext4Of(path("smaller"), files, least - 64 * 4096, { minimise: true })).rejects.toMatchObject({
         code: "limit",
       });
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    "can be grown, mounted and written to",
+    async () => {
+      const files = [
+        treeFile("d", "directory"),
+        ...Array.from({ length: 300 }, (_, i) => treeFile(`d/${i}`, "file", { contents: random(i * 100) })),
+      ];
+      const whole = { file: zeroFile(path("disk"), 32 * MIB), offset: 0, size: 32 * MIB };
+      const tools = new DiskTools();
+      await makeExt4(whole, entriesOf(files), { label: "nixos", uuid: UUID }, tools);
+      tools.close();
+      truncateSync(whole.file, 600 * MIB);
+      await runOk("/sbin/resize2fs", ["-f", whole.file]);
+      const grown = { ...whole, size: 600 * MIB };
+      await checkExt4(grown);
+      expect(await mountedFiles(grown)).toEqual(linesOf(files));
+      mkdirSync(path("mounted"));
+      await runOk("mount", ["-t", "ext4", "-o", "loop,errors=remount-ro", whole.file, path("mounted")]);
+      try {
+        const at = (name: string) => join(path("mounted"), name);
+        for (let i = 0; i < 300; i += 2) rmSync(at(`d/${i}`));
+        for (let i = 0; i < 500; i++) writeFileSync(at(`d/${"n".repeat(100)}${i}`), "new");
+        writeFileSync(at("new"), random(100 * MIB));
+        writeFileSync(at("d/299"), random(5 * MIB));
+      } finally {
+        await runOk("umount", [path("mounted")]);
+      }
+      await checkExt4(grown);
     },
     LIMIT_MS,
   );

@@ -170,7 +170,8 @@ export class Populate {
         links: 1,
         blocks: 0,
         flags: 0,
-        block: device === undefined ? Buffer.from(linkTarget, "latin1") : encodeDevice(device),
+        // What is no device may still have that of an entry before it.
+        block: type === "symlink" || device === undefined ? Buffer.from(linkTarget, "latin1") : encodeDevice(device),
       });
     }
   }

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { type Ext4Options, makeExt4 } from "../../src/disk/ext4/make-ext4.js";
+import { leastExt4Bytes } from "../../src/disk/ext4/size.js";
 import type { Region } from "../../src/disk/region.js";
 import { DiskTools } from "../../src/disk/tools.js";
 import { EntryList, type EntryType } from "../../src/tar/entry-list.js";
@@ -79,6 +80,16 @@ export async function ext4Of(
     tools.close();
   }
   return region;
+}
+
+/** The least size of a file system for these files. */
+export async function leastBytes(files: readonly TreeFile[]): Promise<number> {
+  const tools = new DiskTools();
+  try {
+    return await leastExt4Bytes(entriesOf(files), tools);
+  } finally {
+    tools.close();
+  }
 }
 
 /** All that e2fsck says about a file system that has no error. @throws Error where it has one */

@@ -1,12 +1,12 @@
 import { crc32c } from "../crc32c.js";
+import { clearBits, countBits, isSet, setBits } from "./bits.js";
 import { BLOCK, type BlockFile } from "./block-file.js";
-import { INODE_SIZE, TIME } from "./inode.js";
+import { INODE_SIZE } from "./inode.js";
+import { DESCRIPTOR_SIZE, hasSuperblock, Superblock } from "./superblock.js";
 
-const SUPERBLOCK = 1024;
-const SUPERBLOCK_CHECKSUM = 0x3fc;
 const NO_INODES = 1;
 const NO_BLOCK_BITMAP = 2;
-const ALL_ONES = 0xffffffff;
+const INODES_ARE_ZERO = 4;
 
 /** A number whose low half is at one place and whose high half at another. */
 const DESCRIPTOR = {
@@ -22,7 +22,6 @@ const DESCRIPTOR = {
 } as const;
 const DESCRIPTOR_FLAGS = 0x12;
 const DESCRIPTOR_CHECKSUM = 0x1e;
-const DESCRIPTOR_SIZE = 64;
 
 /** One group of blocks and inodes, as it is described. */
 interface Group {
@@ -36,7 +35,6 @@ interface Group {
 
 /** Superblock, group descriptors and bitmaps of a file system that mke2fs made and nobody has mounted, in memory until {@link finish}. */
 export class BlockGroups {
-  readonly blocks: number;
   readonly inodes: number;
   readonly inodesPerGroup: number;
   /** What all checksums start from. */
@@ -45,10 +43,9 @@ export class BlockGroups {
   /** One bit a block, group by group: set where it is in use. */
   readonly used: Buffer;
   readonly #file: BlockFile;
-  readonly #superblock: Buffer;
+  readonly #superblock: Superblock;
   readonly #descriptors: Buffer;
   readonly #blocksPerGroup: number;
-  readonly #reservedDescriptorBlocks: number;
   /** Per group: bits of inodes in use, and how many of them are directories. */
   readonly #usedInodes: Buffer;
   readonly #directories: Uint32Array;
@@ -57,16 +54,13 @@ export class BlockGroups {
 
   constructor(file: BlockFile) {
     this.#file = file;
-    const superblock = file.read(0, 1).subarray(SUPERBLOCK, 2 * SUPERBLOCK);
+    const superblock = new Superblock(file);
     this.#superblock = superblock;
-    this.blocks = superblock.readUInt32LE(0x04) + superblock.readUInt32LE(0x150) * 2 ** 32;
-    this.inodes = superblock.readUInt32LE(0);
-    this.inodesPerGroup = superblock.readUInt32LE(0x28);
-    this.seed = crc32c(ALL_ONES, superblock, 0x68, 0x78);
-    this.#blocksPerGroup = superblock.readUInt32LE(0x20);
-    this.#reservedDescriptorBlocks = superblock.readUInt16LE(0xce);
-    this.#check();
-    const count = Math.ceil(this.blocks / this.#blocksPerGroup);
+    this.seed = superblock.seed;
+    this.inodes = superblock.inodes;
+    this.inodesPerGroup = superblock.inodesPerGroup;
+    this.#blocksPerGroup = superblock.blocksPerGroup;
+    const count = Math.ceil(superblock.blocks / this.#blocksPerGroup);
     this.#descriptors = file.read(1, this.#descriptorBlocks(count));
     this.groups = Array.from({ length: count }, (_, index) => this.#group(index));
     this.used = this.#readBlockBitmaps();
@@ -95,8 +89,7 @@ export class BlockGroups {
   useInode(inode: number, isDirectory: boolean): void {
     const group = Math.floor((inode - 1) / this.inodesPerGroup);
     const bit = (inode - 1) % this.inodesPerGroup;
-    const byte = group * this.#inodeBytes + (bit >> 3);
-    this.#usedInodes[byte] = (this.#usedInodes[byte] as number) | (1 << (bit & 7));
+    setBits(this.#usedInodes, group * this.inodesPerGroup + bit, 1);
     this.#touchedInodes.add(group);
     if (isDirectory) this.#directories[group] = (this.#directories[group] as number) + 1;
   }
@@ -107,10 +100,7 @@ export class BlockGroups {
 
   /** Makes blocks free that were in use. */
   free(start: number, count: number): void {
-    for (let block = start; block < start + count; block++) {
-      const byte = Math.floor(block / 8);
-      this.used[byte] = (this.used[byte] as number) & ~(1 << (block % 8));
-    }
+    clearBits(this.used, start, count);
   }
 
   /** Writes bitmaps, descriptors and superblock, and their backups, with all counts and checksums. */
@@ -120,17 +110,19 @@ export class BlockGroups {
     for (const group of this.groups) {
       this.#finishBlocks(group);
       if (this.#touchedInodes.has(group.index)) this.#finishInodes(group);
+      // As was the whole region.
+      this.#setFlags(group.index, this.#flags(group.index) | INODES_ARE_ZERO);
       this.#setDescriptorChecksum(group.index);
       freeBlocks += this.#get(group.index, "freeBlocks");
       freeInodes += this.#get(group.index, "freeInodes");
     }
-    this.#finishSuperblock(freeBlocks, freeInodes);
     for (const { index, firstBlock } of this.groups) {
-      if (!hasSuperblock(index)) continue;
-      this.#file.writeWithin(firstBlock, index === 0 ? SUPERBLOCK : 0, this.#superblockOf(index));
-      this.#file.write(firstBlock + 1, this.#descriptors);
+      if (hasSuperblock(index)) this.#file.write(firstBlock + 1, this.#descriptors);
     }
     this.#file.flush();
+    for (const { index, firstBlock } of this.groups) {
+      if (hasSuperblock(index)) this.#superblock.write(index, firstBlock, { freeBlocks, freeInodes });
+    }
   }
 
   #finishBlocks({ index, blocks, blockBitmap }: Group): void {
@@ -159,37 +151,12 @@ export class BlockGroups {
     this.#setFlags(index, this.#flags(index) & ~NO_INODES);
   }
 
-  #finishSuperblock(freeBlocks: number, freeInodes: number): void {
-    const superblock = this.#superblock;
-    superblock.writeUInt32LE(freeBlocks % 2 ** 32, 0x0c);
-    superblock.writeUInt32LE(Math.floor(freeBlocks / 2 ** 32), 0x158);
-    superblock.writeUInt32LE(freeInodes, 0x10);
-    // Written, checked, made.
-    for (const at of [0x30, 0x40, 0x108]) superblock.writeUInt32LE(TIME, at);
-    // When and where it was mounted, how often, and all that was ever written.
-    superblock.writeUInt32LE(0, 0x2c);
-    superblock.writeUInt16LE(0, 0x34);
-    superblock.fill(0, 0x88, 0xc8);
-    superblock.fill(0, 0x178, 0x180);
-    // The high bytes of all times.
-    superblock.fill(0, 0x274, 0x27c);
-    // How names are hashed is a matter of the machine's `char`.
-    superblock.writeUInt32LE((superblock.readUInt32LE(0x160) & ~3) | 1, 0x160);
-  }
-
-  #superblockOf(group: number): Buffer {
-    const copy = Buffer.from(this.#superblock);
-    copy.writeUInt16LE(group, 0x5a);
-    copy.writeUInt32LE(crc32c(ALL_ONES, copy, 0, SUPERBLOCK_CHECKSUM), SUPERBLOCK_CHECKSUM);
-    return copy;
-  }
-
   #group(index: number): Group {
     const firstBlock = index * this.#blocksPerGroup;
     return {
       index,
       firstBlock,
-      blocks: Math.min(this.#blocksPerGroup, this.blocks - firstBlock),
+      blocks: Math.min(this.#blocksPerGroup, this.#superblock.blocks - firstBlock),
       blockBitmap: this.#get(index, "blockBitmap"),
       inodeBitmap: this.#get(index, "inodeBitmap"),
       inodeTable: this.#get(index, "inodeTable"),
@@ -204,7 +171,7 @@ export class BlockGroups {
       if ((this.#flags(index) & NO_BLOCK_BITMAP) === 0)
         used.set(this.#file.read(blockBitmap, 1).subarray(0, bytes), index * bytes);
     }
-    const descriptorBlocks = this.#descriptorBlocks(this.groups.length) + this.#reservedDescriptorBlocks;
+    const descriptorBlocks = this.#descriptorBlocks(this.groups.length) + this.#superblock.reservedDescriptorBlocks;
     const tableBlocks = Math.ceil((this.inodesPerGroup * INODE_SIZE) / BLOCK);
     for (const { index, firstBlock, blockBitmap, inodeBitmap, inodeTable } of this.groups) {
       if (hasSuperblock(index)) setBits(used, firstBlock, 1 + descriptorBlocks);
@@ -212,7 +179,8 @@ export class BlockGroups {
       setBits(used, inodeBitmap, 1);
       setBits(used, inodeTable, tableBlocks);
     }
-    setBits(used, this.blocks, this.groups.length * this.#blocksPerGroup - this.blocks);
+    const { blocks } = this.#superblock;
+    setBits(used, blocks, this.groups.length * this.#blocksPerGroup - blocks);
     return used;
   }
 
@@ -255,63 +223,8 @@ export class BlockGroups {
     number.writeUInt32LE(group);
     descriptor.writeUInt16LE(crc32c(crc32c(this.seed, number), descriptor) & 0xffff, DESCRIPTOR_CHECKSUM);
   }
-
-  /** What follows relies on how we asked mke2fs to make it. */
-  #check(): void {
-    const superblock = this.#superblock;
-    const found = {
-      magic: superblock.readUInt16LE(0x38),
-      firstBlock: superblock.readUInt32LE(0x14),
-      blockSize: 1024 << superblock.readUInt32LE(0x18),
-      inodeSize: superblock.readUInt16LE(0x58),
-      descriptorSize: superblock.readUInt16LE(0xfe),
-      // metadata_csum
-      checksums: superblock.readUInt32LE(0x64) & 0x400,
-      // meta_bg, metadata_csum_seed, inline_data
-      strange: superblock.readUInt32LE(0x60) & (0x10 | 0x2000 | 0x8000),
-    };
-    const wanted = {
-      magic: 0xef53,
-      firstBlock: 0,
-      blockSize: BLOCK,
-      inodeSize: INODE_SIZE,
-      descriptorSize: DESCRIPTOR_SIZE,
-      checksums: 0x400,
-      strange: 0,
-    };
-    if (JSON.stringify(found) !== JSON.stringify(wanted)) {
-      throw new Error(`mke2fs made another file system than we asked for: ${JSON.stringify(found)}`);
-    }
-  }
 }
 
 function isWide(field: keyof typeof DESCRIPTOR): boolean {
   return field === "blockBitmap" || field === "inodeBitmap" || field === "inodeTable";
-}
-
-/** With `sparse_super`: groups 0 and 1, and the powers of 3, 5 and 7. */
-function hasSuperblock(group: number): boolean {
-  if (group <= 1) return true;
-  return [3, 5, 7].some((base) => {
-    let power = base;
-    while (power < group) power *= base;
-    return power === group;
-  });
-}
-
-function isSet(bits: Buffer, index: number): boolean {
-  return ((bits[index >>> 3] as number) & (1 << (index & 7))) !== 0;
-}
-
-function setBits(bits: Buffer, from: number, count: number): void {
-  for (let index = from; index < from + count; index++) {
-    const byte = Math.floor(index / 8);
-    bits[byte] = (bits[byte] as number) | (1 << (index % 8));
-  }
-}
-
-function countBits(bits: Buffer): number {
-  let count = 0;
-  for (let byte of bits) for (; byte !== 0; byte &= byte - 1) count++;
-  return count;
 }

@@ -76,7 +76,7 @@ export class Populate {
       else {
         const inode = ++nextInode;
         this.#groups.useInode(inode, type === "directory");
-        this.#addChild(this.#plan.parents[i] as number, inode, path.slice(path.lastIndexOf("/") + 1), type);
+        this.#addChild(this.#plan.parents[i] as number, inode, path, type);
         if (type === "directory") {
           this.#inodes[++nextDirectory] = inode;
           this.#addDirectory(nextDirectory, attributes);
@@ -112,10 +112,11 @@ export class Populate {
     });
   }
 
-  #addChild(index: number, inode: number, name: ByteString, type: EntryType): void {
+  #addChild(index: number, inode: number, path: ByteString, type: EntryType): void {
+    const name = path.slice(path.lastIndexOf("/") + 1);
     const directory = this.#open.get(index);
     if (directory === undefined || directory.names.has(name)) {
-      throw new OciNixError("conflict", `the tree has two files named ${displayBytes(name)} in one directory`);
+      throw new OciNixError("conflict", `the tree has /${displayBytes(path)} twice`);
     }
     directory.names.add(name);
     directory.blocks.add(inode, name, type);
@@ -170,7 +171,8 @@ export class Populate {
         links: 1,
         blocks: 0,
         flags: 0,
-        block: device === undefined ? Buffer.from(linkTarget, "latin1") : encodeDevice(device),
+        // What is no device may still have that of an entry before it.
+        block: type === "symlink" || device === undefined ? Buffer.from(linkTarget, "latin1") : encodeDevice(device),
       });
     }
   }

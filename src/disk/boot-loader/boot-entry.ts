@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from "node:fs";
-import { type ByteString, displayBytes, fsPath } from "../../core/byte-string.js";
+import { type ByteString, displayBytes } from "../../core/byte-string.js";
 import { describeErrno, OciNixError } from "../../core/errors.js";
 
 /** A kernel or an initrd: in the root file system, in a file of this machine, or both. */
@@ -7,7 +7,7 @@ export interface BootFile {
   /** Where it is in the root file system, if it is there. Absolute; symbolic links on the way are followed at boot. */
   readonly path?: ByteString | undefined;
   /** A file of this machine with its bytes. For loaders that read nothing but FAT. */
-  readonly source?: ByteString | undefined;
+  readonly source?: string | undefined;
   /** Where it goes on the file system of `/boot` when it has to be copied there. Absolute, unique among the files there. */
   readonly bootPath: ByteString;
 }
@@ -31,7 +31,7 @@ export interface BootEntry {
 export type BootLoaderFile = {
   /** Absolute, in its file system. */
   readonly path: ByteString;
-} & ({ readonly contents: Uint8Array } | { readonly source: ByteString });
+} & ({ readonly contents: Uint8Array } | { readonly source: string });
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,199}$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they end lines of configuration files
@@ -79,7 +79,7 @@ export function checkEntry(entry: BootEntry): void {
 }
 
 /** @throws OciNixError `not-found` naming who wants to copy a file whose bytes nobody gave */
-export function sourceOf(file: BootFile, what: "kernel" | "initrd", loader: string): ByteString {
+export function sourceOf(file: BootFile, what: "kernel" | "initrd", loader: string): string {
   if (file.source !== undefined) return file.source;
   throw new OciNixError(
     "not-found",
@@ -93,26 +93,22 @@ export function sourceOf(file: BootFile, what: "kernel" | "initrd", loader: stri
 /** Where a bzImage says that it is one, by the x86 boot protocol. */
 const SIGNATURE_AT = 0x202;
 
-function checkKernel(file: ByteString): void {
+function checkKernel(file: string): void {
   const head = Buffer.alloc(SIGNATURE_AT + 4);
   try {
-    const fd = openSync(fsPath(file), "r");
+    const fd = openSync(file, "r");
     try {
       readSync(fd, head, 0, head.length, 0);
     } finally {
       closeSync(fd);
     }
   } catch (error) {
-    throw new OciNixError("unreadable", `cannot read the kernel ${displayBytes(file)}: ${describeErrno(error)}`, {
+    throw new OciNixError("unreadable", `cannot read the kernel ${file}: ${describeErrno(error)}`, {
       cause: error,
     });
   }
   if (head.toString("latin1", SIGNATURE_AT) === "HdrS") return;
-  throw new OciNixError(
-    "invalid-input",
-    `${displayBytes(file)} is no x86 Linux kernel that boot loaders start (bzImage)`,
-    {
-      hint: "Debian calls it /boot/vmlinuz-VERSION, nixpkgs bzImage",
-    },
-  );
+  throw new OciNixError("invalid-input", `${file} is no x86 Linux kernel that boot loaders start (bzImage)`, {
+    hint: "Debian calls it /boot/vmlinuz-VERSION, nixpkgs bzImage",
+  });
 }

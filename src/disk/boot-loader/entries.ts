@@ -1,5 +1,5 @@
 import { lstatSync, readFileSync, readlinkSync } from "node:fs";
-import { type ByteString, displayBytes, encodeUtf8, fsPath } from "../../core/byte-string.js";
+import { type ByteString, displayBytes, encodeUtf8 } from "../../core/byte-string.js";
 import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
 import type { BootEntry, BootFile } from "./boot-entry.js";
 
@@ -13,7 +13,7 @@ export function bootEntryOf(
   toplevel: ByteString,
   options: { readonly storeRoot?: string | undefined } = {},
 ): BootEntry {
-  const store = new Store(encodeUtf8(options.storeRoot ?? "/").replace(/\/+$/, ""));
+  const store = new Store((options.storeRoot ?? "/").replace(/\/+$/, ""));
   const kernel = store.file(`${toplevel}/kernel`);
   if (kernel === undefined) {
     throw new OciNixError("not-found", `${toplevel} has no kernel`, {
@@ -44,7 +44,7 @@ export function bootEntryOfFiles(options: {
   readonly commandLine: string;
 }): BootEntry {
   // Names of this machine say nothing to the image's, and would be part of its bytes.
-  const file = (source: string, name: string): BootFile => ({ source: encodeUtf8(source), bootPath: `/${name}` });
+  const file = (source: string, name: string): BootFile => ({ source, bootPath: `/${name}` });
   return {
     id: "linux",
     title: "Linux",
@@ -69,14 +69,14 @@ const MOST_LINKS = 40;
 
 /** A store whose files may be below another root: links in it lead from that root on. */
 class Store {
-  readonly #root: ByteString;
+  readonly #root: string;
 
-  constructor(root: ByteString) {
+  constructor(root: string) {
     this.#root = root;
   }
 
-  fileName(path: ByteString): ByteString {
-    return `${this.#root}${path}`;
+  fileName(path: ByteString): string {
+    return this.#root + Buffer.from(path, "latin1").toString("utf8");
   }
 
   /** The path, without links, of what a path leads to; undefined where it is not there. @throws OciNixError `invalid-input`, `unreadable` */
@@ -110,9 +110,9 @@ class Store {
     const file = this.file(path);
     if (file === undefined) return undefined;
     try {
-      return readFileSync(fsPath(this.fileName(file)), "latin1").trim();
+      return readFileSync(this.fileName(file), "latin1").trim();
     } catch (error) {
-      throw new OciNixError("unreadable", `cannot read ${displayBytes(this.fileName(file))}: ${describeErrno(error)}`, {
+      throw new OciNixError("unreadable", `cannot read ${this.fileName(file)}: ${describeErrno(error)}`, {
         cause: error,
       });
     }
@@ -123,7 +123,7 @@ class Store {
    * @param from whose link led here; then there has to be something
    */
   #link(path: ByteString, from: ByteString | undefined): ByteString | undefined | null {
-    const file = fsPath(this.fileName(path));
+    const file = this.fileName(path);
     try {
       return lstatSync(file).isSymbolicLink() ? readlinkSync(file, "latin1") : undefined;
     } catch (error) {

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { type ByteString, displayBytes, encodeUtf8, fsPath } from "../../core/byte-string.js";
+import { type ByteString, encodeUtf8 } from "../../core/byte-string.js";
 import { describeErrno, OciNixError } from "../../core/errors.js";
 import type { DiskTools } from "../tools.js";
 import { type BootEntry, type BootLoaderFile, sourceOf } from "./boot-entry.js";
@@ -44,21 +44,21 @@ function inMemory(name: string, text: ByteString): Part {
   return { name, size: bytes.length, read: (into, from) => bytes.copy(into, 0, from), close: () => {} };
 }
 
-function inFile(name: string, file: ByteString): Part {
+function inFile(name: string, file: string): Part {
   try {
-    const fd = openSync(fsPath(file), "r");
+    const fd = openSync(file, "r");
     return {
       name,
       size: fstatSync(fd).size,
       read(into, from) {
         const length = readSync(fd, into, 0, into.length, from);
         if (length > 0) return length;
-        throw new OciNixError("changed", `${displayBytes(file)} became shorter while it was read`);
+        throw new OciNixError("changed", `${file} became shorter while it was read`);
       },
       close: () => closeSync(fd),
     };
   } catch (error) {
-    throw new OciNixError("unreadable", `cannot read ${displayBytes(file)}: ${describeErrno(error)}`, { cause: error });
+    throw new OciNixError("unreadable", `cannot read ${file}: ${describeErrno(error)}`, { cause: error });
   }
 }
 

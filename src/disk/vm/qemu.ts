@@ -58,6 +58,8 @@ export interface GuestResult {
 }
 
 const KVM = "/dev/kvm";
+/** Where it was found out that KVM does not work, which may have taken as long as a heartbeat. */
+const WITHOUT_KVM = new WeakSet<DiskTools>();
 const PANIC = "Kernel panic - not syncing";
 /** What a kernel says of its panic takes so long at most. */
 const PANIC_MS = 2000;
@@ -68,12 +70,13 @@ const LAST_CHARACTERS = 2000;
  * @throws OciNixError `not-found` where QEMU is missing; `invalid-input` with its words where it does not start; the signal's reason
  */
 export async function runGuest(guest: Guest, tools: DiskTools): Promise<GuestResult> {
-  const accelerators = guest.accelerators ?? (canOpen(KVM) ? ["kvm", "tcg"] : ["tcg"]);
+  const accelerators = guest.accelerators ?? (canOpen(KVM) && !WITHOUT_KVM.has(tools) ? ["kvm", "tcg"] : ["tcg"]);
   for (const [index, accelerator] of accelerators.entries()) {
     const { result, failure, hasBegun } = await attempt(guest, accelerator, tools);
     const isLast = index === accelerators.length - 1;
     if (result !== undefined && (hasBegun || isLast)) return result;
     if (isLast) throw failure;
+    WITHOUT_KVM.add(tools);
   }
   throw new Error("no accelerator");
 }

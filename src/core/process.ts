@@ -213,6 +213,9 @@ export async function runTalking(
   });
 }
 
+/** Takes what a program says while it runs. */
+export type OnOutput = (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+
 /** What is kept of a tool's standard output at most, and of its standard error. */
 const LONGEST_OUTPUT = 16 * 1024 * 1024;
 
@@ -221,6 +224,7 @@ const LONGEST_OUTPUT = 16 * 1024 * 1024;
  * which is 022. One that fails is a result.
  * @param options.file the program's file; its name alone is for messages
  * @param options.deadlineMs how long it may take
+ * @param options.onOutput is given all that it says, of which nothing is kept then
  * @throws NotStarted where it cannot be run
  * @throws OciNixError `limit` past the deadline, or where it says too much; the signal's reason
  */
@@ -233,9 +237,10 @@ export async function runInEnvironment(
     readonly stdin?: string | Uint8Array | undefined;
     readonly deadlineMs?: number | undefined;
     readonly signal?: AbortSignal | undefined;
+    readonly onOutput?: OnOutput | undefined;
   },
 ): Promise<ProgramResult> {
-  const { file, environment, directory, stdin = "", deadlineMs, signal } = options;
+  const { file, environment, directory, stdin = "", deadlineMs, signal, onOutput } = options;
   if (signal?.aborted) throw abortReason(signal);
   return await new Promise((resolve, reject) => {
     const before = process.umask(0o022);
@@ -255,6 +260,7 @@ export async function runInEnvironment(
     };
     for (const name of ["stdout", "stderr"] as const) {
       child[name].on("data", (bytes: Buffer) => {
+        if (onOutput !== undefined) return onOutput(name, bytes);
         said[name].push(bytes);
         length += bytes.length;
         if (length > LONGEST_OUTPUT) stop(new OciNixError("limit", `${tool.program} says too much`));

@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { compareStrings, OciNixError } from "../core/errors.js";
-import { findOnPath, notOnPath, runInEnvironment } from "../core/process.js";
+import { findOnPath, notOnPath, type OnOutput, runInEnvironment } from "../core/process.js";
 import { makeTemporaryDirectory, type TemporaryDirectory } from "../core/temporary.js";
 
 /** A program that is not ours: who has it, and how it says its version. */
@@ -80,7 +80,7 @@ export class DiskTools {
    *   `limit` past the deadline; the signal's reason
    */
   async run(name: DiskToolName, args: readonly string[], options: RunOptions = {}): Promise<string> {
-    if (!this.#versions.has(name)) this.#versions.set(name, await this.#version(name));
+    await this.#noteVersion(name);
     const { okStatus = [0] } = options;
     const { status, stdout, stderr } = await this.#start(name, args, options);
     if (typeof status === "number" && okStatus.includes(status)) return stdout;
@@ -89,9 +89,27 @@ export class DiskTools {
     throw new OciNixError("invalid-input", `${[name, ...args].join(" ")} failed (${how}): ${words}`);
   }
 
+  /**
+   * Runs a tool that talks while it runs, and gives how it ended: one that fails is a result. It does not outlive this process, either.
+   * @throws OciNixError as {@link run} where it is missing; the reason of a signal
+   */
+  async talk(
+    name: DiskToolName,
+    args: readonly string[],
+    { onOutput, signal }: { readonly onOutput: OnOutput; readonly signal: AbortSignal },
+  ): Promise<number | NodeJS.Signals> {
+    await this.#noteVersion(name);
+    const signals = AbortSignal.any(this.#signal === undefined ? [signal] : [signal, this.#signal]);
+    return (await this.#start(name, args, { signal: signals, onOutput, wrapper: findTool("setpriv") })).status;
+  }
+
   /** Removes its temporary files. */
   close(): void {
     this.#directory.remove();
+  }
+
+  async #noteVersion(name: DiskToolName): Promise<void> {
+    if (!this.#versions.has(name)) this.#versions.set(name, await this.#version(name));
   }
 
   async #version(name: DiskToolName): Promise<string> {
@@ -100,18 +118,24 @@ export class DiskTools {
     return /\d+(?:\.\d+)+/.exec(line)?.[0] ?? "unknown";
   }
 
-  async #start(name: DiskToolName, args: readonly string[], { stdin, deadlineMs }: RunOptions) {
+  async #start(name: DiskToolName, args: readonly string[], options: StartOptions) {
+    const { stdin, deadlineMs, signal = this.#signal, onOutput, wrapper } = options;
     const description = { program: name, args, ...TOOLS[name] };
     const file = findTool(name);
     if (file === undefined) throw notOnPath(description);
-    return await runInEnvironment(description, {
-      file,
-      environment: { ...ENVIRONMENT, PATH: dirname(file), ...this.#own() },
-      directory: this.directory,
-      signal: this.#signal,
-      stdin,
-      deadlineMs,
-    });
+    const wrapped = wrapper === undefined ? args : [...DIE_WITH_PARENT, file, ...args];
+    return await runInEnvironment(
+      { ...description, args: wrapped },
+      {
+        file: wrapper ?? file,
+        environment: { ...ENVIRONMENT, PATH: dirname(file), ...this.#own() },
+        directory: this.directory,
+        signal,
+        stdin,
+        deadlineMs,
+        onOutput,
+      },
+    );
   }
 
   #own(): Readonly<Record<string, string>> {
@@ -120,6 +144,15 @@ export class DiskTools {
 }
 
 const LAST_LINES = 5;
+
+interface StartOptions extends Omit<RunOptions, "okStatus"> {
+  readonly signal?: AbortSignal | undefined;
+  readonly onOutput?: OnOutput | undefined;
+  /** The file of setpriv, which has a tool killed as soon as we are. */
+  readonly wrapper?: string | undefined;
+}
+
+const DIE_WITH_PARENT = ["--pdeathsig", "KILL", "--"];
 
 /** Everything that is in no image: where a program asks for it, the answer is the same everywhere. */
 const ENVIRONMENT = {
@@ -148,6 +181,6 @@ const MKE2FS_CONF = `[defaults]
   }
 `;
 
-function findTool(name: DiskToolName): string | undefined {
+function findTool(name: string): string | undefined {
   return findOnPath(name) ?? SYSTEM_DIRECTORIES.map((each) => join(each, name)).find((file) => existsSync(file));
 }

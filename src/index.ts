@@ -82,6 +82,7 @@ export {
   type DiskSpec,
 } from "./disk/disk-spec.js";
 export { readDiskSpec } from "./disk/read-disk-spec.js";
+export { type Firmware, type VerifiedImage, type VerifyDiskOptions, verifyDiskImage } from "./disk/verify-image.js";
 export { diffImages, type ImagesDiff } from "./examine/diff.js";
 export type { FieldChange } from "./examine/diff-config.js";
 export type { Attribute, FileChange, FileItem, FilesDiff } from "./examine/diff-files.js";

@@ -232,6 +232,13 @@ export const DISK_FLAGS: Flags = {
   "from-image": { type: "string", describe: "Take the root file system of the image at this place" },
 };
 
+/** How a disk image is checked. */
+export const DISK_VERIFY_FLAGS: Flags = {
+  boot: { type: "string", repeated: true, choices: ["bios", "uefi"], describe: "Boot it in QEMU by this firmware" },
+  line: { type: "string", describe: "What has to show on its serial console" },
+  deadline: { type: "number", describe: "Seconds that it may take to boot (default 300)" },
+};
+
 /** How images are compared. */
 export const DIFF_FLAGS: Flags = {
   ...EXAMINE_FLAGS,

@@ -43,6 +43,7 @@ export function formatCommandHelp(words: string, command: Command, flags: Flags)
     "",
     ...rows.flatMap(([left, right]) => wrap(`  ${left.padEnd(width)}  `, right)),
     "",
+    ...(command.commands === undefined ? [] : [...listOf(command.commands), ""]),
   ].join("\n");
 }
 

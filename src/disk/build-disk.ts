@@ -7,12 +7,12 @@ import { bootEntryFor } from "./boot-entry-for.js";
 import { type BootLoaderParts, bootLoaderFor } from "./boot-loader/boot-loader.js";
 import { checkDiskConflicts, type DiskSpec } from "./disk-spec.js";
 import { makeExt4 } from "./ext4/make-ext4.js";
+import { ext4Bytes, leastExt4Bytes } from "./ext4/size.js";
 import { makeFat } from "./fat.js";
 import { convertImage, type DiskFormat, formatExtension } from "./format/convert.js";
 import { type Identifiers, identifiersOf, volumeId, withOwnGuids } from "./identifiers.js";
 import { type DiskLayout, type Partition, partitionRegion, planLayout, rootRegion, type TableName } from "./layout.js";
 import { diskFile, makeRawFile, withName } from "./raw-file.js";
-import { ext4Bytes } from "./root-size.js";
 import { makeRootTree } from "./root-tree.js";
 import { writeTable } from "./table.js";
 import { DiskTools } from "./tools.js";
@@ -103,7 +103,7 @@ async function build(spec: DiskSpec, { path, tools, format, signal, observer }: 
     bootFiles: boot.root,
     signal,
   });
-  const layout = finalLayout(spec, ids, entries, sketch);
+  const layout = await finalLayout(spec, ids, entries, sketch, tools);
   const raw = makeRawFile(path, layout.size);
   try {
     await fill(raw.path, { ...{ spec, layout, boot, ids, entries, label }, tools, signal, observer });
@@ -168,10 +168,18 @@ function layoutOf(
 }
 
 /** The layout of the whole disk. */
-function finalLayout(spec: DiskSpec, ids: Identifiers, entries: EntryList, sketch: DiskLayout): DiskLayout {
-  const { diskSize = "auto", minimise = false, additionalSpace = 512 * MIB } = spec;
+async function finalLayout(
+  spec: DiskSpec,
+  ids: Identifiers,
+  entries: EntryList,
+  sketch: DiskLayout,
+  tools: DiskTools,
+): Promise<DiskLayout> {
+  const { diskSize = "auto", minimise = false, additionalSpace = minimise ? 0 : 512 * MIB } = spec;
   const isFixed = diskSize !== "auto";
-  const rootBytes = ext4Bytes(entries, isFixed ? { minimise: true } : { minimise, additionalSpace });
+  const least = isFixed || minimise;
+  const rootBytes =
+    (least ? await leastExt4Bytes(entries, tools) : ext4Bytes(entries)) + (isFixed ? 0 : additionalSpace);
   const layout = layoutOf(spec, ids, { rootBytes, ...(isFixed ? { diskBytes: diskSize } : {}) });
   // Identifiers stay, where they are made anew each time.
   const partitions = layout.partitions.map((each, i) => ({ ...each, uuid: sketch.partitions[i]?.uuid ?? each.uuid }));

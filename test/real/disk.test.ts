@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { debianKernel, makeTalkingInitramfs, startDisk } from "../support/boot-disks.js";
+import { debianKernel, makeTalkingInitramfs } from "../support/boot-disks.js";
 import { type CliOptions, installForEverybody, runCli, startCli } from "../support/cli.js";
 import { type CommandResult, expectOk, runOk } from "../support/command.js";
 import { checkExt4, mountedFiles } from "../support/ext4.js";
@@ -108,6 +108,9 @@ describe.skipIf(requireTools(...PROGRAMS))("oci-nix disk", () => {
         await runOk("dd", [`if=${summary.file}`, `of=${part}`, "bs=1M", `skip=${start / MIB}`, `count=${size / MIB}`]);
         await runOk(tool("fsck.vfat"), ["-n", part]);
       }
+      const verified = await runCli(["disk", "verify", summary.file]);
+      expect(verified).toMatchObject({ status: 0, stdout: expect.anything() });
+      expect(String(verified.stdout)).toContain(`${summary.file}: valid: raw, a disk of ${summary.size / MIB} MiB`);
       const files = await mountedFiles(rootOf(summary));
       expect(files.some((line) => line.includes(MESSAGE.slice(1)))).toBe(true);
       expect(files.some((line) => line.includes("nix/var/nix/db/db.sqlite"))).toBe(true);
@@ -122,9 +125,15 @@ describe.skipIf(requireTools(...PROGRAMS))("oci-nix disk", () => {
       bootSize: "144M",
       bootLoader: { kind: "grub", kernel: debianKernel(), initrd, cmdline: "console=ttyS0 quiet" },
     });
-    for (const firmware of ["bios", "uefi"] as const) {
-      expect(await startDisk(file, firmware)).toContain("started: ");
-    }
+    const verify = ["disk", "verify", file, "--boot", "bios", "--boot", "uefi", "--json"];
+    const { stdout } = expectOk(await runCli([...verify, "--line", "started: "], { timeoutMs: LIMIT_MS }), "verify");
+    const boots = ["bios", "uefi"].map((firmware) => expect.objectContaining({ firmware, booted: true }));
+    expect(JSON.parse(String(stdout))).toMatchObject({ valid: true, findings: [], boots });
+    const silent = await runCli([...verify.slice(0, 5), "--line", "never said", "--deadline", "20"], {
+      timeoutMs: LIMIT_MS,
+    });
+    expect(silent.status).toBe(3);
+    expect(String(silent.stdout)).toMatch(/bios: "never said" did not show within \d+ s/);
   });
 
   it("makes every format of the same disk", { timeout: LIMIT_MS }, async () => {
@@ -187,6 +196,18 @@ describe.skipIf(requireTools(...PROGRAMS))("oci-nix disk", () => {
       expect(hash(two.file)).toBe(hash(one.file));
       expect(two.madeWith).toEqual(one.madeWith);
     });
+  });
+
+  it("makes the smallest disk that holds all, where that is asked for", { timeout: LIMIT_MS }, async () => {
+    const usual = await makeDisk(fresh("usual"), { additionalSpace: "0" });
+    const where = fresh("least");
+    const least = await makeDisk(where, { additionalSpace: "0", minimise: true });
+    expect(least.size).toBeLessThan(usual.size + 16 * MIB);
+    await checkExt4(rootOf(least));
+    const smaller = { diskSize: least.size / MIB - 1 };
+    const { status, stderr } = await runCli(["disk", specFile(where, smaller), "--to", join(where, "smaller.img")]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/too small by 1 MiB/);
   });
 
   it("makes other identifiers each time where that is asked for", { timeout: LIMIT_MS }, async () => {

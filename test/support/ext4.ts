@@ -17,6 +17,7 @@ import type { Region } from "../../src/disk/region.js";
 import { DiskTools } from "../../src/disk/tools.js";
 import { EntryList, type EntryType } from "../../src/tar/entry-list.js";
 import { expectOk, runCommand, runOk } from "./command.js";
+import { tool } from "./tools.js";
 
 export const UUID = "f222513b-ded1-49fa-b591-20ce86a2fe7f";
 const MIB = 1024 * 1024;
@@ -94,7 +95,7 @@ export async function leastBytes(files: readonly TreeFile[]): Promise<number> {
 
 /** All that e2fsck says about a file system that has no error. @throws Error where it has one */
 export async function checkExt4({ file, offset }: Region): Promise<string> {
-  const result = await runCommand("/sbin/e2fsck", ["-fnv", `${file}?offset=${offset}`]);
+  const result = await runCommand(tool("e2fsck"), ["-fnv", `${file}?offset=${offset}`]);
   return expectOk({ ...result, stderr: `${result.stdout}${result.stderr}` }, "e2fsck").stdout.toString();
 }
 

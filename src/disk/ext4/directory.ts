@@ -5,9 +5,9 @@ import { BLOCK } from "./block-file.js";
 
 const HEADER = 8;
 const TAIL = 12;
-const ROOM = BLOCK - TAIL;
+/** For records in a block. */
+export const RECORD_ROOM = BLOCK - TAIL;
 const TAIL_TYPE = 0xde;
-const DOTS = 2 * 12;
 
 const TYPE_CODES: Readonly<Record<EntryType, number>> = {
   file: 1,
@@ -18,86 +18,88 @@ const TYPE_CODES: Readonly<Record<EntryType, number>> = {
   symlink: 7,
 };
 
-function recordLength(nameLength: number): number {
+/** What one name of a directory stands for. */
+export interface Child {
+  readonly inode: number;
+  readonly name: ByteString;
+  readonly type: EntryType;
+}
+
+/** What every directory begins with: itself and its parent. */
+export const DOTS = 2 * 12;
+
+export function recordLength(nameLength: number): number {
   return (HEADER + nameLength + 3) & ~3;
 }
 
-/** How far a directory is filled: its blocks, and the bytes used of the last one. */
+/** How far a directory without an index is filled: its blocks, and the bytes used of the last one. */
 export interface Fill {
   blocks: number;
   used: number;
 }
 
-/** A directory with nothing but itself and its parent. */
-export const emptyFill = (): Fill => ({ blocks: 1, used: DOTS });
-
 /** Adds one name of so many bytes. */
 export function fillWith(fill: Fill, nameLength: number): void {
   const length = recordLength(nameLength);
-  if (fill.used + length > ROOM) {
+  if (fill.used + length > RECORD_ROOM) {
     fill.blocks++;
     fill.used = 0;
   }
   fill.used += length;
 }
 
-/** The blocks of one directory, its entries in the order in which they are added. */
-export class DirectoryBlocks {
-  readonly #blocks: Buffer[] = [];
+/** One block of a directory, made from its begin to its end. */
+export class DirectoryBlock {
+  readonly #bytes = Buffer.alloc(BLOCK);
   #at = 0;
-  /** Begin of the last record in the last block. */
+  /** Begin of the last record. */
   #last = 0;
 
-  constructor(inode: number, parent: number) {
-    this.#blocks.push(Buffer.alloc(BLOCK));
-    this.#put(inode, ".", "directory");
-    this.#put(parent, "..", "directory");
+  /** Whether a name of so many bytes fits. */
+  hasRoomFor(name: ByteString): boolean {
+    return this.#at + recordLength(name.length) <= RECORD_ROOM;
   }
 
-  add(inode: number, name: ByteString, type: EntryType): void {
-    if (this.#at + recordLength(name.length) > ROOM) {
-      this.#endBlock();
-      this.#blocks.push(Buffer.alloc(BLOCK));
-      this.#at = 0;
-      this.#last = 0;
-    }
-    this.#put(inode, name, type);
-  }
-
-  /**
-   * All of them with their checksums. Add nothing afterwards.
-   * @param count blocks wanted, at least as many as are filled
-   * @param seed of the directory's inode
-   */
-  finish(count: number, seed: number): readonly Buffer[] {
-    this.#endBlock();
-    while (this.#blocks.length < count) {
-      const empty = Buffer.alloc(BLOCK);
-      empty.writeUInt16LE(ROOM, 4);
-      this.#blocks.push(empty);
-    }
-    for (const block of this.#blocks) {
-      block.writeUInt16LE(TAIL, ROOM + 4);
-      block[ROOM + 7] = TAIL_TYPE;
-      block.writeUInt32LE(crc32c(seed, block, 0, ROOM), ROOM + 8);
-    }
-    return this.#blocks;
-  }
-
-  #put(inode: number, name: ByteString, type: EntryType): void {
-    const block = this.#blocks[this.#blocks.length - 1] as Buffer;
+  add({ inode, name, type }: Child): void {
     const length = recordLength(name.length);
-    block.writeUInt32LE(inode, this.#at);
-    block.writeUInt16LE(length, this.#at + 4);
-    block[this.#at + 6] = name.length;
-    block[this.#at + 7] = TYPE_CODES[type];
-    block.write(name, this.#at + HEADER, "latin1");
+    this.#bytes.writeUInt32LE(inode, this.#at);
+    this.#bytes.writeUInt16LE(length, this.#at + 4);
+    this.#bytes[this.#at + 6] = name.length;
+    this.#bytes[this.#at + 7] = TYPE_CODES[type];
+    this.#bytes.write(name, this.#at + HEADER, "latin1");
     this.#last = this.#at;
     this.#at += length;
   }
 
-  /** The last record reaches to the end. */
-  #endBlock(): void {
-    (this.#blocks[this.#blocks.length - 1] as Buffer).writeUInt16LE(ROOM - this.#last, this.#last + 4);
+  /** Its bytes. Add nothing afterwards. @param seed of the directory's inode */
+  finish(seed: number): Buffer {
+    const bytes = this.#bytes;
+    // The last record reaches to the end.
+    bytes.writeUInt16LE(RECORD_ROOM - this.#last, this.#last + 4);
+    bytes.writeUInt16LE(TAIL, RECORD_ROOM + 4);
+    bytes[RECORD_ROOM + 7] = TAIL_TYPE;
+    bytes.writeUInt32LE(crc32c(seed, bytes, 0, RECORD_ROOM), RECORD_ROOM + 8);
+    return bytes;
   }
+}
+
+/**
+ * The blocks of a directory without an index, names in the order given.
+ * @param dots itself and its parent
+ * @param count blocks wanted, at least as many as are filled
+ * @param seed of the directory's inode
+ */
+export function plainBlocks(
+  dots: readonly Child[],
+  children: readonly Child[],
+  count: number,
+  seed: number,
+): readonly Buffer[] {
+  const blocks = [new DirectoryBlock()];
+  for (const child of [dots, children].flat()) {
+    if (!blocks[blocks.length - 1]?.hasRoomFor(child.name)) blocks.push(new DirectoryBlock());
+    blocks[blocks.length - 1]?.add(child);
+  }
+  while (blocks.length < count) blocks.push(new DirectoryBlock());
+  return blocks.map((block) => block.finish(seed));
 }

@@ -39,6 +39,8 @@ export class BlockGroups {
   readonly inodesPerGroup: number;
   /** What all checksums start from. */
   readonly seed: number;
+  /** What hashes of names start from. */
+  readonly hashSeed: Buffer;
   readonly groups: readonly Group[];
   /** One bit a block, group by group: set where it is in use. */
   readonly used: Buffer;
@@ -57,6 +59,7 @@ export class BlockGroups {
     const superblock = new Superblock(file);
     this.#superblock = superblock;
     this.seed = superblock.seed;
+    this.hashSeed = superblock.hashSeed;
     this.inodes = superblock.inodes;
     this.inodesPerGroup = superblock.inodesPerGroup;
     this.#blocksPerGroup = superblock.blocksPerGroup;

@@ -10,6 +10,8 @@ export const LOST_AND_FOUND_INODE = 11;
 export const TIME = 1;
 
 export const EXTENTS_FLAG = 0x80000;
+/** Of a directory. */
+export const INDEX_FLAG = 0x1000;
 
 const EXTRA_SIZE = 32;
 const TIMES = [0x08, 0x0c, 0x10];

@@ -2,7 +2,8 @@ import { type ByteString, displayBytes } from "../../core/byte-string.js";
 import { OciNixError } from "../../core/errors.js";
 import { EntryCursor, type EntryList } from "../../tar/entry-list.js";
 import { BLOCK } from "./block-file.js";
-import { emptyFill, type Fill, fillWith } from "./directory.js";
+import { DOTS, type Fill, fillWith, RECORD_ROOM, recordLength } from "./directory.js";
+import { indexedBlockCount, MAX_INDEXED } from "./directory-index.js";
 import { treeBlocks } from "./extents.js";
 
 export const LOST_AND_FOUND = "lost+found";
@@ -16,11 +17,23 @@ const LONGEST_TARGET = BLOCK - 1;
 /** Larger numbers have no place in an inode. */
 const DEVICE_LIMITS = { major: 2 ** 12, minor: 2 ** 20 };
 
-export interface PlannedDirectory extends Fill {
+export interface PlannedDirectory {
   /** Index of the one it is in; the root is in itself. */
+  readonly parent: number;
+  readonly children: number;
+  readonly subdirectories: number;
+  readonly blocks: number;
+  /** Of a directory of one block it would be of no use; lost+found is not looked into. */
+  readonly hasIndex: boolean;
+}
+
+/** A directory while its children are counted. */
+interface Counted extends Fill {
   readonly parent: number;
   children: number;
   subdirectories: number;
+  /** All records of its children. */
+  bytes: number;
 }
 
 export const ROOT = 0;
@@ -44,9 +57,9 @@ export interface TreePlan {
  */
 export function planTree(entries: EntryList): TreePlan {
   const parents = new Uint32Array(entries.count);
-  const directories = [newDirectory(ROOT), newDirectory(ROOT)];
+  const counted = [newDirectory(ROOT), newDirectory(ROOT)];
   const byPath = new Map<ByteString, number>([["", ROOT]]);
-  addChild(directories[ROOT] as PlannedDirectory, LOST_AND_FOUND, true);
+  addChild(counted[ROOT] as Counted, LOST_AND_FOUND, true);
   let inodes = 0;
   let blocks = 0;
   const cursor = new EntryCursor(entries);
@@ -67,24 +80,41 @@ export function planTree(entries: EntryList): TreePlan {
       byPath.set(path, LOST);
       continue;
     }
-    addChild(directories[parent] as PlannedDirectory, name, type === "directory");
+    addChild(counted[parent] as Counted, name, type === "directory");
     inodes++;
-    if (type === "directory") byPath.set(path, directories.push(newDirectory(parent)) - 1);
+    if (type === "directory") byPath.set(path, counted.push(newDirectory(parent)) - 1);
     else if (type === "symlink") blocks += cursor.linkTarget.length > LONGEST_INLINE_TARGET ? 1 : 0;
     else blocks += fileBlocks(cursor.size);
   }
-  const lost = directories[LOST] as PlannedDirectory;
-  lost.blocks = Math.max(lost.blocks, LOST_AND_FOUND_BLOCKS);
+  const directories = counted.map(planDirectory);
   for (const directory of directories) blocks += directory.blocks + treeBlocks(extentsOf(directory.blocks));
   return { parents, directories, inodes, blocks };
 }
 
-const newDirectory = (parent: number): PlannedDirectory => ({ ...emptyFill(), parent, children: 0, subdirectories: 0 });
+const newDirectory = (parent: number): Counted => ({
+  parent,
+  children: 0,
+  subdirectories: 0,
+  bytes: 0,
+  blocks: 1,
+  used: DOTS,
+});
 
-function addChild(directory: PlannedDirectory, name: ByteString, isDirectory: boolean): void {
+function addChild(directory: Counted, name: ByteString, isDirectory: boolean): void {
   directory.children++;
   if (isDirectory) directory.subdirectories++;
+  directory.bytes += recordLength(name.length);
   fillWith(directory, name.length);
+}
+
+function planDirectory({ parent, children, subdirectories, bytes, blocks }: Counted, index: number): PlannedDirectory {
+  const common = { parent, children, subdirectories };
+  if (index === LOST) return { ...common, blocks: Math.max(blocks, LOST_AND_FOUND_BLOCKS), hasIndex: false };
+  if (DOTS + bytes <= RECORD_ROOM) return { ...common, blocks: 1, hasIndex: false };
+  if (bytes > MAX_INDEXED) {
+    throw new OciNixError("limit", `a directory of the tree has ${children} files, and ext4 has no index for so many`);
+  }
+  return { ...common, blocks: indexedBlockCount(bytes), hasIndex: true };
 }
 
 /** Blocks of a file of so many bytes, with those of its extent tree. */

@@ -5,24 +5,27 @@ import type { EventLoopTurns } from "../../core/event-loop-turns.js";
 import { EntryCursor, type EntryList, type EntryType } from "../../tar/entry-list.js";
 import { BlockAllocator, type Run } from "./allocator.js";
 import { BLOCK, type BlockFile } from "./block-file.js";
-import { DirectoryBlocks } from "./directory.js";
+import { type Child, plainBlocks } from "./directory.js";
+import { indexedBlocks } from "./directory-index.js";
 import { type Extent, encodeExtents, MAX_EXTENT } from "./extents.js";
 import { dataOf } from "./file-contents.js";
 import type { BlockGroups } from "./groups.js";
-import { EXTENTS_FLAG, encodeInode, type Inode, inodeSeed, LOST_AND_FOUND_INODE, ROOT_INODE } from "./inode.js";
+import {
+  EXTENTS_FLAG,
+  encodeInode,
+  INDEX_FLAG,
+  type Inode,
+  inodeSeed,
+  LOST_AND_FOUND_INODE,
+  ROOT_INODE,
+} from "./inode.js";
 import { InodeTable } from "./inode-table.js";
-import { LONGEST_INLINE_TARGET, LOST, LOST_AND_FOUND, ROOT, type TreePlan } from "./plan.js";
+import { LONGEST_INLINE_TARGET, LOST, LOST_AND_FOUND, type PlannedDirectory, ROOT, type TreePlan } from "./plan.js";
 
 const READ_BUFFER = 256 * 1024;
 /** More links than ext4 counts are said as one. */
 const MAX_LINKS = 65_000;
 const MANY_LINKS = 1;
-
-/** A directory whose entries have not all come yet. */
-interface OpenDirectory {
-  readonly blocks: DirectoryBlocks;
-  readonly names: Set<ByteString>;
-}
 
 /**
  * Writes a tree into a file system that is empty but for its lost+found. Directories come first, then files in the order of the entries, each in
@@ -39,7 +42,8 @@ export class Populate {
   readonly #area: Run[] = [];
   readonly #offsets: Float64Array;
   readonly #inodes: Uint32Array;
-  readonly #open = new Map<number, OpenDirectory>();
+  /** Directories whose children have not all come yet. */
+  readonly #open = new Map<number, Map<ByteString, Child>>();
 
   /** @param groups in which the blocks of root and lost+found are free */
   constructor(file: BlockFile, groups: BlockGroups, plan: TreePlan) {
@@ -92,51 +96,58 @@ export class Populate {
   }
 
   #addDirectory(index: number, attributes: Attributes): void {
-    const { parent, children } = this.#plan.directories[index] as {
-      readonly parent: number;
-      readonly children: number;
-    };
-    const blocks = new DirectoryBlocks(this.#inodes[index] as number, this.#inodes[parent] as number);
-    this.#open.set(index, { blocks, names: new Set() });
+    this.#open.set(index, new Map());
     this.#putDirectoryInode(index, attributes);
-    if (children === 0) this.#finishDirectory(index);
+    if (this.#directory(index).children === 0) this.#finishDirectory(index);
   }
 
   #putDirectoryInode(index: number, attributes: Attributes): void {
-    const { blocks, subdirectories } = this.#plan.directories[index] as TreePlan["directories"][number];
+    const { blocks, subdirectories, hasIndex } = this.#directory(index);
     const links = subdirectories + 2;
     this.#putExtents(this.#inodes[index] as number, this.#directoryExtents(index), {
       ...attributes,
       size: blocks * BLOCK,
       links: links > MAX_LINKS ? MANY_LINKS : links,
+      flags: hasIndex ? EXTENTS_FLAG | INDEX_FLAG : EXTENTS_FLAG,
     });
   }
 
   #addChild(index: number, inode: number, path: ByteString, type: EntryType): void {
     const name = path.slice(path.lastIndexOf("/") + 1);
-    const directory = this.#open.get(index);
-    if (directory === undefined || directory.names.has(name)) {
+    const children = this.#open.get(index);
+    if (children === undefined || children.has(name)) {
       throw new OciNixError("conflict", `the tree has /${displayBytes(path)} twice`);
     }
-    directory.names.add(name);
-    directory.blocks.add(inode, name, type);
-    if (directory.names.size === this.#plan.directories[index]?.children) this.#finishDirectory(index);
+    children.set(name, { inode, name, type });
+    if (children.size === this.#directory(index).children) this.#finishDirectory(index);
   }
 
   #finishDirectory(index: number): void {
-    const { blocks } = this.#open.get(index) as OpenDirectory;
+    const { parent, blocks, hasIndex } = this.#directory(index);
+    const children = [...(this.#open.get(index)?.values() ?? [])];
     this.#open.delete(index);
-    const seed = inodeSeed(this.#groups.seed, this.#inodes[index] as number);
-    const bytes = blocks.finish(this.#plan.directories[index]?.blocks as number, seed);
+    const [own, above] = [this.#inodes[index] as number, this.#inodes[parent] as number];
+    const dots: readonly Child[] = [
+      { inode: own, name: ".", type: "directory" },
+      { inode: above, name: "..", type: "directory" },
+    ];
+    const seed = inodeSeed(this.#groups.seed, own);
+    const bytes = hasIndex
+      ? indexedBlocks(dots, children, seed, this.#groups.hashSeed)
+      : plainBlocks(dots, children, blocks, seed);
     for (const { logical, start, count } of this.#directoryExtents(index)) {
       for (let i = 0; i < count; i++) this.#file.write(start + i, bytes[logical + i] as Buffer);
     }
   }
 
+  #directory(index: number): PlannedDirectory {
+    return this.#plan.directories[index] as PlannedDirectory;
+  }
+
   #directoryExtents(index: number): readonly Extent[] {
     const extents = new ExtentList();
     let skip = this.#offsets[index] as number;
-    let left = this.#plan.directories[index]?.blocks as number;
+    let left = this.#directory(index).blocks;
     for (const { start, count } of this.#area) {
       const here = Math.min(count - skip, left);
       if (here > 0) {
@@ -158,11 +169,17 @@ export class Populate {
         const due = turns.next();
         if (due !== undefined) await due;
       }
-      this.#putExtents(inode, extents.list, { ...attributes, size, links: 1 });
+      this.#putExtents(inode, extents.list, { ...attributes, size, links: 1, flags: EXTENTS_FLAG });
     } else if (type === "symlink" && linkTarget.length > LONGEST_INLINE_TARGET) {
       const extents = new ExtentList();
       this.#addData(extents, 0, Buffer.from(linkTarget, "latin1"));
-      this.#putExtents(inode, extents.list, { ...attributes, mode: 0o777, size: linkTarget.length, links: 1 });
+      this.#putExtents(inode, extents.list, {
+        ...attributes,
+        mode: 0o777,
+        size: linkTarget.length,
+        links: 1,
+        flags: EXTENTS_FLAG,
+      });
     } else {
       this.#putInode(inode, {
         ...attributes,
@@ -194,12 +211,12 @@ export class Populate {
     return runs;
   }
 
-  #putExtents(inode: number, extents: readonly Extent[], rest: Omit<Inode, "blocks" | "flags" | "block">): void {
+  #putExtents(inode: number, extents: readonly Extent[], rest: Omit<Inode, "blocks" | "block">): void {
     const seed = inodeSeed(this.#groups.seed, inode);
     const { root, blocks } = encodeExtents(extents, seed, () => this.#allocator.take(1).start);
     for (const { block, bytes } of blocks) this.#file.write(block, bytes);
     const dataBlocks = extents.reduce((sum, { count }) => sum + count, 0);
-    this.#putInode(inode, { ...rest, blocks: dataBlocks + blocks.length, flags: EXTENTS_FLAG, block: root });
+    this.#putInode(inode, { ...rest, blocks: dataBlocks + blocks.length, block: root });
   }
 
   #putInode(number: number, inode: Inode): void {

@@ -17,6 +17,8 @@ export class Superblock {
   readonly reservedDescriptorBlocks: number;
   /** What all checksums start from. */
   readonly seed: number;
+  /** What hashes of names start from. */
+  readonly hashSeed: Buffer;
   readonly #file: BlockFile;
   readonly #bytes: Buffer;
 
@@ -31,6 +33,7 @@ export class Superblock {
     this.inodesPerGroup = bytes.readUInt32LE(0x28);
     this.reservedDescriptorBlocks = bytes.readUInt16LE(0xce);
     this.seed = crc32c(ALL_ONES, bytes, 0x68, 0x78);
+    this.hashSeed = bytes.subarray(0xec, 0xfc);
   }
 
   /** Writes it, or its copy, in a group, with nothing in it of when, where and how often it was written. */
@@ -75,6 +78,7 @@ function checkLayout(bytes: Buffer): void {
     descriptorSize: bytes.readUInt16LE(0xfe),
     // metadata_csum
     checksums: bytes.readUInt32LE(0x64) & 0x400,
+    hash: bytes[0xfc],
     // meta_bg, metadata_csum_seed, inline_data
     strange: bytes.readUInt32LE(0x60) & (0x10 | 0x2000 | 0x8000),
   };
@@ -85,6 +89,8 @@ function checkLayout(bytes: Buffer): void {
     inodeSize: INODE_SIZE,
     descriptorSize: DESCRIPTOR_SIZE,
     checksums: 0x400,
+    // half_md4
+    hash: 1,
     strange: 0,
   };
   if (JSON.stringify(found) !== JSON.stringify(wanted)) {

@@ -2,7 +2,6 @@ import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { WriteProgress } from "../core/block-writer.js";
 import { syncDirectory, syncFile } from "../core/output-file.js";
-import type { EntryList } from "../tar/entry-list.js";
 import { bootEntryFor } from "./boot-entry-for.js";
 import { type BootLoaderParts, bootLoaderFor } from "./boot-loader/boot-loader.js";
 import { checkDiskConflicts, type DiskSpec } from "./disk-spec.js";
@@ -13,7 +12,7 @@ import { convertImage, type DiskFormat, formatExtension } from "./format/convert
 import { type Identifiers, identifiersOf, volumeId, withOwnGuids } from "./identifiers.js";
 import { type DiskLayout, type Partition, partitionRegion, planLayout, rootRegion, type TableName } from "./layout.js";
 import { diskFile, makeRawFile, withName } from "./raw-file.js";
-import { makeRootTree } from "./root-tree.js";
+import { makeRootTree, type RootTree } from "./root-tree.js";
 import { writeTable } from "./table.js";
 import { DiskTools } from "./tools.js";
 
@@ -83,7 +82,7 @@ interface DiskPlan extends Pick<Build, "tools" | "signal" | "observer"> {
   readonly layout: DiskLayout;
   readonly boot: BootLoaderParts;
   readonly ids: Identifiers;
-  readonly entries: EntryList;
+  readonly root: RootTree;
   /** Of the root file system. */
   readonly label: string;
 }
@@ -98,15 +97,15 @@ async function build(spec: DiskSpec, { path, tools, format, signal, observer }: 
   step("making the boot loader");
   const boot = await bootLoader(spec, sketch, ids, tools);
   step("listing the root file system");
-  const { entries, storePaths } = await makeRootTree(spec, {
+  const root = await makeRootTree(spec, {
     directory: tools.directory,
     bootFiles: boot.root,
     signal,
   });
-  const layout = await finalLayout(spec, ids, entries, sketch, tools);
+  const layout = await finalLayout(spec, ids, root, sketch, tools);
   const raw = makeRawFile(path, layout.size);
   try {
-    await fill(raw.path, { ...{ spec, layout, boot, ids, entries, label }, tools, signal, observer });
+    await fill(raw.path, { ...{ spec, layout, boot, ids, root, label }, tools, signal, observer });
     if (format === "raw") {
       step("finishing");
       await syncFile(raw.fd, path);
@@ -123,22 +122,22 @@ async function build(spec: DiskSpec, { path, tools, format, signal, observer }: 
     ...{ file: path, format, partitionTableType: table, size: layout.size },
     fileSize: statSync(path).size,
     partitions: layout.partitions,
-    root: { label, uuid: ids.rootUuid, entries: entries.count },
-    storePaths,
+    root: { label, uuid: ids.rootUuid, entries: root.entries.count },
+    storePaths: root.storePaths,
     madeWith: Object.fromEntries(tools.versions),
   };
 }
 
 /** Writes all that is on the disk. @param file of the disk's size, and empty */
 async function fill(file: string, { tools, signal, observer, ...plan }: DiskPlan): Promise<void> {
-  const { spec, layout, boot, ids, entries, label } = plan;
+  const { spec, layout, boot, ids, root, label } = plan;
   const step = (name: string) => observer?.onStep(name);
   step("writing the partition table");
   await writeTable(file, layout, tools);
   step("writing the root file system");
   const { minimise } = spec;
-  const ext4 = { label, uuid: ids.rootUuid, minimise, signal, progress: observer?.progress };
-  await makeExt4(rootRegion(file, layout), entries, ext4, tools);
+  const ext4 = { label, uuid: ids.rootUuid, minimise, links: root.links, signal, progress: observer?.progress };
+  await makeExt4(rootRegion(file, layout), root.entries, ext4, tools);
   for (const partition of layout.partitions) {
     const volume = VOLUMES[partition.role];
     if (volume === undefined) continue;
@@ -171,7 +170,7 @@ function layoutOf(
 async function finalLayout(
   spec: DiskSpec,
   ids: Identifiers,
-  entries: EntryList,
+  { entries, links }: RootTree,
   sketch: DiskLayout,
   tools: DiskTools,
 ): Promise<DiskLayout> {
@@ -179,7 +178,7 @@ async function finalLayout(
   const isFixed = diskSize !== "auto";
   const least = isFixed || minimise;
   const rootBytes =
-    (least ? await leastExt4Bytes(entries, tools) : ext4Bytes(entries)) + (isFixed ? 0 : additionalSpace);
+    (least ? await leastExt4Bytes(entries, tools, links) : ext4Bytes(entries)) + (isFixed ? 0 : additionalSpace);
   const layout = layoutOf(spec, ids, { rootBytes, ...(isFixed ? { diskBytes: diskSize } : {}) });
   // Identifiers stay, where they are made anew each time.
   const partitions = layout.partitions.map((each, i) => ({ ...each, uuid: sketch.partitions[i]?.uuid ?? each.uuid }));

@@ -26,13 +26,6 @@ export interface DiskNode {
   readonly from?: string | undefined;
 }
 
-/** A name of a file besides its first one. */
-export interface HardLink {
-  /** Both relative, without a slash at either end. */
-  readonly path: ByteString;
-  readonly target: ByteString;
-}
-
 class Place {
   node: DiskNode;
   children: Map<ByteString, Place> | undefined = undefined;

@@ -6,7 +6,8 @@ import { exportImage } from "../examine/export.js";
 import { TarEntries, type TarEntry } from "../tar/entries.js";
 import { onlyImage, openSource } from "../transport/open.js";
 import { formatTransport, parseTransport } from "../transport/transport.js";
-import { type DiskNode, DiskTree, type HardLink } from "./disk-tree.js";
+import { type DiskNode, DiskTree } from "./disk-tree.js";
+import type { HardLinks } from "./ext4/plan.js";
 
 /** How an image is reached, and where its files may wait. */
 export interface ImageTreeOptions {
@@ -26,7 +27,7 @@ const PER_DIRECTORY = 4096;
 export async function readImageTree(
   place: string,
   { directory, platform, signal }: ImageTreeOptions,
-): Promise<{ readonly tree: DiskTree; readonly links: readonly HardLink[] }> {
+): Promise<{ readonly tree: DiskTree; readonly links: HardLinks }> {
   const name = parseTransport(place);
   const title = formatTransport(name);
   const source = await openSource(name, { platform, signal });
@@ -45,7 +46,7 @@ export async function readImageTree(
 /** Takes the entries of an exported image: directories come first, and what hard links lead to before them. */
 class Taker {
   readonly tree = new DiskTree();
-  readonly links: HardLink[] = [];
+  readonly links = new Map<ByteString, ByteString>();
   readonly #nodes = new Map<ByteString, DiskNode>();
   readonly #directory: string;
   readonly #title: string;
@@ -73,7 +74,7 @@ class Taker {
     }
     if (entry.type === "link") {
       const target = entry.linkName.replace(/^\.\//, "");
-      this.links.push({ path, target });
+      this.links.set(path, target);
       this.tree.put(path, this.#nodes.get(target) as DiskNode);
       return false;
     }

@@ -11,7 +11,8 @@ import type { EntryList } from "../tar/entry-list.js";
 import type { BootLoaderFile } from "./boot-loader/boot-entry.js";
 import { copyContents } from "./contents.js";
 import type { DiskSpec } from "./disk-spec.js";
-import { DiskTree, type HardLink, ROOT } from "./disk-tree.js";
+import { DiskTree, ROOT } from "./disk-tree.js";
+import type { HardLinks } from "./ext4/plan.js";
 import { readImageTree } from "./image-tree.js";
 
 /** What the root file system of a disk holds. */
@@ -19,7 +20,7 @@ export interface RootTree {
   /** A directory before what is in it, the root first, as an empty path. */
   readonly entries: EntryList;
   /** Which of them are further names of a file; they stand there as files, too. */
-  readonly links: readonly HardLink[];
+  readonly links: HardLinks;
   /** Store paths that are in it. */
   readonly storePaths: number;
 }
@@ -70,7 +71,7 @@ export async function makeRootTree(spec: DiskSpec, options: RootTreeOptions): Pr
     addProfiles(tree, closure, spec);
     await addContents(tree, spec, { ...options, storeRoot, storeDir: closure.storeDir });
   }
-  return { entries: await tree.entries(signal), links: [], storePaths: paths.length };
+  return { entries: await tree.entries(signal), links: new Map(), storePaths: paths.length };
 }
 
 async function closureOf(spec: DiskSpec, storeDir: string | undefined): Promise<Closure> {

@@ -258,6 +258,9 @@ describe.skipIf(requireTools(...PROGRAMS, "tar", "umoci"))("a disk of an image",
     expect(await stat("/home/alice")).toMatch(owner);
     expect(await stat("/home/alice/notes")).toMatch(/Mode: +0640/);
     expect(await stat("/home/alice/notes")).toMatch(owner);
+    const inode = async (path: string) => /Inode: (\d+) .*Links: (\d+)/s.exec(await stat(path))?.slice(1);
+    expect(await inode("/home/alice/again")).toEqual(await inode("/home/alice/notes"));
+    expect(await inode("/home/alice/again")).toEqual([expect.any(String), "2"]);
     expect(await runOk("/sbin/debugfs", ["-R", "cat /home/alice/again", summary.file])).toBe("notes\n");
     expect(await stat("/dev/null")).toMatch(/Type: character special/);
     expect(await stat("/dev/fifo")).toMatch(/Type: FIFO/);

@@ -7,7 +7,7 @@ import { BlockFile } from "./block-file.js";
 import { formatExt4, inodesFor, takeOver } from "./format.js";
 import { BlockGroups } from "./groups.js";
 import { LOST_AND_FOUND_INODE } from "./inode.js";
-import { planTree } from "./plan.js";
+import { type HardLinks, planTree } from "./plan.js";
 import { Populate } from "./populate.js";
 import { checkRoom } from "./room.js";
 
@@ -18,6 +18,8 @@ export interface Ext4Options {
   readonly uuid: string;
   /** Leaves no blocks to root alone, and makes no more inodes than the tree needs. */
   readonly minimise?: boolean | undefined;
+  /** Which entries are further names of files. */
+  readonly links?: HardLinks | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Counts up while entries are written. */
   readonly progress?: WriteProgress | undefined;
@@ -39,8 +41,8 @@ export async function makeExt4(
   options: Ext4Options,
   tools: DiskTools,
 ): Promise<void> {
-  const { label, uuid, minimise = false, signal, progress = { bytes: 0, entries: 0 } } = options;
-  const plan = planTree(entries);
+  const { label, uuid, minimise = false, links, signal, progress = { bytes: 0, entries: 0 } } = options;
+  const plan = planTree(entries, links);
   await formatExt4(region, { label, uuid, inodes: minimise ? inodesFor(plan, region.size) : undefined }, tools);
   const file = new BlockFile(region);
   try {

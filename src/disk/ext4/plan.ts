@@ -39,12 +39,20 @@ interface Counted extends Fill {
 export const ROOT = 0;
 export const LOST = 1;
 
+/** Path of an entry that is a further name of a file → that of its first one, which is an entry before it, and no directory. */
+export type HardLinks = ReadonlyMap<ByteString, ByteString>;
+
+const NO_LINKS: HardLinks = new Map();
+
 /** What a tree needs of a file system, found without reading a file. */
 export interface TreePlan {
   /** Of each entry, in order, the index of the directory it is in. */
   readonly parents: Uint32Array;
   /** The root, lost+found, then in the order of the entries. */
   readonly directories: readonly PlannedDirectory[];
+  readonly links: HardLinks;
+  /** Of each file with further names by its first one, how many they are. */
+  readonly furtherNames: ReadonlyMap<ByteString, number>;
   /** Inodes beside those that every file system has. */
   readonly inodes: number;
   /** Blocks of directories, symlinks and files at most: those of a file that are all zeros are not stored. */
@@ -55,7 +63,7 @@ export interface TreePlan {
  * Checks that ext4 can hold these entries, and counts what they need.
  * @throws OciNixError `invalid-input` for a name, target or place that no file system has; `unsupported` for what ext4 cannot hold
  */
-export function planTree(entries: EntryList): TreePlan {
+export function planTree(entries: EntryList, links = NO_LINKS): TreePlan {
   const parents = new Uint32Array(entries.count);
   const counted = [newDirectory(ROOT), newDirectory(ROOT)];
   const byPath = new Map<ByteString, number>([["", ROOT]]);
@@ -81,6 +89,7 @@ export function planTree(entries: EntryList): TreePlan {
       continue;
     }
     addChild(counted[parent] as Counted, name, type === "directory");
+    if (links.has(path)) continue;
     inodes++;
     if (type === "directory") byPath.set(path, counted.push(newDirectory(parent)) - 1);
     else if (type === "symlink") blocks += cursor.linkTarget.length > LONGEST_INLINE_TARGET ? 1 : 0;
@@ -88,7 +97,25 @@ export function planTree(entries: EntryList): TreePlan {
   }
   const directories = counted.map(planDirectory);
   for (const directory of directories) blocks += directory.blocks + treeBlocks(extentsOf(directory.blocks));
-  return { parents, directories, inodes, blocks };
+  return { parents, directories, links, furtherNames: countNames(links), inodes, blocks };
+}
+
+/** Names that one file can have. */
+const MOST_NAMES = 65_000;
+
+function countNames(links: HardLinks): ReadonlyMap<ByteString, number> {
+  const counts = new Map<ByteString, number>();
+  for (const target of links.values()) {
+    const count = (counts.get(target) ?? 0) + 1;
+    if (count === MOST_NAMES) {
+      throw new OciNixError(
+        "unsupported",
+        `/${displayBytes(target)} has more than ${MOST_NAMES} names, and ext4 has room for no more`,
+      );
+    }
+    counts.set(target, count);
+  }
+  return counts;
 }
 
 const newDirectory = (parent: number): Counted => ({

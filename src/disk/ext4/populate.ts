@@ -44,6 +44,8 @@ export class Populate {
   readonly #inodes: Uint32Array;
   /** Directories whose children have not all come yet. */
   readonly #open = new Map<number, Map<ByteString, Child>>();
+  /** Inodes of files with further names, by the first one. */
+  readonly #named = new Map<ByteString, number>();
 
   /** @param groups in which the blocks of root and lost+found are free */
   constructor(file: BlockFile, groups: BlockGroups, plan: TreePlan) {
@@ -77,6 +79,7 @@ export class Populate {
       const attributes = { type, mode, uid: owner.uid, gid: owner.gid };
       if (path === "") this.#putDirectoryInode(ROOT, attributes);
       else if (path === LOST_AND_FOUND) this.#putDirectoryInode(LOST, attributes);
+      else if (this.#plan.links.has(path)) this.#addName(this.#plan.parents[i] as number, path, type);
       else {
         const inode = ++nextInode;
         this.#groups.useInode(inode, type === "directory");
@@ -84,7 +87,11 @@ export class Populate {
         if (type === "directory") {
           this.#inodes[++nextDirectory] = inode;
           this.#addDirectory(nextDirectory, attributes);
-        } else await this.#addOther(cursor, inode, attributes, turns);
+        } else {
+          const further = this.#plan.furtherNames.get(path);
+          if (further !== undefined) this.#named.set(path, inode);
+          await this.#addOther(cursor, inode, { ...attributes, links: 1 + (further ?? 0) }, turns);
+        }
       }
       progress.entries++;
       progress.bytes += cursor.size;
@@ -93,6 +100,13 @@ export class Populate {
     }
     this.#table.flush();
     this.#file.flush();
+  }
+
+  /** A further name of a file. */
+  #addName(directory: number, path: ByteString, type: EntryType): void {
+    const inode = this.#named.get(this.#plan.links.get(path) ?? "");
+    if (inode === undefined) throw new Error("a hard link comes before what it leads to");
+    this.#addChild(directory, inode, path, type);
   }
 
   #addDirectory(index: number, attributes: Attributes): void {
@@ -160,7 +174,12 @@ export class Populate {
     return extents.list;
   }
 
-  async #addOther(cursor: EntryCursor, inode: number, attributes: Attributes, turns: EventLoopTurns): Promise<void> {
+  async #addOther(
+    cursor: EntryCursor,
+    inode: number,
+    attributes: Attributes & { readonly links: number },
+    turns: EventLoopTurns,
+  ): Promise<void> {
     const { type, size, linkTarget, device } = cursor;
     if (type === "file") {
       const extents = new ExtentList();
@@ -169,7 +188,7 @@ export class Populate {
         const due = turns.next();
         if (due !== undefined) await due;
       }
-      this.#putExtents(inode, extents.list, { ...attributes, size, links: 1, flags: EXTENTS_FLAG });
+      this.#putExtents(inode, extents.list, { ...attributes, size, flags: EXTENTS_FLAG });
     } else if (type === "symlink" && linkTarget.length > LONGEST_INLINE_TARGET) {
       const extents = new ExtentList();
       this.#addData(extents, 0, Buffer.from(linkTarget, "latin1"));
@@ -177,7 +196,6 @@ export class Populate {
         ...attributes,
         mode: 0o777,
         size: linkTarget.length,
-        links: 1,
         flags: EXTENTS_FLAG,
       });
     } else {
@@ -185,7 +203,6 @@ export class Populate {
         ...attributes,
         ...(type === "symlink" ? { mode: 0o777 } : {}),
         size: linkTarget.length,
-        links: 1,
         blocks: 0,
         flags: 0,
         // What is no device may still have that of an entry before it.

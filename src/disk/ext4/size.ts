@@ -6,7 +6,7 @@ import type { DiskTools } from "../tools.js";
 import { BLOCK, BlockFile } from "./block-file.js";
 import { formatExt4, inodesFor, takeOver } from "./format.js";
 import { BlockGroups } from "./groups.js";
-import { planTree } from "./plan.js";
+import { type HardLinks, planTree } from "./plan.js";
 
 const BLOCKS_PER_FILE = 2;
 /** Of a thousand: what make-disk-image adds for blocks that only root may use. */
@@ -32,8 +32,8 @@ export function ext4Bytes(entries: EntryList): number {
  * The least size that holds these entries where the file system is made with `minimise`, as if no file had holes: bytes, whole blocks.
  * @throws OciNixError as {@link planTree}
  */
-export async function leastExt4Bytes(entries: EntryList, tools: DiskTools): Promise<number> {
-  const plan = planTree(entries);
+export async function leastExt4Bytes(entries: EntryList, tools: DiskTools, links?: HardLinks): Promise<number> {
+  const plan = planTree(entries, links);
   const file = join(tools.directory, "least.ext4");
   let blocks = Math.max(LEAST_BLOCKS, plan.blocks);
   // What the file system needs for itself grows with its size, by steps: mke2fs is asked.

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   linkSync,
   mkdirSync,
@@ -134,6 +135,30 @@ describe.skipIf(requireTools(...PROGRAMS))("oci-nix disk", () => {
     });
     expect(silent.status).toBe(3);
     expect(String(silent.stdout)).toMatch(/bios: "never said" did not show within \d+ s/);
+  });
+
+  it.each([
+    ["legacy", "grub", "bios"],
+    ["efi", "systemd-boot", "uefi"],
+  ] as const)("starts a NixOS system: %s, %s", { timeout: LIMIT_MS }, async (partitionTableType, kind, firmware) => {
+    const where = fresh("nixos");
+    const toplevel = `/nix/store/${"s".repeat(32)}-nixos-system-test`;
+    const system = join(where, "root", toplevel);
+    mkdirSync(system, { recursive: true });
+    copyFileSync(debianKernel(), join(system, "kernel"));
+    copyFileSync(await makeTalkingInitramfs(where, "started"), join(system, "initrd"));
+    writeFileSync(join(system, "kernel-params"), "console=ttyS0 quiet");
+    writeFileSync(join(system, "nixos-version"), "25.11");
+    const graph = join(where, "graph.json");
+    const size = { narHash: `sha256:${"0".repeat(64)}`, narSize: 1 };
+    writeFileSync(graph, JSON.stringify([{ path: toplevel, references: [], ...size }]));
+    const closure = { graph, storeRoot: join(where, "root") };
+    const spec = { closure, toplevel, partitionTableType, bootSize: "144M", bootLoader: { kind } };
+    const summary = await makeDisk(where, spec);
+    const boot = ["--boot", firmware, "--line", `init=${toplevel}/init console=ttyS0`];
+    expectOk(await runCli(["disk", "verify", summary.file, ...boot], { timeoutMs: LIMIT_MS }), "verify");
+    const files = await mountedFiles(rootOf(summary));
+    expect(files).toContain(`"nix/var/nix/profiles/system-1-link" symlink 777 0:0 ${JSON.stringify(toplevel)}`);
   });
 
   it("makes every format of the same disk", { timeout: LIMIT_MS }, async () => {

@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { DISK_SPEC_SCHEMA } from "../../src/disk/disk-spec.js";
 import { runCli } from "../support/cli.js";
@@ -23,12 +20,9 @@ describe("oci-nix disk on the command line", () => {
   });
 
   it("takes a spec on standard input", async () => {
-    const directory = mkdtempSync(join(tmpdir(), "oci-nix-disk-cli-"));
-    const file = join(directory, "disk.json");
-    writeFileSync(file, '{"fromImage": "oci:a:b"}');
-    const result = await runCli(["disk", "-", "--to", "/nonexistent/x"], { stdin: { file } });
+    const wrapper = ["sh", "-c", `echo '{"fromImage": "oci:a:b"}' | "$@"`, "sh"];
+    const result = await runCli(["disk", "-", "--to", "/nonexistent/x"], { wrapper });
     expect(result).toMatchObject({ status: 1, stderr: expect.stringContaining("no directory /nonexistent") });
-    rmSync(directory, { recursive: true });
   });
 
   it("has help for itself and for verify", async () => {

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { makeExt4 } from "../../src/disk/ext4/make-ext4.js";
 import { ext4Bytes } from "../../src/disk/ext4/size.js";
@@ -72,7 +72,7 @@ describe.skipIf(requireTools("mke2fs", "e2fsck", "debugfs", "resize2fs", "mount"
           treeFile("-f", "directory", { mode: 0o500 }),
           treeFile("-f/#", "directory"),
         ];
-        const region = await ext4Of(path("disk"), files, 64 * MIB);
+        const region = await ext4Of(relative(".", path("disk")), files, 64 * MIB);
         await checkExt4(region);
         expect(await mountedFiles(region)).toEqual(linesOf(files));
       },
@@ -216,6 +216,33 @@ describe.skipIf(requireTools("mke2fs", "e2fsck", "debugfs", "resize2fs", "mount"
         code: "limit",
         message: "the file system has no free block left",
       });
+    });
+
+    it("refuses a tree that has a file twice, in the root or lost+found as well", async () => {
+      const twice = ["a", "d/a", "lost+found/a"].map((name) => {
+        const parents = [treeFile("lost+found", "directory"), treeFile("d", "directory")];
+        return {
+          name,
+          files: [...parents, treeFile(name, "directory"), treeFile("b", "fifo"), treeFile(name, "fifo")],
+        };
+      });
+      for (const { name, files } of twice) {
+        await expect(ext4Of(path("disk"), files, 16 * MIB)).rejects.toMatchObject({
+          code: "conflict",
+          message: `the tree has /${name} twice`,
+        });
+      }
+    });
+
+    it("keeps what is in lost+found", async () => {
+      const files = [
+        treeFile("lost+found", "directory", { mode: 0o711, uid: 3 }),
+        ...Array.from({ length: 200 }, (_, i) => treeFile(`lost+found/${"#".repeat(200)}${i}`, "fifo")),
+        treeFile("lost+found/d", "directory"),
+      ];
+      const region = await ext4Of(path("disk"), files, 32 * MIB);
+      await checkExt4(region);
+      expect(await mountedFiles(region)).toEqual(linesOf(files));
     });
 
     it("refuses a label, a UUID and a file that is too short", async () => {

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { OciNixError } from "../../core/errors.js";
 import type { Region } from "../region.js";
 import type { DiskTools } from "../tools.js";
@@ -45,7 +46,8 @@ export async function formatExt4(region: Region, options: FormatOptions, tools: 
   ].join(",");
   const fixed = ["-q", "-F", "-t", "ext4", "-b", `${BLOCK}`, "-I", `${INODE_SIZE}`, "-L", label, "-U", uuid];
   const length = `${Math.floor(region.size / BLOCK) * (BLOCK / 1024)}K`;
-  await tools.run("mke2fs", [...fixed, ...sizes, "-E", extended, region.file, length]);
+  // Tools run in a directory of their own.
+  await tools.run("mke2fs", [...fixed, ...sizes, "-E", extended, resolve(region.file), length]);
 }
 
 /** Gives the times of inodes that mke2fs made the value of all others, and frees the blocks of root and lost+found, to be written anew. */

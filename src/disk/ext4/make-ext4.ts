@@ -43,9 +43,9 @@ export async function makeExt4(
 ): Promise<void> {
   const { label, uuid, minimise = false, links, signal, progress = { bytes: 0, entries: 0 } } = options;
   const plan = planTree(entries, links);
-  await formatExt4(region, { label, uuid, inodes: minimise ? inodesFor(plan, region.size) : undefined }, tools);
   const file = new BlockFile(region);
   try {
+    await formatExt4(region, { label, uuid, inodes: minimise ? inodesFor(plan, region.size) : undefined }, tools);
     const groups = new BlockGroups(file);
     takeOver(file, groups);
     checkRoom(entries, plan, { inodes: groups.inodes - LOST_AND_FOUND_INODE, blocks: groups.freeBlocks });

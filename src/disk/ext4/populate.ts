@@ -65,11 +65,12 @@ export class Populate {
   }
 
   async run(entries: EntryList, turns: EventLoopTurns, progress: WriteProgress): Promise<void> {
-    const root = { type: "directory", mode: 0o755, uid: 0, gid: 0 } as const;
+    let root: Attributes = { type: "directory", mode: 0o755, uid: 0, gid: 0 };
+    let lostAndFound: Attributes = { ...root, mode: 0o700 };
     this.#inodes[ROOT] = ROOT_INODE;
     this.#inodes[LOST] = LOST_AND_FOUND_INODE;
-    this.#addDirectory(ROOT, root);
-    this.#addDirectory(LOST, { ...root, mode: 0o700 });
+    this.#addDirectory(ROOT);
+    this.#addDirectory(LOST);
     this.#addChild(ROOT, LOST_AND_FOUND_INODE, LOST_AND_FOUND, "directory");
     let nextInode = LOST_AND_FOUND_INODE;
     let nextDirectory = LOST;
@@ -77,8 +78,8 @@ export class Populate {
     for (let i = 0; cursor.next(); i++) {
       const { path, type, mode, owner } = cursor;
       const attributes = { type, mode, uid: owner.uid, gid: owner.gid };
-      if (path === "") this.#putDirectoryInode(ROOT, attributes);
-      else if (path === LOST_AND_FOUND) this.#putDirectoryInode(LOST, attributes);
+      if (path === "") root = attributes;
+      else if (path === LOST_AND_FOUND) lostAndFound = attributes;
       else if (this.#plan.links.has(path)) this.#addName(this.#plan.parents[i] as number, path, type);
       else {
         const inode = ++nextInode;
@@ -86,7 +87,8 @@ export class Populate {
         this.#addChild(this.#plan.parents[i] as number, inode, path, type);
         if (type === "directory") {
           this.#inodes[++nextDirectory] = inode;
-          this.#addDirectory(nextDirectory, attributes);
+          this.#addDirectory(nextDirectory);
+          this.#putDirectoryInode(nextDirectory, attributes);
         } else {
           const further = this.#plan.furtherNames.get(path);
           if (further !== undefined) this.#named.set(path, inode);
@@ -98,6 +100,8 @@ export class Populate {
       const due = turns.next();
       if (due !== undefined) await due;
     }
+    this.#putDirectoryInode(ROOT, root);
+    this.#putDirectoryInode(LOST, lostAndFound);
     this.#table.flush();
     this.#file.flush();
   }
@@ -109,9 +113,8 @@ export class Populate {
     this.#addChild(directory, inode, path, type);
   }
 
-  #addDirectory(index: number, attributes: Attributes): void {
+  #addDirectory(index: number): void {
     this.#open.set(index, new Map());
-    this.#putDirectoryInode(index, attributes);
     if (this.#directory(index).children === 0) this.#finishDirectory(index);
   }
 

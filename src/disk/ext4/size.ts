@@ -13,6 +13,8 @@ const BLOCKS_PER_FILE = 2;
 const RESERVED = 52;
 /** Below, mke2fs makes no journal. */
 const LEAST_BLOCKS = 2048;
+/** The journal may stand where a file would be in one piece: its extents take more room than planned then. */
+const SPARE_BLOCKS = 16;
 
 /** The size that make-disk-image gives a file system for these entries, without its additional space: bytes. */
 export function ext4Bytes(entries: EntryList): number {
@@ -42,7 +44,7 @@ export async function leastExt4Bytes(entries: EntryList, tools: DiskTools, links
     makeZeros(region);
     try {
       await formatExt4(region, { label: "", uuid: ANY_UUID, inodes: inodesFor(plan, region.size) }, tools);
-      const missing = plan.blocks - freeBlocks(region);
+      const missing = plan.blocks + SPARE_BLOCKS - freeBlocks(region);
       if (missing <= 0) return region.size;
       blocks += missing;
     } finally {

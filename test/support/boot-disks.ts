@@ -94,7 +94,7 @@ export async function makeBootDisk(
     }
     const tree = `${file}.root`;
     mkdirSync(tree);
-    if (rootTree !== undefined) cpSync(rootTree, tree, { recursive: true });
+    if (rootTree !== undefined) cpSync(rootTree, tree, { recursive: true, verbatimSymlinks: true });
     for (const each of parts.root) put(join(tree, each.path), each);
     const options = ["-q", "-F", "-t", "ext4", "-U", ROOT_UUID, "-E", `offset=${start}`, "-d", tree];
     await runOk(tool("mke2fs"), [...options, file, `${size / 1024}K`]);
@@ -129,27 +129,33 @@ async function copyToFat(
 
 const OVMF = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"] as const;
 
-/** Starts a disk in QEMU and gives all that its serial console said until it was switched off. */
-export async function startDisk(file: string, firmware: "bios" | "uefi"): Promise<string> {
-  const pflash = (index: number, from: string, readonly: string) => {
-    return ["-drive", `if=pflash,format=raw,unit=${index},file=${from},readonly=${readonly}`];
+/**
+ * Starts a disk in QEMU and gives all that its serial console said until it was switched off.
+ * @param others disks that the machine has before it and after it, with nothing to start
+ */
+export async function startDisk(
+  file: string,
+  firmware: "bios" | "uefi",
+  ...others: readonly string[]
+): Promise<string> {
+  const pflash = (unit: number, from: string, readonly: string) => {
+    return ["-drive", `if=pflash,format=raw,unit=${unit},file=${from},readonly=${readonly}`];
   };
   const vars = `${file}.vars`;
   if (firmware === "uefi") copyFileSync(OVMF[1], vars);
   const uefi = firmware === "uefi" ? [...pflash(0, OVMF[0], "on"), ...pflash(1, vars, "off")] : [];
+  const disks = [...others, file, ...others].flatMap((each, index) => {
+    return [
+      "-drive",
+      `id=disk${index},if=none,file=${each},format=raw,snapshot=on`,
+      "-device",
+      `virtio-blk-pci,drive=disk${index}`,
+    ];
+  });
   const machine = ["-machine", "q35,accel=tcg", "-m", "256", "-nodefaults", "-no-user-config", "-no-reboot"];
   const { stdout, stderr } = await runCommand(
     tool("qemu-system-x86_64"),
-    [
-      ...machine,
-      "-display",
-      "none",
-      "-serial",
-      "stdio",
-      ...uefi,
-      "-drive",
-      `file=${file},if=virtio,format=raw,snapshot=on`,
-    ],
+    [...machine, "-display", "none", "-serial", "stdio", ...uefi, ...disks],
     { timeoutMs: 120_000 },
   );
   return stdout.toString("latin1") + stderr;

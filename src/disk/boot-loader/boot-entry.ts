@@ -1,6 +1,6 @@
-import { closeSync, openSync, readSync } from "node:fs";
 import { type ByteString, displayBytes } from "../../core/byte-string.js";
-import { describeErrno, OciNixError } from "../../core/errors.js";
+import { OciNixError } from "../../core/errors.js";
+import { openForReading, readRange } from "../../core/file-range.js";
 
 /** A kernel or an initrd: in the root file system, in a file of this machine, or both. */
 export interface BootFile {
@@ -39,7 +39,7 @@ const CONTROL = /[\x00-\x1f\x7f]/;
 /** The x86 kernel takes no longer one (COMMAND_LINE_SIZE, with the null at the end). */
 const LONGEST_COMMAND_LINE = 2047;
 
-/** @throws OciNixError `invalid-input` for what no configuration file can say; `unreadable`, `invalid-input` for a kernel that is none */
+/** @throws OciNixError `invalid-input` for what no configuration file can say; `not-found`, `unreadable`, `invalid-input` for a kernel that is none */
 export function checkEntry(entry: BootEntry): void {
   if (!ID.test(entry.id)) {
     throw new OciNixError(
@@ -92,23 +92,31 @@ export function sourceOf(file: BootFile, what: "kernel" | "initrd", loader: stri
 
 /** Where a bzImage says that it is one, by the x86 boot protocol. */
 const SIGNATURE_AT = 0x202;
+const SIGNATURE = "HdrS";
 
-function checkKernel(file: string): void {
-  const head = Buffer.alloc(SIGNATURE_AT + 4);
+function checkKernel(name: string): void {
+  const file = openForReading(name);
   try {
-    const fd = openSync(file, "r");
-    try {
-      readSync(fd, head, 0, head.length, 0);
-    } finally {
-      closeSync(fd);
-    }
-  } catch (error) {
-    throw new OciNixError("unreadable", `cannot read the kernel ${file}: ${describeErrno(error)}`, {
-      cause: error,
-    });
+    const end = SIGNATURE_AT + SIGNATURE.length;
+    if (
+      file.size >= end &&
+      readRange(file.fd, { offset: 0, size: end }, name).toString("latin1", SIGNATURE_AT) === SIGNATURE
+    )
+      return;
+  } finally {
+    file.close();
   }
-  if (head.toString("latin1", SIGNATURE_AT) === "HdrS") return;
-  throw new OciNixError("invalid-input", `${file} is no x86 Linux kernel that boot loaders start (bzImage)`, {
+  throw new OciNixError("invalid-input", `${name} is no x86 Linux kernel that boot loaders start (bzImage)`, {
     hint: "Debian calls it /boot/vmlinuz-VERSION, nixpkgs bzImage",
   });
+}
+
+/** A file of a boot loader's. @throws OciNixError `not-found`, `unreadable` */
+export function readWhole(name: string): Buffer {
+  const { fd, size, close } = openForReading(name);
+  try {
+    return readRange(fd, { offset: 0, size }, name);
+  } finally {
+    close();
+  }
 }

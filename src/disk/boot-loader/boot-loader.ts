@@ -1,13 +1,11 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { type ByteString, displayBytes } from "../../core/byte-string.js";
 import { compareStrings, OciNixError } from "../../core/errors.js";
 import type { DiskTools } from "../tools.js";
-import { type BootEntry, type BootFile, type BootLoaderFile, checkEntry, sourceOf } from "./boot-entry.js";
+import { type BootEntry, type BootFile, type BootLoaderFile, checkEntry, readWhole, sourceOf } from "./boot-entry.js";
 import { grubConfig } from "./grub-config.js";
 import { type CorePlace, embedGrub, linkGrub } from "./grub-embed.js";
-import { GRUB_DIRECTORY, grubFile, makeGrubImage } from "./grub-image.js";
-import { SYSTEMD_BOOT_DIRECTORY, systemdBootFiles } from "./systemd-boot.js";
+import { grubDirectory, grubFile, makeGrubImage } from "./grub-image.js";
+import { systemdBootDirectory, systemdBootFiles } from "./systemd-boot.js";
 import { ukiFile } from "./uki.js";
 
 /** `uki`: the firmware starts a unified kernel image, without a loader or a menu. */
@@ -32,10 +30,10 @@ export interface BootLoaderOptions {
   readonly rootUuid: string;
   /** How long a menu waits; by default 5. */
   readonly timeoutSeconds?: number | undefined;
-  /** With GRUB's modules for BIOS, and for UEFI; by default where Debian has them. */
+  /** With GRUB's modules for BIOS, and for UEFI; by default those that grub-mkimage has come with, or where Debian has them. */
   readonly grubBiosDirectory?: string | undefined;
   readonly grubEfiDirectory?: string | undefined;
-  /** With systemd-boot and the stub of unified kernel images; by default where Debian has them. */
+  /** With systemd-boot and the stub of unified kernel images; by default those that bootctl has come with, or where Debian has them. */
   readonly systemdBootDirectory?: string | undefined;
 }
 
@@ -61,30 +59,31 @@ export async function bootLoaderFor(
   options: BootLoaderOptions,
   tools: DiskTools,
 ): Promise<BootLoaderParts> {
-  const { kind, entry, systemdBootDirectory = SYSTEMD_BOOT_DIRECTORY, timeoutSeconds = 5 } = options;
+  const { kind, entry, timeoutSeconds = 5 } = options;
   if (kind === "none") return { root: [], esp: [], boot: [], embed: undefined };
   const place = corePlace(disk);
   const hasEsp = disk.partitions.some(({ role }) => role === "esp");
   checkKind(kind, { hasEsp, hasBios: place !== undefined });
   checkEntry(entry);
   const files = new BootFiles(disk);
+  const systemdBoot = options.systemdBootDirectory ?? systemdBootDirectory();
   if (kind === "systemd-boot") {
-    const parts = systemdBootFiles(entry, { directory: systemdBootDirectory, timeoutSeconds });
+    const parts = systemdBootFiles(entry, { directory: systemdBoot, timeoutSeconds });
     files.add("esp", parts.esp);
     files.add(files.bootRole, parts.boot);
   }
-  if (kind === "uki") files.add("esp", [ukiFile(entry, { directory: systemdBootDirectory }, tools)]);
+  if (kind === "uki") files.add("esp", [ukiFile(entry, { directory: systemdBoot }, tools)]);
   const usesGrub = kind === "grub" || place !== undefined;
   const prefix = usesGrub ? addGrubConfig(disk, files, { ...options, timeoutSeconds }) : "";
   if (kind === "grub" && hasEsp) {
-    const directory = options.grubEfiDirectory ?? join(GRUB_DIRECTORY, "x86_64-efi");
+    const directory = options.grubEfiDirectory ?? grubDirectory("x86_64-efi");
     files.add("esp", [
       { path: "/EFI/BOOT/BOOTX64.EFI", contents: await makeGrubImage("x86_64-efi", { directory, prefix }, tools) },
     ]);
   }
   if (place === undefined) return { ...files.sorted(), embed: undefined };
-  const directory = options.grubBiosDirectory ?? join(GRUB_DIRECTORY, "i386-pc");
-  const bootImage = readFileSync(grubFile("i386-pc", directory, "boot.img"));
+  const directory = options.grubBiosDirectory ?? grubDirectory("i386-pc");
+  const bootImage = readWhole(grubFile("i386-pc", directory, "boot.img"));
   const linked = linkGrub(bootImage, await makeGrubImage("i386-pc", { directory, prefix }, tools), place);
   return { ...files.sorted(), embed: (file) => embedGrub(file, linked) };
 }

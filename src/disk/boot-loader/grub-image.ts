@@ -1,7 +1,9 @@
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { describeErrno, OciNixError } from "../../core/errors.js";
+import { OciNixError } from "../../core/errors.js";
 import type { DiskTools } from "../tools.js";
+import { readWhole } from "./boot-entry.js";
+import { installedDirectory } from "./installed.js";
 
 export type GrubPlatform = "i386-pc" | "x86_64-efi";
 
@@ -22,8 +24,10 @@ const PLATFORMS: Readonly<
   "x86_64-efi": { modules: ["all_video", "efifwsetup"], debianPackage: "grub-efi-amd64-bin", nixPackage: "grub2_efi" },
 };
 
-/** Where Debian has the directories of GRUB's platforms. */
-export const GRUB_DIRECTORY = "/usr/lib/grub";
+/** The modules that the grub-mkimage on the PATH has come with. */
+export function grubDirectory(platform: GrubPlatform): string {
+  return installedDirectory("grub-mkimage", `lib/grub/${platform}`);
+}
 
 /**
  * Makes a GRUB that reads `PREFIX/grub.cfg`.
@@ -46,7 +50,7 @@ export async function makeGrubImage(
       deadlineMs: 60_000,
     });
     checkVersion(directory, tools.versions.get("grub-mkimage"));
-    return readFileSync(image);
+    return readWhole(image);
   } finally {
     rmSync(image, { force: true });
   }
@@ -64,15 +68,7 @@ export function grubFile(platform: GrubPlatform, directory: string, name: string
 
 /** Modules that another version's grub-mkimage puts together do not start, and nobody says why. */
 function checkVersion(directory: string, toolVersion: string | undefined): void {
-  const file = join(directory, "modinfo.sh");
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    throw new OciNixError("not-found", `cannot read which GRUB ${directory} is of: ${describeErrno(error)}`, {
-      cause: error,
-    });
-  }
+  const text = readWhole(join(directory, "modinfo.sh")).toString("latin1");
   const version = /^grub_version="(\d+(?:\.\d+)+)/m.exec(text)?.[1];
   if (version === toolVersion) return;
   throw new OciNixError(

@@ -3,9 +3,12 @@ import { join } from "node:path";
 import { encodeUtf8 } from "../../core/byte-string.js";
 import { OciNixError } from "../../core/errors.js";
 import { type BootEntry, type BootFile, type BootLoaderFile, sourceOf } from "./boot-entry.js";
+import { installedDirectory } from "./installed.js";
 
-/** Where Debian has systemd-boot and the stub of unified kernel images. */
-export const SYSTEMD_BOOT_DIRECTORY = "/usr/lib/systemd/boot/efi";
+/** systemd-boot, and the stub of unified kernel images, that the bootctl on the PATH has come with. */
+export function systemdBootDirectory(): string {
+  return installedDirectory("bootctl", "lib/systemd/boot/efi");
+}
 
 /** The name of a file of systemd-boot's. @throws OciNixError `not-found` */
 export function systemdBootFile(directory: string, name: string): string {

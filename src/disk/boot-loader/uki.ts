@@ -1,10 +1,11 @@
-import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type ByteString, encodeUtf8 } from "../../core/byte-string.js";
 import { describeErrno, OciNixError } from "../../core/errors.js";
+import { openForReading, readRange } from "../../core/file-range.js";
 import type { DiskTools } from "../tools.js";
-import { type BootEntry, type BootLoaderFile, sourceOf } from "./boot-entry.js";
-import { addPeSections } from "./pe-sections.js";
+import { type BootEntry, type BootLoaderFile, readWhole, sourceOf } from "./boot-entry.js";
+import { addPeSections, type ExtendedPe } from "./pe-sections.js";
 import { systemdBootFile } from "./systemd-boot.js";
 
 /**
@@ -24,7 +25,7 @@ export function ukiFile(entry: BootEntry, options: { readonly directory: string 
     // At the end, as a kernel may take memory after its image.
     parts.push(inFile(".linux", sourceOf(kernel, "kernel", "a unified kernel image")));
     const target = join(tools.directory, `${entry.id}.efi`);
-    write(target, parts, addPeSections(readFileSync(stub), parts, stub));
+    write(target, parts, addPeSections(readWhole(stub), parts, stub));
     return { path: "/EFI/BOOT/BOOTX64.EFI", source: target };
   } finally {
     for (const part of parts) part.close();
@@ -34,53 +35,47 @@ export function ukiFile(entry: BootEntry, options: { readonly directory: string 
 interface Part {
   readonly name: string;
   readonly size: number;
-  /** Gives bytes from an offset on; fewer than wanted at the end only. */
-  read(into: Buffer, from: number): number;
+  read(range: { readonly offset: number; readonly size: number }): Uint8Array;
   close(): void;
 }
 
 function inMemory(name: string, text: ByteString): Part {
   const bytes = Buffer.from(text, "latin1");
-  return { name, size: bytes.length, read: (into, from) => bytes.copy(into, 0, from), close: () => {} };
+  return {
+    name,
+    size: bytes.length,
+    read: ({ offset, size }) => bytes.subarray(offset, offset + size),
+    close: () => {},
+  };
 }
 
-function inFile(name: string, file: string): Part {
-  try {
-    const fd = openSync(file, "r");
-    return {
-      name,
-      size: fstatSync(fd).size,
-      read(into, from) {
-        const length = readSync(fd, into, 0, into.length, from);
-        if (length > 0) return length;
-        throw new OciNixError("changed", `${file} became shorter while it was read`);
-      },
-      close: () => closeSync(fd),
-    };
-  } catch (error) {
-    throw new OciNixError("unreadable", `cannot read ${file}: ${describeErrno(error)}`, { cause: error });
-  }
+function inFile(name: string, from: string): Part {
+  const { fd, size, close } = openForReading(from);
+  return { name, size, read: (range) => readRange(fd, range, from), close };
 }
 
-function write(target: string, parts: readonly Part[], pe: ReturnType<typeof addPeSections>): void {
-  const chunk = Buffer.allocUnsafe(1024 * 1024);
-  const fd = openSync(target, "w", 0o644);
+const AT_ONCE = 1024 * 1024;
+
+function write(target: string, parts: readonly Part[], { head, offsets, fileSize }: ExtendedPe): void {
+  let fd: number | undefined;
   try {
-    writeAll(fd, pe.head, 0);
+    fd = openSync(target, "w", 0o644);
+    writeAll(fd, head, 0);
     for (const [index, part] of parts.entries()) {
-      const offset = pe.offsets[index] as number;
-      for (let done = 0; done < part.size; ) {
-        const length = Math.min(
-          part.read(chunk.subarray(0, Math.min(chunk.length, part.size - done)), done),
-          part.size - done,
-        );
-        writeAll(fd, chunk.subarray(0, length), offset + done);
-        done += length;
+      const start = offsets[index] as number;
+      for (let offset = 0; offset < part.size; offset += AT_ONCE) {
+        writeAll(fd, part.read({ offset, size: Math.min(AT_ONCE, part.size - offset) }), start + offset);
       }
     }
-    ftruncateSync(fd, pe.fileSize);
+    ftruncateSync(fd, fileSize);
+  } catch (error) {
+    if (error instanceof OciNixError) throw error;
+    throw new OciNixError("output", `cannot write ${target}: ${describeErrno(error)}`, {
+      hint: "set TMPDIR to a directory with more space",
+      cause: error,
+    });
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
 

@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   type BootLoaderKind,
   type BootLoaderOptions,
@@ -29,6 +29,7 @@ describe.skipIf(requireTools("grub-mkimage"))("the boot loader of a disk", () =>
     options = { kind: "grub", entry, rootUuid: ROOT_UUID };
   });
   afterEach(() => {
+    vi.unstubAllEnvs();
     tools.close();
     rmSync(directory, { recursive: true });
   });
@@ -97,12 +98,14 @@ describe.skipIf(requireTools("grub-mkimage"))("the boot loader of a disk", () =>
     const entry = (kernel: string) => ({ entry: bootEntryOfFiles({ kernel, commandLine: "" }) });
     const none = join(directory, "none");
     await expect(make(SMALL_DISKS.legacy, entry(none))).rejects.toThrow(
-      `cannot read the kernel ${none}: no such file or directory (ENOENT)`,
+      `cannot read ${none}: no such file or directory (ENOENT)`,
     );
     await expect(make(SMALL_DISKS.legacy, entry("/etc/passwd"))).rejects.toThrow(
       "/etc/passwd is no x86 Linux kernel that boot loaders start (bzImage)",
     );
-    await expect(make(SMALL_DISKS.legacy, entry(directory))).rejects.toThrow(/^cannot read the kernel/);
+    await expect(make(SMALL_DISKS.legacy, entry(directory))).rejects.toThrow(
+      `cannot read ${directory}: it is not a regular file`,
+    );
   });
 
   it("is refused where a line of a configuration file would be two, or a file name none", async () => {
@@ -159,6 +162,19 @@ describe.skipIf(requireTools("grub-mkimage"))("the boot loader of a disk", () =>
     const other = join(directory, "it's elsewhere");
     symlinkSync("/usr/lib/grub/i386-pc", other);
     expect((await make(SMALL_DISKS.legacy, { grubBiosDirectory: other })).embed).toBeDefined();
+  });
+
+  it("is by default of what the programs on the PATH have come with", async () => {
+    const store = join(directory, "store/grub");
+    for (const each of ["bin", "lib/grub/i386-pc"]) mkdirSync(join(store, each), { recursive: true });
+    writeFileSync(join(store, "bin/grub-mkimage"), "");
+    mkdirSync(join(directory, "profile"));
+    symlinkSync(join(store, "bin"), join(directory, "profile/bin"));
+    vi.stubEnv("PATH", join(directory, "profile/bin"));
+    await expect(make(SMALL_DISKS.legacy)).rejects.toThrow(`GRUB for i386-pc is not in ${store}/lib/grub/i386-pc`);
+    rmSync(join(store, "lib"), { recursive: true });
+    // Debian's is found then, and the program, which is empty, cannot be run.
+    await expect(make(SMALL_DISKS.legacy)).rejects.toThrow("grub-mkimage cannot be run");
   });
 });
 

@@ -4,6 +4,7 @@ import { DiskTools } from "../../src/disk/tools.js";
 import { layerOfChanges } from "../../src/disk/vm/changes.js";
 import { type RootRunResult, runAsRoot } from "../../src/disk/vm/run-as-root.js";
 import { EntryCursor, type EntryList } from "../../src/tar/entry-list.js";
+import { runOk } from "../support/command.js";
 import { entriesOf, type TreeFile, treeFile } from "../support/ext4.js";
 import { requireTools, tool } from "../support/tools.js";
 
@@ -40,6 +41,29 @@ function tree(): EntryList {
     directory("whole/sub"),
     file("whole/sub/file", "x"),
   ]);
+}
+
+/** The same with nix-env of this machine, and the libraries that it is linked to. */
+async function nixTree(): Promise<EntryList> {
+  const linked = await runOk(tool("ldd"), [tool("nix-env")]);
+  const sources = [...linked.matchAll(/(?:=> |^\t)(\/\S+) \(/gm)].map(([, path]) => path as string);
+  const files = [tool("nix-env"), ...sources].map((source) =>
+    file(source.slice(1), "", { mode: 0o755, contents: readFileSync(source) }),
+  );
+  const directories = new Set(["bin", "etc", "root", ...files.flatMap(({ path }) => parents(path))]);
+  return entriesOf([
+    ...[...directories].sort().map((path) => directory(path)),
+    ...files,
+    treeFile("bin/busybox", "file", { contents: readFileSync(tool("busybox")) }),
+    ...APPLETS.map((name) => treeFile(`bin/${name}`, "symlink", { mode: 0o777, target: "busybox" })),
+    file("etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
+    file("etc/group", "root:x:0:\nnixbld:x:30000:\n"),
+  ]);
+}
+
+function parents(path: string): readonly string[] {
+  const parts = path.split("/").slice(0, -1);
+  return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
 }
 
 const LONG = `${"long/".repeat(30)}${"n".repeat(200)}`;
@@ -135,6 +159,27 @@ describe.skipIf(requireTools("qemu-system-x86_64", "busybox", "mke2fs"))(
         ["", 0o700],
         ["new", 0o644],
       ]);
+    });
+
+    it.skipIf(requireTools("nix-env", "ldd"))("that runs nix-env leaves no trace of the caller's home", async () => {
+      const before = { ...process.env };
+      Object.assign(process.env, { HOME: "/home/canary", NIX_PATH: "canary", USER: "canary" });
+      try {
+        const result = await run("nix-env --query && env >/env; ls -a /root", {
+          tree: await nixTree(),
+          memoryMiB: 384,
+        });
+        const found = summary(layerOfChanges(result));
+        expect(found, result.log).toHaveProperty(["root/.nix-defexpr"]);
+        expect(found.env).toMatch(
+          /^file 644 0:0 (?:SHLVL=\d\n|HOME=\/root\n?|PATH=.*\n?|LC_ALL=C\n?|PWD=\/\n?|TZ=UTC\n?)+$/,
+        );
+        expect(JSON.stringify(found)).not.toContain("canary");
+        expect(Object.keys(found).filter((path) => path.startsWith("home"))).toEqual([]);
+      } finally {
+        for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+        Object.assign(process.env, before);
+      }
     });
 
     it("is an error where it fails, where there is no room, and where it makes what no layer can hold", async () => {

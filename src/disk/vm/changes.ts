@@ -6,7 +6,7 @@ import { openForReading, readPieces } from "../../core/file-range.js";
 import type { Device } from "../../core/generated-object.js";
 import { sameContents } from "../../core/same-contents.js";
 import { TarEntries, type TarEntry, type TarVisitor } from "../../tar/entries.js";
-import { EntryCursor, EntryList, type EntryType, type Ownership } from "../../tar/entry-list.js";
+import { EntryCursor, EntryList, type EntryType, type NewEntry, type Ownership } from "../../tar/entry-list.js";
 import { LOST_AND_FOUND } from "../ext4/plan.js";
 import { CHANGES } from "./init.js";
 
@@ -200,18 +200,21 @@ function isSame(before: EntryCursor, now: ChangedEntry): boolean {
   );
 }
 
-/**
- * The changes as entries of a layer: what is gone is a file with the prefix `.wh.`.
- * @param isBelow whether a path is in the layers below: what is not there needs no such file
- */
-export function layerOfChanges(
-  { entries, removed }: TreeChanges,
-  isBelow: (path: ByteString) => boolean = () => true,
-): EntryList {
+export interface LayerBelow {
+  /** What the layer held before the changes, of which it keeps the rest; default: nothing. */
+  readonly own?: EntryList | undefined;
+  /** Whether a path is in the layers below: what is gone and is not there needs no whiteout. Default: all are. */
+  readonly isBelow?: ((path: ByteString) => boolean) | undefined;
+}
+
+/** The changes as entries of a layer, by path component. What is gone of the layers below is a file with the prefix `.wh.`. */
+export function layerOfChanges(changes: TreeChanges, { own, isBelow = () => true }: LayerBelow = {}): EntryList {
+  const { entries, removed } = changes;
   const whiteouts = removed.filter(isBelow).map(whiteout);
-  const list = new EntryList();
-  const all = [...entries, ...whiteouts].sort((a, b) => byComponent(a.path, b.path));
+  const kept = own === undefined ? [] : untouched(own, changes);
+  const all = [...kept, ...entries, ...whiteouts].sort((a, b) => byComponent(a.path, b.path));
   const hasRoot = all[0]?.path === "";
+  const list = new EntryList();
   for (const { path, ...entry } of all) {
     const depth = path === "" ? 0 : path.split("/").length - (hasRoot ? 0 : 1);
     list.append({ ...entry, depth, name: path.slice(path.lastIndexOf("/") + 1) });
@@ -219,7 +222,28 @@ export function layerOfChanges(
   return list;
 }
 
-function whiteout(path: ByteString): Omit<ChangedEntry, "source"> & { readonly contents: Uint8Array } {
+type LayerEntry = Omit<ChangedEntry, "source"> & Pick<NewEntry, "source" | "contents">;
+
+/** What is neither changed nor gone, nor below something that is no directory any more. */
+function untouched(list: EntryList, { entries, removed }: TreeChanges): readonly LayerEntry[] {
+  const changed = new Set(entries.map(({ path }) => path));
+  const hidden = new Set([...removed, ...entries.flatMap(({ path, type }) => (type === "directory" ? [] : [path]))]);
+  const kept: LayerEntry[] = [];
+  const cursor = new EntryCursor(list);
+  while (cursor.next()) {
+    const { path, type, mode, owner, size, linkTarget, source, contents } = cursor;
+    // A directory comes before what is in it.
+    if (hidden.has(path) || hidden.has(parentOf(path))) hidden.add(path);
+    else if (!changed.has(path)) {
+      const device = type === "character" || type === "block" ? cursor.device : undefined;
+      const from = contents === undefined ? { source } : { contents };
+      kept.push({ path, type, mode, owner, size, linkTarget, device, ...from });
+    }
+  }
+  return kept;
+}
+
+function whiteout(path: ByteString): LayerEntry {
   const name = path.lastIndexOf("/") + 1;
   return {
     path: `${path.slice(0, name)}.wh.${path.slice(name)}`,

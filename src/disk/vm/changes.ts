@@ -200,7 +200,7 @@ function isSame(before: EntryCursor, now: ChangedEntry): boolean {
   );
 }
 
-export interface LayerBelow {
+interface LayerBelow {
   /** What the layer held before the changes, of which it keeps the rest; default: nothing. */
   readonly own?: EntryList | undefined;
   /** Whether a path is in the layers below: what is gone and is not there needs no whiteout. Default: all are. */

@@ -19,7 +19,7 @@ export interface GuestDisk {
   readonly bus?: "virtio" | "ahci" | "nvme" | undefined;
 }
 
-export interface Guest {
+interface Guest {
   readonly memoryMiB: number;
   readonly disks: readonly GuestDisk[];
   /** What it starts from, a kernel or firmware, and other devices: arguments of QEMU. */

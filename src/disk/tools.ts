@@ -54,6 +54,7 @@ export interface RunOptions {
 export class DiskTools {
   readonly #directory: TemporaryDirectory;
   readonly #signal: AbortSignal | undefined;
+  #guard: Promise<string | undefined> | undefined;
   readonly #versions = new Map<DiskToolName, string>();
 
   /** @throws OciNixError `output` where there can be no temporary files */
@@ -100,7 +101,8 @@ export class DiskTools {
   ): Promise<number | NodeJS.Signals> {
     await this.#noteVersion(name);
     const signals = AbortSignal.any(this.#signal === undefined ? [signal] : [signal, this.#signal]);
-    return (await this.#start(name, args, { signal: signals, onOutput, wrapper: findTool("setpriv") })).status;
+    this.#guard ??= guard(this.directory);
+    return (await this.#start(name, args, { signal: signals, onOutput, wrapper: await this.#guard })).status;
   }
 
   /** Removes its temporary files. */
@@ -153,6 +155,15 @@ interface StartOptions extends Omit<RunOptions, "okStatus"> {
 }
 
 const DIE_WITH_PARENT = ["--pdeathsig", "KILL", "--"];
+
+/** The file of setpriv, where it is one that can do this. */
+async function guard(directory: string): Promise<string | undefined> {
+  const file = findTool("setpriv");
+  if (file === undefined) return undefined;
+  const tool = { program: "setpriv", args: [...DIE_WITH_PARENT, file, "--version"], debianPackage: "util-linux" };
+  const trial = await runInEnvironment(tool, { file, environment: ENVIRONMENT, directory });
+  return trial.status === 0 ? file : undefined;
+}
 
 /** Everything that is in no image: where a program asks for it, the answer is the same everywhere. */
 const ENVIRONMENT = {

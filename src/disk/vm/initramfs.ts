@@ -6,7 +6,7 @@ import { type KernelModule, readModules } from "./kernel-modules.js";
 /** What it takes to see disks and ext4; what newer kernels have no more, or name otherwise, is optional. */
 const MODULES = {
   needed: ["virtio_pci", "virtio_blk", "ext4"],
-  optional: ["crc32c_generic", "crc32c_cryptoapi", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"],
+  optional: ["crc32c_generic", "crc32c_cryptoapi", "overlay", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"],
 };
 
 /**

@@ -19,7 +19,7 @@ export interface GuestDisk {
   readonly bus?: "virtio" | "ahci" | "nvme" | undefined;
 }
 
-export interface Guest {
+interface Guest {
   readonly memoryMiB: number;
   readonly disks: readonly GuestDisk[];
   /** What it starts from, a kernel or firmware, and other devices: arguments of QEMU. */
@@ -60,7 +60,8 @@ export interface GuestResult {
 const KVM = "/dev/kvm";
 /** Where it was found out that KVM does not work, which may have taken as long as a heartbeat. */
 const WITHOUT_KVM = new WeakSet<DiskTools>();
-const PANIC = "Kernel panic - not syncing";
+/** A kernel's last words begin so. */
+export const PANIC = "Kernel panic - not syncing";
 /** What a kernel says of its panic takes so long at most. */
 const PANIC_MS = 2000;
 const LAST_CHARACTERS = 2000;

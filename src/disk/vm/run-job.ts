@@ -2,16 +2,18 @@ import { readFileSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { OciNixError } from "../../core/errors.js";
 import type { DiskTools } from "../tools.js";
-import { type GuestMount, initScript, parseReport, type ScriptEnd, UP } from "./init.js";
+import { type GuestMount, initScript, type KeptChanges, parseReport, type ScriptEnd, UP } from "./init.js";
 import { makeInitramfs } from "./initramfs.js";
 import { findGuestSystem, type GuestSystem } from "./kernel.js";
-import { type Accelerator, type GuestDisk, type GuestResult, qemuOption, runGuest } from "./qemu.js";
+import { type Accelerator, type GuestDisk, type GuestResult, PANIC, qemuOption, runGuest } from "./qemu.js";
 
 /** What is done in a virtual machine, as root. */
 export interface Job {
   readonly disks: readonly Omit<GuestDisk, "bus">[];
   /** The first one is the job's root; `/dev`, `/proc`, `/sys` and a `/tmp` that is not kept are mounted besides. */
   readonly mounts: readonly GuestMount[];
+  /** The root is not changed then. */
+  readonly changes?: KeptChanges | undefined;
   /** Runs in the root; without a line `#!` by its `/bin/sh`. Its environment is fixed, and it has no standard input. */
   readonly script: string;
   readonly memoryMiB: number;
@@ -48,12 +50,15 @@ const HOST_FULL = 1024 * 1024;
  *   start or is killed, disks cannot be mounted; the signal's reason. The last lines of the console are in its message.
  */
 export async function runJob(job: Job, tools: DiskTools): Promise<JobResult> {
-  const { disks, mounts, script, memoryMiB, deadlineMs, accelerators, signal, onLine } = job;
+  const { disks, mounts, changes, script, memoryMiB, deadlineMs, accelerators, signal, onLine } = job;
   const system = findGuestSystem(job.system);
   const text = script.startsWith("#!") ? script : `#!/bin/sh\n${script}`;
   const [initramfs, report] = ["initramfs", "report"].map((name) => join(tools.directory, name)) as [string, string];
   writeFileSync(report, "");
-  writeFileSync(initramfs, await makeInitramfs(system, { init: initScript(mounts), files: { script: text } }, signal));
+  writeFileSync(
+    initramfs,
+    await makeInitramfs(system, { init: initScript(mounts, changes), files: { script: text } }, signal),
+  );
   const result = await runGuest(
     {
       memoryMiB,
@@ -79,7 +84,10 @@ const COMMAND_LINE = "console=ttyS0 panic=-1 quiet loglevel=4 random.trust_cpu=o
 function jobResult(job: Job, result: GuestResult, report: ReturnType<typeof parseReport>): JobResult {
   const { end, log, accelerator, seconds } = result;
   const fail = (code: "limit" | "output" | "invalid-input", what: string, hint?: string) => {
-    const last = log.split("\n").filter((line) => line.trim() !== "");
+    // What follows are registers and addresses.
+    const lines = log.split("\n").filter((line) => line.trim() !== "");
+    const panic = lines.findIndex((line) => line.includes(PANIC));
+    const last = panic === -1 ? lines : lines.slice(0, panic + 1);
     const shown = last.length === 0 ? "it showed nothing" : `its last lines:\n${last.slice(-LAST_LINES).join("\n")}`;
     return new OciNixError(code, `the virtual machine: ${what}; ${shown}`, hint === undefined ? {} : { hint });
   };

@@ -73,6 +73,16 @@ export { writeOutputFile } from "./core/output-file.js";
 export { type OutputSink, openOutputSink } from "./core/output-sink.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";
+export { buildDiskImage, type DiskBuildOptions, type DiskObserver, type DiskSummary } from "./disk/build-disk.js";
+export {
+  type BootLoaderSpec,
+  checkDiskSpec,
+  DISK_SPEC_SCHEMA,
+  type DiskContent,
+  type DiskSpec,
+} from "./disk/disk-spec.js";
+export { readDiskSpec } from "./disk/read-disk-spec.js";
+export { type Firmware, type VerifiedImage, type VerifyDiskOptions, verifyDiskImage } from "./disk/verify-image.js";
 export { diffImages, type ImagesDiff } from "./examine/diff.js";
 export type { FieldChange } from "./examine/diff-config.js";
 export type { Attribute, FileChange, FileItem, FilesDiff } from "./examine/diff-files.js";

@@ -17,9 +17,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cache: ["core"],
   examine: ["core", "tar", "oci", "transport"],
   build: ["core", "tar", "nix", "layers", "oci", "transport", "cache"],
+  disk: ["core", "tar", "nix", "oci", "transport", "cache", "examine", "build"],
   report: ["core", "nix", "layers"],
   cli: ["index.ts"],
-  "index.ts": ["core", "tar", "nix", "layers", "oci", "transport", "cache", "examine", "build", "report"],
+  "index.ts": ["core", "tar", "nix", "layers", "oci", "transport", "cache", "examine", "build", "disk", "report"],
 };
 
 interface Import {

@@ -27,6 +27,8 @@ export interface Command {
   /** Name of the positional arguments in the help. */
   readonly inputs: string;
   readonly flags: Flags;
+  /** Commands whose names may follow its own, instead of an input. */
+  readonly commands?: readonly Command[];
   /** Loads what runs it: only then is anything heavy imported. A number that it returns is the exit code. */
   load(): Promise<{ readonly default: (invocation: Invocation) => Promise<unknown> }>;
 }

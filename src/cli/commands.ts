@@ -5,6 +5,8 @@ import {
   CACHE_PRUNE_FLAGS,
   COPY_FLAGS,
   DIFF_FLAGS,
+  DISK_FLAGS,
+  DISK_VERIFY_FLAGS,
   EXAMINE_FLAGS,
   EXPORT_FLAGS,
   GLOBAL_FLAGS,
@@ -80,8 +82,8 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
   },
   {
     name: "schema",
-    describe: "Print the JSON Schema of spec files",
-    inputs: "",
+    describe: "Print the JSON Schema of spec files, or of those of disk images",
+    inputs: "[disk]",
     flags: {},
     load: () => import("./commands/schema.js"),
   },
@@ -112,6 +114,22 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "SOURCE",
     flags: EXPORT_FLAGS,
     load: () => import("./commands/export.js"),
+  },
+  {
+    name: "disk",
+    describe: "Make a disk image, bootable or not, of a closure or of an image",
+    inputs: "SPEC",
+    flags: DISK_FLAGS,
+    load: () => import("./commands/disk.js"),
+    commands: [
+      {
+        name: "verify",
+        describe: "Look whether a disk image is sound, and whether it boots",
+        inputs: "FILE",
+        flags: DISK_VERIFY_FLAGS,
+        load: () => import("./commands/disk-verify.js"),
+      },
+    ],
   },
   {
     name: "nix-db",
@@ -206,7 +224,7 @@ export interface Named {
   /** The words, as help and errors show them; empty for the program itself. */
   readonly words: string;
   readonly command?: Command;
-  /** What could come next; empty below a command. */
+  /** What could come next. */
   readonly commands: readonly (Command | CommandGroup)[];
   /** The arguments after the words. */
   readonly rest: readonly string[];
@@ -220,8 +238,7 @@ export function findCommand(args: readonly string[]): Named {
     const found = named.commands.find(({ name }) => name === word);
     if (found === undefined) return named;
     const words = `${named.words} ${found.name}`.trim();
-    named =
-      "commands" in found ? { words, commands: found.commands, rest } : { words, command: found, commands: [], rest };
+    named = { words, ...("load" in found ? { command: found } : {}), commands: found.commands ?? [], rest };
   }
 }
 

@@ -49,6 +49,7 @@ export function formatCommandHelp(words: string, command: Command, flags: Flags)
       ...wrap(`  ${(left.length > MAX_LABEL ? "" : left).padEnd(width)}  `, right),
     ]),
     "",
+    ...(command.commands === undefined ? [] : [...listOf(command.commands), ""]),
   ].join("\n");
 }
 

@@ -100,3 +100,30 @@ export async function printOutput(result: string, signal: AbortSignal): Promise<
     sink.close();
   }
 }
+
+/** Shows which step is being done: each in a line where more is to be said, and every five seconds how far it is. */
+export function showSteps(flags: FlagValues): {
+  readonly progress: { bytes: number; entries: number };
+  onStep(step: string): void;
+  stop(): void;
+} {
+  const progress = { bytes: 0, entries: 0 };
+  const isQuiet = flags.quiet === true || flags.json === true || text(flags, "progress") === "none";
+  let current: string | undefined;
+  const line = () => {
+    if (current === undefined || isQuiet) return;
+    const { entries, bytes } = progress;
+    printError(entries === 0 ? current : `${current}: ${entries} entries, ${formatBytes(bytes)}`);
+  };
+  const timer = setInterval(line, 5000);
+  return {
+    progress,
+    onStep(step) {
+      current = step;
+      progress.entries = 0;
+      progress.bytes = 0;
+      if (flags.verbose === true) line();
+    },
+    stop: () => clearInterval(timer),
+  };
+}

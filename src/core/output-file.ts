@@ -23,6 +23,8 @@ import { temporaryName } from "./temporary.js";
 /** A file under a temporary name beside its own: it gets that name once it is whole, or none. */
 export interface NewFile {
   readonly fd: number;
+  /** Its temporary name, for a program that writes to it. */
+  readonly path: string;
   /** To be called when all is written, at the latest by the other two. */
   close(): void;
   /** Gives the file its name, replacing what has it. @throws OciNixError `output` */
@@ -56,6 +58,7 @@ export function createFile(directory: string): NewFile {
   };
   return {
     fd,
+    path: temporary,
     close,
     commit(path) {
       close();

@@ -229,6 +229,83 @@ export async function runTalking(
   });
 }
 
+/** Takes what a program says while it runs. */
+export type OnOutput = (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+
+/** What is kept of a tool's standard output at most, and of its standard error. */
+const LONGEST_OUTPUT = 16 * 1024 * 1024;
+
+/**
+ * Runs a program with an environment that is said in full, as {@link runTalking} otherwise: nothing of the caller's reaches it, not even the umask,
+ * which is 022. One that fails is a result.
+ * @param options.file the program's file; its name alone is for messages
+ * @param options.deadlineMs how long it may take
+ * @param options.onOutput is given all that it says, of which nothing is kept then
+ * @throws NotStarted where it cannot be run
+ * @throws OciNixError `limit` past the deadline, or where it says too much; the signal's reason
+ */
+export async function runInEnvironment(
+  tool: Tool,
+  options: {
+    readonly file: string;
+    readonly environment: Readonly<Record<string, string>>;
+    readonly directory: string;
+    readonly stdin?: string | Uint8Array | undefined;
+    readonly deadlineMs?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+    readonly onOutput?: OnOutput | undefined;
+  },
+): Promise<ProgramResult> {
+  const { file, environment, directory, stdin = "", deadlineMs, signal, onOutput } = options;
+  if (signal?.aborted) throw abortReason(signal);
+  return await new Promise((resolve, reject) => {
+    const before = process.umask(0o022);
+    const child = spawn(file, tool.args, {
+      cwd: directory,
+      env: environment,
+      stdio: ["pipe", "pipe", "pipe"],
+      detached: true,
+    });
+    process.umask(before);
+    const said: Record<"stdout" | "stderr", Buffer[]> = { stdout: [], stderr: [] };
+    let length = 0;
+    let failure: unknown;
+    const stop = (reason: unknown) => {
+      failure ??= reason;
+      end(child, true);
+    };
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].on("data", (bytes: Buffer) => {
+        if (onOutput !== undefined) return onOutput(name, bytes);
+        said[name].push(bytes);
+        length += bytes.length;
+        if (length > LONGEST_OUTPUT) stop(new OciNixError("limit", `${tool.program} says too much`));
+      });
+    }
+    const tooLong = () => new OciNixError("limit", `${tool.program} did not end within ${(deadlineMs ?? 0) / 1000} s`);
+    const timer = deadlineMs === undefined ? undefined : setTimeout(() => stop(tooLong()), deadlineMs);
+    const onAbort = () => stop(signal && abortReason(signal));
+    const settled = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    // A program that does not read its input is no error: its end tells.
+    child.stdin.on("error", () => {});
+    child.stdin.end(stdin);
+    child.on("error", (error) => {
+      settled();
+      reject(startError(tool, error));
+    });
+    child.on("close", (code, by) => {
+      settled();
+      const text = (name: "stdout" | "stderr") => Buffer.concat(said[name]).toString("utf8");
+      if (failure !== undefined) reject(failure);
+      else resolve({ status: code ?? by ?? 1, stdout: text("stdout"), stderr: text("stderr") });
+    });
+  });
+}
+
 const ownEnvironment = () => ({ PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" });
 
 /**

@@ -10,6 +10,7 @@ import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Comparison, compare } from "./compare.mjs";
 import { CORPUS_NAMES, cacheDirectory, removeTemporary, withCorpus } from "./corpus.mjs";
+import { type Ext4, measureExt4 } from "./ext4.mjs";
 import { type Growth, measureGrowth } from "./growth.mjs";
 import { describeMachine, formatMachine } from "./machine.mjs";
 import { setPatience } from "./measure.mjs";
@@ -19,7 +20,7 @@ import { makeBinDirectory, PROJECT } from "./project.mjs";
 import { measureStartup, type Startup } from "./startup.mjs";
 
 const COMPARED: readonly Group[] = ["stream", "digests", "rebuild", "copy", "compress"];
-const PARTS = [...COMPARED, "startup", "growth", "micro"] as const;
+const PARTS = [...COMPARED, "startup", "growth", "micro", "ext4"] as const;
 type Part = (typeof PARTS)[number];
 
 const USAGE = `usage: npm run bench -- [--only PART,…] [--corpus NAME,…] [--runs N] [--wait SECONDS] [--output FILE.json]
@@ -75,7 +76,13 @@ async function main(): Promise<void> {
   }
   const date = new Date().toISOString();
   const machine = describeMachine(PROJECT);
-  const results: { comparisons: Comparison[]; growth?: readonly Growth[]; startup?: Startup; micro?: Micro } = {
+  const results: {
+    comparisons: Comparison[];
+    growth?: readonly Growth[];
+    startup?: Startup;
+    micro?: Micro;
+    ext4?: Ext4;
+  } = {
     comparisons: [],
   };
   const print = (markdown: string) => void process.stdout.write(`${markdown}\n`);
@@ -103,6 +110,11 @@ async function main(): Promise<void> {
     if (parts.has("micro")) {
       results.micro = await measureMicro(options);
       print(results.micro.markdown);
+      save();
+    }
+    if (parts.has("ext4")) {
+      results.ext4 = await measureExt4(options);
+      print(results.ext4.markdown);
       save();
     }
     for (const name of groups.size > 0 ? corpora : []) {

@@ -11,6 +11,9 @@ export const DIGEST_SCRIPT = join(PROJECT, "test", "bench", "digest-layers.mjs")
 /** The script that packs files with our codecs. */
 const COMPRESS_SCRIPT = join(PROJECT, "test", "bench", "compress-layers.mjs");
 
+/** The script that makes an ext4 file system. */
+const EXT4_SCRIPT = join(PROJECT, "test", "bench", "make-ext4.mjs");
+
 /** Makes a directory for PATH in which `oci-nix` is this project's program and `node` is this very Node. */
 export function makeBinDirectory(parent: string): string {
   const bin = join(parent, "bin");
@@ -19,6 +22,7 @@ export function makeBinDirectory(parent: string): string {
   symlinkSync(join(PROJECT, "bin", "oci-nix.js"), join(bin, "oci-nix"));
   symlinkSync(DIGEST_SCRIPT, join(bin, "digest-layers"));
   symlinkSync(COMPRESS_SCRIPT, join(bin, "compress-layers"));
+  symlinkSync(EXT4_SCRIPT, join(bin, "make-ext4"));
   symlinkSync(process.execPath, join(bin, "node"));
   return bin;
 }

@@ -196,7 +196,8 @@ const nixDatabase: Check<NixDatabaseSpec> = object({
   fileMode: field("Mode of the database's files", mode, { default: "0644" }),
 });
 
-const closure: Check<ClosureSpec> = object({
+/** Where a spec says its store paths come from. */
+export const checkClosure: Check<ClosureSpec> = object({
   roots: field("Store paths whose closure is shipped", texts),
   graph: field("File of the closure graph, instead of the Nix database", text),
   storeRoot: field("Directory below which the store's files are", text, { default: "/" }),
@@ -208,7 +209,7 @@ const time = { default: DEFAULT_TIMESTAMP.text, examples: ["2026-01-31T12:00:00Z
 const FIELDS = {
   name: field("Image name", parsed(checkName), { examples: ["registry.example/app"] }),
   tag: field("Image tag", parsed(checkTag), { default: "latest" }),
-  closure: field("Where the store paths come from", closure),
+  closure: field("Where the store paths come from", checkClosure),
   strategy: field("How the closure is split into layers", text, {
     default: DEFAULT_STRATEGY,
     examples: STRATEGY_NAMES,

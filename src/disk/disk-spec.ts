@@ -1,0 +1,273 @@
+import {
+  arrayOf,
+  type Check,
+  type Described,
+  field,
+  flag,
+  mode,
+  object,
+  objectOf,
+  text,
+  texts,
+  wholeNumber,
+  wrong,
+} from "../build/spec/checks.js";
+import { type ClosureSpec, checkClosure } from "../build/spec/spec.js";
+import { script } from "../build/spec/values.js";
+import { OciNixError } from "../core/errors.js";
+import { isJsonObject, type Json } from "../core/json.js";
+import type { Schema } from "../core/json-schema.js";
+import type { BootLoaderKind } from "./boot-loader/boot-loader.js";
+import {
+  BOOT_LOADERS,
+  byteSize,
+  diskSize,
+  fileName,
+  guid,
+  label,
+  needsMachine,
+  oneOf,
+  ownerName,
+  target,
+} from "./disk-values.js";
+import { DISK_FORMATS, type DiskFormat } from "./format/convert.js";
+import { TABLE_NAMES, type TableName } from "./layout.js";
+
+/** A file or a directory that is copied into the root file system. */
+export interface DiskContent {
+  /** A path of this machine, in which `*`, `?` and `[…]` stand for several; those go into `target` as a directory. */
+  readonly source: string;
+  readonly target: string;
+  /** Of files; a directory can be entered besides by whoever may read it. By default what the source has. */
+  readonly mode?: number | undefined;
+  /** Name in the image's /etc/passwd, or a number; by default 0. Goes with `group`. */
+  readonly user?: string | undefined;
+  readonly group?: string | undefined;
+}
+
+/** How the disk starts. */
+export interface BootLoaderSpec {
+  readonly kind: BootLoaderKind;
+  /** Files of this machine; by default those of `toplevel`. */
+  readonly kernel?: string | undefined;
+  readonly initrd?: string | undefined;
+  /** The kernel's command line; by default that of `toplevel`. */
+  readonly cmdline?: string | undefined;
+}
+
+/** A disk image, by make-disk-image's names. */
+export interface DiskSpec {
+  readonly closure?: ClosureSpec | undefined;
+  /** Place of an image whose root file system the disk gets, instead of a closure. */
+  readonly fromImage?: string | undefined;
+  /** `os/architecture[/variant]`, where `fromImage` stands for several. */
+  readonly platform?: string | undefined;
+  /** A NixOS system: it becomes the system profile. */
+  readonly toplevel?: string | undefined;
+  readonly bootLoader?: BootLoaderSpec | undefined;
+  /** By default `legacy`. */
+  readonly partitionTableType?: TableName | undefined;
+  /** Bytes; by default `auto`. */
+  readonly diskSize?: number | "auto" | undefined;
+  /** Whether `auto` is the smallest size that holds all. */
+  readonly minimise?: boolean | undefined;
+  /** Bytes that `auto` leaves free; by default 512 MiB. */
+  readonly additionalSpace?: number | undefined;
+  /** Where the boot partition ends, in bytes; by default 256 MiB. */
+  readonly bootSize?: number | undefined;
+  /** By default `nixos`, with `onlyNixStore` `nix-store`. */
+  readonly label?: string | undefined;
+  readonly contents?: readonly DiskContent[] | undefined;
+  /** A file that becomes /etc/nixos/configuration.nix. */
+  readonly configFile?: string | undefined;
+  /** Store paths that are shipped, too. */
+  readonly additionalPaths?: readonly string[] | undefined;
+  /** Whether the file system holds the contents of the store, and nothing else. */
+  readonly onlyNixStore?: boolean | undefined;
+  /** By default whether there is a closure that does not go without it. */
+  readonly nixDatabase?: boolean | undefined;
+  /** A store path with the channel's Nix expressions below `nixos`. */
+  readonly channel?: string | undefined;
+  /** Whether `channel` is root's channel; by default where there is one. */
+  readonly copyChannel?: boolean | undefined;
+  readonly rootGPUID?: string | undefined;
+  /** By default `rootGPUID`. */
+  readonly rootFSUID?: string | undefined;
+  readonly fsType?: "ext4" | undefined;
+  /** By default true: identifiers are always the same ones. */
+  readonly deterministic?: boolean | undefined;
+  /** By default `nixos`: the name of a file in a directory. */
+  readonly baseName?: string | undefined;
+  /** By default `raw`. */
+  readonly format?: DiskFormat | undefined;
+  /** Of the format `qcow2-compressed`; by default `zlib`. */
+  readonly compression?: "zlib" | "zstd" | undefined;
+  /** Memory of a virtual machine in MiB, where one is needed. */
+  readonly memSize?: number | undefined;
+}
+
+const content = objectOf(
+  {
+    source: field("File or directory of this machine, or several by *, ? and [...]", text),
+    target: field("Where it goes; of several the directory that they go to", target, { examples: ["/etc/motd"] }),
+    mode: field("Mode in octal, by default the source's", mode),
+    user: field("Owner by the image's /etc/passwd, or a number", ownerName),
+    group: field("Group by the image's /etc/group, or a number", ownerName),
+  },
+  ["source", "target"],
+  ({ source, target, ...rest }, where): DiskContent => {
+    if (source === undefined || target === undefined) throw wrong(where, 'an object with "source" and "target"');
+    if ((rest.user === undefined) !== (rest.group === undefined)) {
+      throw wrong(where, 'an object with both "user" and "group", or neither');
+    }
+    return { source, target, ...rest };
+  },
+);
+
+const bootLoader: Check<BootLoaderSpec> = objectOf(
+  {
+    kind: field("Which one", oneOf(BOOT_LOADERS)),
+    kernel: field("File of the kernel, by default that of toplevel", text),
+    initrd: field("File of its initial root file system, by default that of toplevel", text),
+    cmdline: field("Command line of the kernel, by default that of toplevel", text),
+  },
+  ["kind"],
+  ({ kind, ...rest }, where): BootLoaderSpec => {
+    if (kind === undefined) throw wrong(where, 'an object with "kind"');
+    return { kind, ...rest };
+  },
+);
+
+const INSTEAD = "bootLoader puts GRUB, systemd-boot or a UKI into the image without one";
+
+const FIELDS = {
+  closure: field("Where the store paths come from", checkClosure),
+  fromImage: field("Place of an image whose root file system it gets", text, { examples: ["oci:base:1"] }),
+  platform: field("Platform of fromImage, where it stands for several", text, { examples: ["linux/arm64"] }),
+  toplevel: field("Store path of a NixOS system, which becomes the system profile", text),
+  bootLoader: field("How the disk starts; without, it does not", bootLoader),
+  partitionTableType: field("Partition table, and which partitions there are", oneOf(TABLE_NAMES), {
+    default: "legacy",
+  }),
+  diskSize: field("MiB, or as many as it takes", diskSize, { default: "auto" }),
+  minimise: field("Whether an automatic size is the smallest", flag, { default: false }),
+  additionalSpace: field("Free space of an automatic size, M being 2^20", byteSize, { default: "512M" }),
+  bootSize: field("Where the boot partition ends, M being 2^20", byteSize, { default: "256M" }),
+  label: field("Label of the root file system", label, { default: "nixos" }),
+  contents: field("Files and directories that are copied into it", arrayOf(content)),
+  configFile: field("File that becomes /etc/nixos/configuration.nix", text),
+  additionalPaths: field("Store paths that are shipped, too", texts),
+  onlyNixStore: field("Whether it holds the contents of the store alone", flag, { default: false }),
+  nixDatabase: field("Whether there is a Nix database of the closure", flag, { default: true }),
+  channel: field("Store path with a channel's expressions below nixos", text),
+  copyChannel: field("Whether channel is root's channel", flag),
+  rootGPUID: field("GUID of the root partition", guid),
+  rootFSUID: field("UUID of the root file system, by default rootGPUID", guid),
+  fsType: field("Type of the root file system", oneOf(["ext4"] as const), { default: "ext4" }),
+  deterministic: field("Whether identifiers that are not given are always the same ones", flag, { default: true }),
+  baseName: field("Name of the file in a directory, without its suffix", fileName, { default: "nixos" }),
+  format: field("Format of the file", oneOf(DISK_FORMATS), { default: "raw" }),
+  compression: field("How qcow2-compressed is packed", oneOf(["zlib", "zstd"] as const), { default: "zlib" }),
+  memSize: field("Memory of a virtual machine in MiB", wholeNumber(2 ** 24, 64), { default: 1024 }),
+  installBootLoader: field("Whether the system's own installer is run in a virtual machine: not in this version", flag),
+  touchEFIVars: field("Whether that may change EFI variables: not in this version", flag),
+  postVM: field("Shell script that is run afterwards: not in this version", script),
+} as const satisfies { readonly [Key in keyof Required<DiskSpec>]: Described<unknown> } & Readonly<
+  Record<string, Described<unknown>>
+>;
+
+const checkFile = object({ $schema: field("The schema of this file, for editors", text), ...FIELDS });
+
+/** The JSON Schema of disk spec files, a draft 2020-12 document. */
+export const DISK_SPEC_SCHEMA: Schema = {
+  $schema: "https://json-schema.org/draft/2020-12/schema",
+  title: "oci-nix disk spec file",
+  ...checkFile.schema,
+};
+
+/**
+ * Checks the spec of a disk image.
+ * @param source what errors call it
+ * @throws OciNixError `invalid-input` for an unknown key (naming the nearest known one), a wrong value or two that contradict each other;
+ *   `unsupported` for what needs a virtual machine
+ */
+export function checkDiskSpec(json: Json, source: string): DiskSpec {
+  if (!isJsonObject(json)) throw wrong(source, "an object");
+  const { $schema: _, installBootLoader, touchEFIVars, postVM, ...spec } = checkFile(json, source);
+  if (installBootLoader === true) throw needsMachine(`${source}: installBootLoader`, INSTEAD);
+  if (touchEFIVars === true) throw needsMachine(`${source}: touchEFIVars`, INSTEAD);
+  if (postVM !== undefined) throw needsMachine(`${source}: postVM`, "run it over the finished image");
+  checkDiskConflicts(spec, source);
+  return spec;
+}
+
+/** Tables whose disks start by a BIOS, or by UEFI. */
+const BOOTS: Readonly<Record<TableName, readonly BootLoaderKind[]>> = {
+  none: ["none"],
+  legacy: ["none", "grub"],
+  "legacy+gpt": ["none", "grub"],
+  "legacy+boot": ["none", "grub"],
+  efi: ["none", "grub", "systemd-boot", "uki"],
+  efixbootldr: ["none", "grub", "systemd-boot", "uki"],
+  hybrid: ["none", "grub", "systemd-boot", "uki"],
+};
+
+/** @throws OciNixError `invalid-input` where one field asks for what another one rules out, or what it needs is missing */
+export function checkDiskConflicts(spec: DiskSpec, source: string): void {
+  const { closure, fromImage, toplevel, bootLoader, onlyNixStore = false, additionalPaths, channel } = spec;
+  const fail = (message: string, hint: string): never => {
+    throw new OciNixError("invalid-input", `${source}: ${message}`, { hint });
+  };
+  const storeFields = { closure, toplevel, additionalPaths, channel };
+  const stored = Object.entries(storeFields).find(([, value]) => value !== undefined)?.[0];
+  if (fromImage !== undefined && stored !== undefined) {
+    fail(
+      `fromImage and ${stored} contradict each other`,
+      "drop one: the root file system is an image's, or is made of store paths",
+    );
+  }
+  const isStored = closure?.roots !== undefined || closure?.graph !== undefined || toplevel !== undefined;
+  if (fromImage === undefined && !isStored && additionalPaths === undefined) {
+    fail("nothing says what is on the disk", 'give "closure": {"roots": ["/nix/store/…"]}, toplevel or fromImage');
+  }
+  if (spec.platform !== undefined && fromImage === undefined) fail("platform needs fromImage", "drop it");
+  if (spec.nixDatabase === true && (fromImage !== undefined || onlyNixStore)) {
+    fail(
+      `there is no Nix database with ${onlyNixStore ? "onlyNixStore" : "fromImage"}`,
+      "drop nixDatabase: it registers what a closure brings",
+    );
+  }
+  if (spec.copyChannel === true && channel === undefined) {
+    fail("copyChannel needs channel", "name the store path that holds the channel below nixos");
+  }
+  if (onlyNixStore) {
+    const excluded = {
+      fromImage,
+      contents: spec.contents?.length === 0 ? undefined : spec.contents,
+      configFile: spec.configFile,
+      bootLoader: bootLoader?.kind === "none" ? undefined : bootLoader,
+      copyChannel: spec.copyChannel === true ? true : undefined,
+    };
+    const other = Object.entries(excluded).find(([, value]) => value !== undefined)?.[0];
+    if (other !== undefined)
+      fail(`onlyNixStore and ${other} contradict each other`, "drop one: such a disk has nothing but the store");
+  }
+  if (spec.minimise === true && typeof spec.diskSize === "number") {
+    fail("minimise and diskSize contradict each other", 'drop one, or let diskSize be "auto"');
+  }
+  if (spec.compression !== undefined && spec.format !== "qcow2-compressed") {
+    fail(`compression needs the format qcow2-compressed`, "drop it, or say so");
+  }
+  const { partitionTableType = "legacy" } = spec;
+  const { kind = "none" } = bootLoader ?? {};
+  if (!BOOTS[partitionTableType].includes(kind)) {
+    const tables = TABLE_NAMES.filter((table) => BOOTS[table].includes(kind)).join(", ");
+    fail(
+      `the partition table ${partitionTableType} has no place for the boot loader ${kind}`,
+      `it goes with ${tables}`,
+    );
+  }
+  if (kind !== "none" && bootLoader?.kernel === undefined && toplevel === undefined) {
+    fail("the boot loader needs a kernel", "give bootLoader.kernel, or toplevel, which has one");
+  }
+}

@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { DISK_SPEC_SCHEMA } from "../../src/disk/disk-spec.js";
+import { runCli } from "../support/cli.js";
+
+describe("oci-nix disk on the command line", () => {
+  it.each([
+    [["disk"], 2, /one spec file must be named, not 0/],
+    [["disk", "a.json", "b.json", "--to", "x"], 2, /one spec file must be named, not 2/],
+    [["disk", "a.json"], 2, /nothing says where the disk image goes/],
+    [["disk", "/nonexistent.json", "--to", "x"], 1, /cannot read \/nonexistent\.json/],
+    [["disk", "a.json", "--to", "x", "--format", "iso"], 2, /--format takes one of raw, qcow2/],
+    [["disk", "a.json", "--too", "x"], 2, /did you mean --to\?/],
+    [["disk", "verify"], 2, /one disk image must be named, not 0/],
+    [["disk", "verify", "x", "--boot", "bios"], 2, /--boot and --line go together/],
+    [["disk", "verify", "/nonexistent.img"], 1, /cannot read \/nonexistent\.img/],
+  ] as const)("says what is wrong with %j", async (args, status, message) => {
+    const result = await runCli(args);
+    expect(result.stderr).toMatch(message);
+    expect(result.status).toBe(status);
+  });
+
+  it("takes a spec on standard input", async () => {
+    const wrapper = ["sh", "-c", `echo '{"fromImage": "oci:a:b"}' | "$@"`, "sh"];
+    const result = await runCli(["disk", "-", "--to", "/nonexistent/x"], { wrapper });
+    expect(result).toMatchObject({ status: 1, stderr: expect.stringContaining("no directory /nonexistent") });
+  });
+
+  it("has help for itself and for verify", async () => {
+    expect(String((await runCli(["disk", "--help"])).stdout)).toMatch(
+      /oci-nix disk SPEC.*--to VALUE.*verify {2}Look whether/s,
+    );
+    expect(String((await runCli(["disk", "verify", "--help"])).stdout)).toMatch(
+      /oci-nix disk verify FILE.*--line VALUE/s,
+    );
+  });
+
+  it("prints the schema of its spec", async () => {
+    const { stdout } = await runCli(["schema", "disk"]);
+    expect(JSON.parse(String(stdout))).toEqual(DISK_SPEC_SCHEMA);
+  });
+});

@@ -1,0 +1,149 @@
+import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { makeFat } from "../../src/disk/fat.js";
+import { convertImage, DISK_FORMATS } from "../../src/disk/format/convert.js";
+import { partitionRegion, planLayout, rootRegion, TABLE_NAMES } from "../../src/disk/layout.js";
+import { writeTable } from "../../src/disk/table.js";
+import { verifyDisk } from "../../src/disk/verify.js";
+import { runOk } from "../support/command.js";
+import { cleanUpDisks, directory, diskTools, emptyDisk } from "../support/disks.js";
+import { requireTools, tool } from "../support/tools.js";
+
+const MIB = 1024 * 1024;
+const layoutOf = (table: (typeof TABLE_NAMES)[number]) => planLayout({ table, rootBytes: 6 * MIB, bootEnd: 105 * MIB });
+
+/** A disk with all that its layout has, by tools that are not ours where there are any. */
+async function makeDisk(table: (typeof TABLE_NAMES)[number]): Promise<string> {
+  const layout = layoutOf(table);
+  // Its name has a meaning to e2fsck.
+  const file = emptyDisk(layout.size, join(directory(), "disk?offset=1 image"));
+  const tools = diskTools();
+  await writeTable(file, layout, tools);
+  const root = rootRegion(file, layout);
+  await tools.run("mke2fs", ["-q", "-F", "-t", "ext4", "-E", `offset=${root.offset}`, file, `${root.size / 1024}K`]);
+  for (const partition of layout.partitions) {
+    if (!["esp", "boot", "xbootldr"].includes(partition.role)) continue;
+    const files = [{ path: "EFI/BOOT/BOOTX64.EFI", contents: Buffer.alloc(5000, "boot") }];
+    await makeFat(partitionRegion(file, partition), files, { label: "ESP", id: "12345678" }, tools);
+  }
+  return file;
+}
+
+function write(file: string, at: number, bytes: Uint8Array | string): void {
+  const fd = openSync(file, "r+");
+  writeSync(fd, Buffer.from(bytes as string), 0, undefined, at);
+  closeSync(fd);
+}
+
+const codes = async (file: string) =>
+  (await verifyDisk(file, diskTools())).findings.map(({ severity, code, where }) => `${severity} ${code} ${where}`);
+
+cleanUpDisks();
+
+describe.skipIf(requireTools("sfdisk", "sgdisk", "mke2fs", "e2fsck", "mkfs.vfat", "fsck.vfat", "mcopy", "qemu-img"))(
+  "a verified disk",
+  () => {
+    it.each(TABLE_NAMES.map((table) => ({ table })))("$table is valid, with all that is in it", async ({ table }) => {
+      const layout = layoutOf(table);
+      const found = await verifyDisk(await makeDisk(table), diskTools());
+      expect(found).toMatchObject({ valid: true, format: "raw", size: layout.size, findings: [] });
+      expect([found.label, found.diskId]).toEqual([layout.label, layout.diskId]);
+      expect(found.fileSystem).toBe(table === "none" ? "ext4" : undefined);
+      const fileSystems = { root: "ext4", esp: "fat", boot: "fat", xbootldr: "fat", "bios-grub": undefined };
+      expect(found.partitions).toHaveLength(layout.partitions.length);
+      for (const [index, { number, role, start, size }] of layout.partitions.entries()) {
+        expect(found.partitions[index]).toMatchObject({ number, start, size });
+        expect(found.partitions[index]?.fileSystem).toBe(fileSystems[role]);
+      }
+    });
+
+    it.each(DISK_FORMATS.map((format) => ({ format })))("is looked into as $format, too", async ({ format }) => {
+      const raw = await makeDisk("legacy+boot");
+      const image = join(directory(), "image");
+      await convertImage(raw, image, format, diskTools());
+      const plain = format === "qcow2-compressed" ? "qcow2" : format;
+      expect(await verifyDisk(image, diskTools())).toEqual({ ...(await verifyDisk(raw, diskTools())), format: plain });
+    });
+
+    it("has an error for each thing that is damaged, and its file stays as it is", async () => {
+      const file = await makeDisk("hybrid");
+      // An inode table of the ext4, the second FAT of the ESP, and a byte of the first GPT's entries.
+      write(file, 105 * MIB + 1024 + 0x18 + 4, Buffer.alloc(16, 0xff));
+      const boot = readFileSync(file).subarray(8 * MIB, 8 * MIB + 512);
+      write(file, 8 * MIB + (boot.readUInt16LE(14) + boot.readUInt32LE(36)) * 512 + 12, Buffer.alloc(8, 3));
+      write(file, 1024 + 56, "X");
+      const before = readFileSync(file);
+      const found = await verifyDisk(file, diskTools());
+      expect(found.valid).toBe(false);
+      const wanted = ["error gpt table", "error file-system partition 1", "error file-system partition 3"];
+      expect((await codes(file)).sort()).toEqual(wanted.sort());
+      expect(JSON.stringify(found.findings)).not.toContain("/tmp");
+      expect(readFileSync(file).equals(before)).toBe(true);
+    });
+
+    it("has errors for partitions that overlap, or are not on the disk, and warnings for unaligned ones", async () => {
+      const file = emptyDisk(64 * MIB);
+      const script =
+        "label: dos\nstart=63,size=4096,type=83\nstart=8192,size=8192,type=83\nstart=32768,size=98304,type=83\n";
+      await runOk(tool("sfdisk"), ["-q", "--no-reread", "--no-tell-kernel", file], { stdin: script });
+      const empty = [1, 2, 3].map((number) => `warning no-file-system partition ${number}`);
+      expect(await codes(file)).toEqual(["warning alignment partition 1", ...empty]);
+      // The second one begins in the first, and the third is cut off.
+      write(file, 446 + 16 + 8, Uint8Array.of(0, 1, 0, 0));
+      truncateSync(file, 50 * MIB);
+      expect(await codes(file)).toEqual([
+        "warning alignment partition 1",
+        "warning alignment partition 2",
+        "error outside partition 3",
+        "error overlap partition 2",
+        ...empty.slice(0, 2),
+      ]);
+    });
+
+    it("has an error for a file system that is larger than its partition", async () => {
+      const layout = layoutOf("legacy");
+      const file = emptyDisk(layout.size + 4 * MIB);
+      await writeTable(file, layout, diskTools());
+      await runOk(tool("mke2fs"), ["-q", "-F", "-t", "ext4", "-E", `offset=${MIB}`, file, "10240K"]);
+      expect(await codes(file)).toEqual(["error file-system-size partition 1"]);
+    });
+
+    it("has an error for what is no disk, or is cut off", async () => {
+      const file = join(directory(), "file");
+      writeFileSync(file, "");
+      expect(await codes(file)).toEqual(["error empty disk"]);
+      writeFileSync(file, Buffer.alloc(100_001, "text"));
+      expect(await codes(file)).toEqual(["error size disk", "error empty disk"]);
+      for (const format of ["qcow2", "vdi", "vpc", "vmdk", "vhdx"] as const) {
+        await convertImage(await makeDisk("legacy"), file, format, diskTools());
+        truncateSync(file, 4096);
+        const found = await verifyDisk(file, diskTools());
+        expect(found, format).toMatchObject({ valid: false, format });
+      }
+      await expect(verifyDisk(join(directory(), "missing"), diskTools())).rejects.toMatchObject({ code: "not-found" });
+      await expect(verifyDisk(directory(), diskTools())).rejects.toMatchObject({ code: "unreadable" });
+    });
+
+    it("does not follow an image to another file", async () => {
+      const where = directory();
+      const secret = emptyDisk(MIB, join(where, "secret"));
+      const make = (name: string, ...args: readonly string[]) =>
+        runOk(tool("qemu-img"), ["create", "-q", ...args, join(where, name), "1M"]);
+      await make("backed", "-f", "qcow2", "-b", secret, "-F", "raw");
+      await make("split", "-f", "qcow2", "-o", `data_file=${join(where, "data")}`);
+      await make(
+        "parented",
+        "-f",
+        "vmdk",
+        "-b",
+        await make("parent", "-f", "vmdk").then(() => join(where, "parent")),
+        "-F",
+        "vmdk",
+      );
+      for (const name of ["backed", "split", "parented"]) {
+        expect(await codes(join(where, name)), name).toEqual(["error other-file image"]);
+      }
+    });
+  },
+);

@@ -343,3 +343,31 @@ describe.skipIf(requireTools("mke2fs", "e2fsck", "debugfs", "resize2fs", "mount"
     );
   },
 );
+
+describe.skipIf(requireTools("mke2fs", "grub-fstest"))("GRUB", () => {
+  it("reads files of ext4 file systems, in directories with and without an index", { timeout: LIMIT_MS }, async () => {
+    const directory = mkdtempSync(join(tmpdir(), "oci-nix-ext4-"));
+    try {
+      const file = (name: string) => treeFile(name, "file", { contents: Buffer.from(`this is ${name}`) });
+      const files = [
+        treeFile("boot", "directory"),
+        file("boot/kernel"),
+        treeFile("store", "directory"),
+        ...Array.from({ length: 1000 }, (_, i) => file(`store/${i}`)),
+        treeFile("link", "symlink", { target: "store/77" }),
+      ];
+      const region = { file: zeroFile(join(directory, "disk"), 32 * MIB), offset: 0, size: 32 * MIB };
+      const tools = new DiskTools();
+      await makeExt4(region, entriesOf(files), { label: "nixos", uuid: UUID }, tools);
+      tools.close();
+      const cat = (name: string) => runOk(tool("grub-fstest"), [region.file, "cat", `(loop0)/${name}`]);
+      expect([await cat("boot/kernel"), await cat("store/999"), await cat("link")]).toEqual([
+        "this is boot/kernel",
+        "this is store/999",
+        "this is store/77",
+      ]);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+});

@@ -27,7 +27,7 @@ export function treeBlocks(extents: number): number {
 }
 
 /** A node of an extent tree below the inode, as it has to be written. */
-export interface TreeBlock {
+interface TreeBlock {
   readonly block: number;
   readonly bytes: Buffer;
 }

@@ -7,7 +7,7 @@ import { BLOCK } from "./block-file.js";
 const ZEROS = Buffer.alloc(BLOCK);
 
 /** Blocks of a file that follow each other and hold something. */
-export interface Data {
+interface Data {
   /** Number of the first one within the file. */
   readonly logical: number;
   /** Valid until the next is asked for; the last block may be short. */

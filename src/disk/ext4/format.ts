@@ -14,7 +14,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** As many blocks have an inode, where nothing else is said. */
 const BLOCKS_PER_INODE = 4;
 
-export interface FormatOptions {
+interface FormatOptions {
   readonly label: string;
   readonly uuid: string;
   /** Inodes wanted; then no blocks are for root alone, either. By default one for every 16 KiB, and 5 % for root. */

@@ -24,7 +24,7 @@ const ROUNDS: readonly {
   { mix: parity, order: [3, 7, 2, 6, 1, 5, 0, 4], shifts: [3, 9, 11, 15], constant: 0x6ed9eba1 },
 ];
 
-export interface NameHash {
+interface NameHash {
   /** Even. */
   readonly major: number;
   readonly minor: number;

@@ -9,7 +9,7 @@ import type { TreePlan } from "./plan.js";
 const SECTORS_PER_BLOCK = 8;
 
 /** What a file system has for a tree. */
-export interface Room {
+interface Room {
   readonly inodes: number;
   readonly blocks: number;
 }

@@ -11,7 +11,7 @@ import { globPaths, isGlob } from "./glob.js";
 import { readUsers } from "./users.js";
 
 /** Where a path of this machine is read: what is in the store lies below the store root. */
-export function sourceOf(path: string, storeRoot: string, storeDir: string): ByteString {
+function sourceOf(path: string, storeRoot: string, storeDir: string): ByteString {
   const absolute = resolve(path);
   return (absolute.startsWith(`${storeDir}/`) ? rootPrefix(storeRoot) : "") + encodeUtf8(absolute);
 }

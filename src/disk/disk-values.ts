@@ -85,7 +85,7 @@ export const ownerName = parsed(
   { pattern: "^[^:,\\s]+$" },
 );
 
-/** What no value needs unless it is asked for. @throws OciNixError `unsupported` */
+/** The error of what nothing here can run. @param instead what may do as well */
 export function needsMachine(where: string, instead: string): OciNixError {
   return new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
     hint: instead,

@@ -6,6 +6,7 @@ export {
   foreseeBuild,
 } from "./build/build.js";
 export { type CopyOptions, copyImages, foreseeCopy } from "./build/copy.js";
+export type { RootRun, RootRunner } from "./build/customisation/root-script.js";
 export type { DeliveryObserver, DeliveryOptions, ImageSummary, LayerSummary } from "./build/delivery.js";
 export { digestLayers } from "./build/digest.js";
 export {
@@ -83,6 +84,7 @@ export {
 } from "./disk/disk-spec.js";
 export { readDiskSpec } from "./disk/read-disk-spec.js";
 export { type Firmware, type VerifiedImage, type VerifyDiskOptions, verifyDiskImage } from "./disk/verify-image.js";
+export { runInVirtualMachine } from "./disk/vm/root-runner.js";
 export { diffImages, type ImagesDiff } from "./examine/diff.js";
 export type { FieldChange } from "./examine/diff-config.js";
 export type { Attribute, FileChange, FileItem, FilesDiff } from "./examine/diff-files.js";

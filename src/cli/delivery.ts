@@ -20,6 +20,7 @@ import {
   planDockertoolsImage,
   planImage,
   planNix2containerImage,
+  runInVirtualMachine,
   type TargetOptions,
   type TransportName,
 } from "../index.js";
@@ -79,6 +80,7 @@ export function previousOptions({ flags, signal }: Pick<Invocation, "flags" | "s
       if (flags.verbose === true) say(`follows ${source}: ${count} store paths in ${layers.length} layers`);
     },
     onMissing: (message) => say(`note: ${message}`),
+    rootRunner: runInVirtualMachine,
     onCommandLine(line) {
       if (flags.verbose === true) say(line);
     },

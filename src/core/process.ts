@@ -171,8 +171,6 @@ export interface TalkingOptions {
   readonly onLine?: ((line: string) => void) | undefined;
   /** Everything that reaches it; by default PATH. */
   readonly environment?: Readonly<Record<string, string>> | undefined;
-  /** User and group that run it, where that is not the caller's: root may choose. */
-  readonly user?: number | undefined;
   /** Open files that it has as descriptors, from 3. */
   readonly descriptors?: readonly number[] | undefined;
 }
@@ -189,7 +187,7 @@ export async function runTalking(
   tool: Tool,
   options: TalkingOptions,
 ): Promise<{ readonly status: number | NodeJS.Signals; readonly words: string }> {
-  const { signal, onLine, environment, user, descriptors = [] } = options;
+  const { signal, onLine, environment, descriptors = [] } = options;
   if (signal?.aborted) throw abortReason(signal);
   const file = tool.program.includes("/") ? tool.program : findOnPath(tool.program);
   if (file === undefined) throw notOnPath(tool);
@@ -198,7 +196,6 @@ export async function runTalking(
       stdio: ["ignore", "pipe", "pipe", ...descriptors],
       env: environment ?? ownEnvironment(),
       detached: true,
-      ...(user === undefined ? {} : { uid: user, gid: user }),
     });
     let words = "";
     for (const stream of [child.stdout, child.stderr] as Readable[]) {

@@ -104,7 +104,7 @@ function removeByName(path: string): boolean {
   try {
     const stat = lstatSync(path);
     // In a directory that all can write to, others may have made it, and may change it under our hands.
-    if (stat.isDirectory() && (stat.uid !== process.geteuid?.() || (stat.mode & 0o066) !== 0)) return true;
+    if (stat.isDirectory() && (stat.uid !== process.geteuid?.() || (stat.mode & 0o077) !== 0)) return true;
     if (stat.isDirectory()) openDirectories(encodeUtf8(path));
     rmSync(path, { recursive: true, force: true });
     return true;

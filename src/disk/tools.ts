@@ -22,17 +22,14 @@ const TOOLS = {
   sfdisk: tool("fdisk", "util-linux"),
   sgdisk: tool("gdisk", "gptfdisk"),
   mke2fs: tool("e2fsprogs", "e2fsprogs", "-V"),
-  debugfs: tool("e2fsprogs", "e2fsprogs", "-V"),
   e2fsck: tool("e2fsprogs", "e2fsprogs", "-V"),
   "mkfs.vfat": tool("dosfstools", "dosfstools", "--help"),
   "fsck.vfat": tool("dosfstools", "dosfstools", "--help"),
   mmd: tool("mtools", "mtools"),
   mcopy: tool("mtools", "mtools"),
-  mdir: tool("mtools", "mtools"),
   "qemu-img": tool("qemu-utils", "qemu"),
   "qemu-system-x86_64": tool("qemu-system-x86", "qemu"),
   "grub-mkimage": tool("grub-common", "grub2"),
-  objcopy: tool("binutils", "binutils"),
 } as const satisfies Readonly<Record<string, DiskTool>>;
 
 export type DiskToolName = keyof typeof TOOLS;

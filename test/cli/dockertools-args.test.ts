@@ -196,14 +196,6 @@ describe("the arguments of buildImage", () => {
       expect(config.config).toEqual({ Cmd: ["/bin/x"] });
     }
   });
-
-  it("refuse runAsRoot, and say what to do", async () => {
-    expect(await errorOf({ name: "app", copyToRoot: A, runAsRoot: "mkdir /data" })).toMatchObject({
-      code: "unsupported",
-      message: expect.stringMatching(/runAsRoot needs a virtual machine/) as string,
-      hint: expect.stringMatching(/fakeRootCommands with enableFakechroot/) as string,
-    });
-  });
 });
 
 describe("other commands with --dockertools-args", () => {

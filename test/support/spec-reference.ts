@@ -8,6 +8,8 @@ export const SPEC_ONLY: Readonly<Record<string, string>> = {
   files: "several fields each",
   layers: "several fields each",
   runAsRoot: "of dockerTools' arguments",
+  diskSize: "of `runAsRoot`",
+  buildVMMemorySize: "of `runAsRoot`",
   "helpers[].fakeNss": "options of a helper",
   "nixDatabase.enable": "`--nix-db` stands for true",
   "nixDatabase.uid": "those of the image are the default",

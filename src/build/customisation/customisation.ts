@@ -29,7 +29,12 @@ export function copiedTrees(spec: Pick<ImageSpec, "copyToRoot" | "keepContentsDi
 }
 
 /** Whether the customisation layer is what commands make of it. */
-export function hasCommands({ extraCommands, fakeRootCommands }: ImageSpec): boolean {
+export function hasCommands(spec: ImageSpec): boolean {
+  return hasScripts(spec) || spec.runAsRoot !== undefined;
+}
+
+/** Whether there are commands that run in a sandbox. */
+export function hasScripts({ extraCommands, fakeRootCommands }: ImageSpec): boolean {
   return extraCommands !== undefined || fakeRootCommands !== undefined;
 }
 

@@ -6,12 +6,14 @@ import { compileRegex } from "../../core/regex.js";
 import type { LayerContent } from "../../layers/plan.js";
 import type { Closure } from "../../nix/closure.js";
 import type { StorePath } from "../../nix/store-path.js";
+import { linuxPlatform } from "../../oci/platform.js";
 import { EntryList } from "../../tar/entry-list.js";
 import { type FileTreeOptions, layerEntries, rootPrefix } from "../file-tree.js";
 import type { ImageSpec } from "../spec/spec.js";
 import { runCommands } from "./commands/commands.js";
-import { customise, hasCommands } from "./customisation.js";
+import { customise, hasCommands, hasScripts } from "./customisation.js";
 import { referencesOf } from "./references.js";
+import { isForLayersOnly, type RootRunner, runRootScript } from "./root-script.js";
 
 /** What is put into an image besides store paths. */
 export interface Customisation {
@@ -28,6 +30,9 @@ export interface CustomiseOptions {
   readonly shipped: ReadonlySet<StorePath>;
   /** What is copied to the root, where commands change it. */
   readonly copied: readonly LayerContent[];
+  /** Store paths that a script that runs as root finds. */
+  readonly store: readonly LayerContent[];
+  readonly rootRunner?: RootRunner | undefined;
   /** Store paths that could be shipped as well. */
   readonly known: () => Promise<Iterable<StorePath>>;
   readonly files: Omit<FileTreeOptions, "signal">;
@@ -48,16 +53,28 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
   const { storeRoot } = files;
   const generated = await customise(spec, { storeDir, shipped, owner, signal });
   // A layer of nothing would begin with the directories above the store.
-  const entries = async () =>
-    copied.length + generated.length === 0
+  const entriesOf = async (contents: readonly LayerContent[], generated: Customisation["objects"]) =>
+    contents.length + generated.length === 0
       ? new EntryList()
-      : await layerEntries({ contents: copied, generated, reason: "" }, { ...files, owner, signal });
-  const made = hasCommands(spec)
-    ? await runCommands(spec, await entries(), {
-        ...{ owner, mtime, signal, onLine, keepsMode: ruledModes(copied, rootPrefix(storeRoot)) },
-        store: { files: rootPrefix(storeRoot) + storeDir, directory: storeDir },
-      })
-    : { objects: generated, close: () => undefined };
+      : await layerEntries({ contents, generated, reason: "" }, { ...files, owner, signal });
+  const start =
+    spec.runAsRoot === undefined
+      ? { objects: generated, copied, close: () => undefined }
+      : {
+          ...(await runRootScript(
+            {
+              ...{ script: spec.runAsRoot, fromImage: spec.fromImage, signal, onLine },
+              ...{ memoryMiB: spec.buildVMMemorySize, diskMiB: spec.diskSize },
+              platform: spec.architecture === undefined ? undefined : linuxPlatform(spec),
+              own: await entriesOf(copied, generated),
+              store: await entriesOf(options.store, []),
+            },
+            storeDir,
+            options.rootRunner,
+          )),
+          copied: [],
+        };
+  const made = await changed();
   try {
     const candidates = { known, storeRoot, storeDir };
     const objects = mayRefer(spec, made.objects);
@@ -65,6 +82,27 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
   } catch (error) {
     made.close();
     throw error;
+  }
+
+  /** What other commands leave of it; whiteouts and devices pass them by. */
+  async function changed(): Promise<Pick<Customisation, "objects" | "close">> {
+    if (!hasScripts(spec)) return start;
+    try {
+      const apart = start.objects.filter(isForLayersOnly);
+      const others = start.objects.filter((each) => !isForLayersOnly(each));
+      const left = await runCommands(spec, await entriesOf(start.copied, others), {
+        ...{ owner, mtime, signal, onLine, keepsMode: ruledModes(start.copied, rootPrefix(storeRoot)) },
+        store: { files: rootPrefix(storeRoot) + storeDir, directory: storeDir },
+      });
+      const close = () => {
+        left.close();
+        start.close();
+      };
+      return { objects: [...left.objects, ...apart], close };
+    } catch (error) {
+      start.close();
+      throw error;
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import { encodeNixBase32 } from "../../nix/hash.js";
 import { DEFAULT_STORE_DIR, findStorePath, storePathsNamedIn } from "../../nix/store-path.js";
 import type { ArchiveForm } from "../image-plan.js";
 import { type Check, check, flag, text, texts, wholeNumber, wrong } from "../spec/checks.js";
+import { mebibytes } from "../spec/values.js";
 
 /** Functions of nixpkgs' dockerTools that make images; the first one that takes all arguments is meant where nobody says which. */
 export const DOCKERTOOLS_FUNCTIONS = ["streamLayeredImage", "buildLayeredImage", "buildImage"] as const;
@@ -163,9 +164,9 @@ function baseFields({ read, source, located }: Arguments): SpecFields {
 }
 
 function oneLayerFields({ values, read, contents }: Arguments): SpecFields {
-  // Of the machine that runs runAsRoot.
-  for (const key of ["diskSize", "buildVMMemorySize"]) read(key, megabytes);
   return {
+    diskSize: read("diskSize", mebibytes),
+    buildVMMemorySize: read("buildVMMemorySize", mebibytes),
     oneLayer: true,
     copyToRoot: contents.length > 0 ? contents : undefined,
     keepContentsDirlinks: read("keepContentsDirlinks", flag) ?? false,
@@ -193,8 +194,6 @@ function layeredFields({ values, source, read, contents, hasNixDatabase, located
 const paths: Check<readonly string[]> = check({}, (value, where) =>
   typeof value === "string" ? [text(value, where)] : texts(value, where),
 );
-
-const megabytes = wholeNumber(Number.MAX_SAFE_INTEGER, 1);
 
 const compressorName = check({}, (value, where) => {
   if (value === "none" || value === "zstd") return value;

@@ -1,14 +1,17 @@
+import { compareStrings } from "../../core/errors.js";
 import { DEFAULT_TIMESTAMP } from "../../core/timestamp.js";
+import type { LayerContent } from "../../layers/plan.js";
 import type { Closure } from "../../nix/closure.js";
-import type { StorePath } from "../../nix/store-path.js";
+import { type StorePath, storePathsNamedIn } from "../../nix/store-path.js";
 import { tarProfile } from "../../tar/profiles.js";
 import { copiedTrees, hasCommands, isCustomised, mounted } from "../customisation/customisation.js";
 import { type Customisation, customiseImage } from "../customisation/image.js";
+import type { RootRunner } from "../customisation/root-script.js";
 import { customisationOwner } from "../dockertools/gnu-form.js";
 import { checkStorePathsExist, type ImagePlan } from "../image-plan.js";
 import type { ImageSpec } from "../spec/spec.js";
 import type { PlannedBase } from "./base-image.js";
-import { knownPaths, readSpecClosure } from "./closure.js";
+import { knownPaths, readClosure, readSpecClosure } from "./closure.js";
 import { copiedToRoot } from "./copied-to-root.js";
 import { imageOwner, objectsIn, planSpecLayers } from "./layers.js";
 import type { ReadPreviousOptions } from "./previous-image.js";
@@ -17,6 +20,8 @@ import type { ReadPreviousOptions } from "./previous-image.js";
 export interface PlanOptions extends ReadPreviousOptions {
   /** Is given what commands say, line by line, and how they are run. */
   readonly onCommandLine?: ((line: string) => void) | undefined;
+  /** Runs what is to run as root; without it that is an error. */
+  readonly rootRunner?: RootRunner | undefined;
 }
 
 /** A spec whose customisation is made. */
@@ -35,7 +40,7 @@ export interface CustomisedSpec extends Pick<Customisation, "close"> {
 export async function customiseSpec(
   spec: ImageSpec,
   base: PlannedBase | undefined,
-  options: Pick<PlanOptions, "signal" | "onCommandLine"> & { readonly onlyStorePaths?: boolean },
+  options: Pick<PlanOptions, "signal" | "onCommandLine" | "rootRunner"> & { readonly onlyStorePaths?: boolean },
 ): Promise<CustomisedSpec> {
   const closure = await readSpecClosure(spec);
   if (!isCustomised(spec)) return { spec, closure, customisation: [], close: () => undefined };
@@ -51,6 +56,7 @@ export async function customiseSpec(
   const { objects, references, close } = await customiseImage(looked, {
     ...{ closure, shipped, ...options },
     copied: changes && copiedTrees(spec).length === 0 ? copiedToRoot(spec, closure) : [],
+    store: spec.runAsRoot === undefined ? [] : await storeOf(spec.runAsRoot, spec, closure, shipped),
     known: async () => await knownPaths(spec, closure),
     files: filesOf(spec),
     owner: customisationOwner(spec, imageOwner(spec)),
@@ -71,6 +77,18 @@ export async function customiseSpec(
     close();
     throw error;
   }
+}
+
+/** The store paths of the image, and those that a script names, with all they refer to. */
+async function storeOf(
+  script: string,
+  spec: ImageSpec,
+  { storeDir }: Closure,
+  shipped: ReadonlySet<StorePath>,
+): Promise<readonly LayerContent[]> {
+  const named = storePathsNamedIn(script, storeDir);
+  const programs = named.length === 0 ? [] : (await readClosure({ ...spec.closure, roots: named })).objects.keys();
+  return [...new Set([...shipped, ...programs])].sort(compareStrings).map((storePath) => ({ storePath }));
 }
 
 /** How the files of an image are read, and whose they are. */

@@ -30,7 +30,7 @@ import {
   wrong,
 } from "./checks.js";
 import { checkConflicts } from "./conflicts.js";
-import { architecture, inheritance, programDirectory, regex, runAsRoot, script, storeDirectory } from "./values.js";
+import { architecture, inheritance, mebibytes, programDirectory, regex, script, storeDirectory } from "./values.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -121,8 +121,11 @@ export interface ImageSpec {
   readonly files?: readonly FileSpec[] | undefined;
   /** Files that programs expect of a system. */
   readonly helpers?: readonly HelperSpec[] | undefined;
-  /** A script that needs a virtual machine: none is run yet, so {@link checkSpec} refuses it. */
-  readonly runAsRoot?: undefined;
+  /** A shell script that runs as root in a virtual machine, over `fromImage` and all that goes to the root, before the other commands. */
+  readonly runAsRoot?: string | undefined;
+  /** Room for what it writes, and memory of the virtual machine; MiB. */
+  readonly diskSize?: number | undefined;
+  readonly buildVMMemorySize?: number | undefined;
   /** Shell scripts that change what `copyToRoot`, `contents`, `files` and `helpers` amount to; see `Commands`. */
   readonly extraCommands?: string | undefined;
   readonly fakeRootCommands?: string | undefined;
@@ -236,7 +239,12 @@ const FIELDS = {
   perms: field("Modes and owners of what a regular expression matches", arrayOf(permission)),
   contents: field("Store paths, or directories in them, whose trees are joined into the root by symlinks", texts),
   files: field("Texts, copies of files, directories and symlinks that are put into the image", arrayOf(checkFile)),
-  runAsRoot: field("Shell script that is run as root over the image: not in this version", runAsRoot),
+  runAsRoot: field(
+    "Shell script that runs as root in a virtual machine, over fromImage and what goes to the root",
+    script,
+  ),
+  diskSize: field("Room for what runAsRoot writes, in MiB", mebibytes, { default: 1024 }),
+  buildVMMemorySize: field("Memory of the virtual machine of runAsRoot, in MiB", mebibytes, { default: 512 }),
   extraCommands: field("Shell script that changes what goes to the root, in a sandbox", script),
   fakeRootCommands: field("Shell script that does so as root, under fakeroot", script),
   enableFakechroot: field("Whether fakeRootCommands have what they change as their root", flag, { default: false }),
@@ -277,8 +285,7 @@ export function isSpec(json: Json): json is JsonObject {
 /**
  * Checks a spec.
  * @param source what errors call it
- * @throws OciNixError `invalid-input` for a missing closure, an unknown key (naming the nearest known one) or a wrong value; `unsupported`
- *   for `runAsRoot`
+ * @throws OciNixError `invalid-input` for a missing closure, an unknown key (naming the nearest known one) or a wrong value
  */
 export function checkSpec(json: Json, source: string): ImageSpec {
   const { $schema: _, ...checked } = checkSpecFile(json, source);

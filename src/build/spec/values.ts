@@ -1,7 +1,7 @@
 import { OciNixError } from "../../core/errors.js";
 import { compileRegex } from "../../core/regex.js";
 import type { Inheritance } from "../../oci/inherit-config.js";
-import { check, parsed, wrong } from "./checks.js";
+import { check, parsed, wholeNumber, wrong } from "./checks.js";
 
 /** An RE2 expression. */
 export const regex = check({ type: "string" }, (value, where) => {
@@ -22,14 +22,6 @@ export const inheritance = check({ enum: [true, false, "all", "env", "none"] }, 
 export const script = check({ type: "string" }, (value, where): string | undefined => {
   if (typeof value !== "string" || /[\0\p{Cs}]/u.test(value)) throw wrong(where, "the text of a shell script");
   return value.trim() === "" ? undefined : value;
-});
-
-/** A script that nothing here can run; an empty one need not be. @throws OciNixError `unsupported` */
-export const runAsRoot = check(script.schema, (value, where): undefined => {
-  if (script(value, where) === undefined) return undefined;
-  throw new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
-    hint: "most of such scripts do as fakeRootCommands with enableFakechroot (--fake-root-commands, --enable-fakechroot), which see the image's files at /, but not those of fromImage",
-  });
 });
 
 /** A directory that can be in PATH. */
@@ -71,3 +63,6 @@ function checkStoreDir(directory: string, where: string): string {
   if (/^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
   throw wrong(where, "an absolute path such as /nix/store");
 }
+
+/** Of disks and of memory, as much as a machine can have. */
+export const mebibytes = wholeNumber(2 ** 30, 1);

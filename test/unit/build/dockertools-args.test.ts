@@ -167,9 +167,9 @@ describe("the arguments of buildImage", () => {
     expect(errorOf({ copyToRoot: HELLO, contents: HELLO }).message).toMatch(/contents is the old name of copyToRoot/);
   });
 
-  it("hand on runAsRoot, and need the sizes of its machine for nothing else", () => {
-    expect(specOf({ runAsRoot: "mkdir /data" }).runAsRoot).toBe("mkdir /data");
-    expect(specOf({ diskSize: 1024, buildVMMemorySize: 512 })).not.toHaveProperty("diskSize");
+  it("hand on runAsRoot, and the sizes of its machine", () => {
+    const sizes = { diskSize: 2048, buildVMMemorySize: 1024 };
+    expect(specOf({ runAsRoot: "mkdir /data", ...sizes })).toMatchObject({ runAsRoot: "mkdir /data", ...sizes });
     expect(errorOf({ diskSize: "1G" }).message).toMatch(/^args\.json: diskSize must be a whole number/);
   });
 });

@@ -57,13 +57,6 @@ describe("runAsRoot", () => {
     }
   };
 
-  it("fails, and says what to do instead", () => {
-    const { code, message, hint } = errorOf("#!/bin/sh\nmkdir /data\n");
-    expect(code).toBe("unsupported");
-    expect(message).toMatch(/^image\.json: runAsRoot needs a virtual machine/);
-    expect(hint).toMatch(/fakeRootCommands with enableFakechroot/);
-  });
-
   it("is a text", () => {
     expect(errorOf(["mkdir /data"]).message).toBe("image.json: runAsRoot must be the text of a shell script");
   });

@@ -9,10 +9,10 @@ import { makeTemporaryDirectory } from "../../../core/temporary.js";
 import type { EntryList } from "../../../tar/entry-list.js";
 import { copyFakeroot, LIBRARY, LOADER, SERVER, SERVER_DIRECTORY } from "./fakeroot.js";
 import { formatRecord, parseRecord } from "./fakeroot-record.js";
-import { giveTree, listTree, makeTree, type Said } from "./joined-root.js";
+import { listTree, makeTree, type Said } from "./joined-root.js";
 import { mountPoints } from "./mount-points.js";
 import { faked, objectsOf, recordOf, settled } from "./result.js";
-import { runInSandbox, type Sandbox, sandboxUser } from "./sandbox.js";
+import { runInSandbox, type Sandbox } from "./sandbox.js";
 import { findShell } from "./shell.js";
 
 /** The commands of a spec. */
@@ -85,7 +85,7 @@ async function run(
   const turns = new EventLoopTurns(options.signal);
   const root = join(directory, "root");
   const support = join(directory, SUPPORT);
-  for (const each of [root, support, join(support, RESULTS)]) mkdirSync(each, { mode: 0o700 });
+  for (const each of [root, support, join(support, RESULTS)]) mkdirSync(each, { mode: 0o755 });
   const user = (name: string, id: number, rest: string) => `${name}:x:${id}:${rest}\n`;
   const users = [
     ["root", 0],
@@ -97,10 +97,7 @@ async function run(
   write("group", users.map(([name, id]) => user(name, id, "")).join(""));
   const at = encodeUtf8(root);
   const said = await makeTree(entries, at, { mtime, keepsMode, turns });
-  const givenTo = sandboxUser();
-  // Whoever knows the way may pass, but neither list what is here nor enter what is another's.
-  if (givenTo !== undefined) chmodSync(directory, 0o711);
-  const place: Place = { commands, directory, root, support, options, givenTo };
+  const place: Place = { commands, directory, root, support, options };
   if (extraCommands !== undefined) {
     write("extraCommands", extraCommands);
     write("run", RUN);
@@ -166,8 +163,6 @@ interface Place {
   readonly root: string;
   readonly support: string;
   readonly options: CommandOptions;
-  /** Who is to own all that the commands are given, where that is not the caller. */
-  readonly givenTo: number | undefined;
 }
 
 /** @throws OciNixError as {@link runCommands} */
@@ -179,7 +174,6 @@ async function runScript(
     root,
     support,
     options,
-    givenTo,
     id,
     isRoot,
   }: Place & { readonly id: number; readonly isRoot: boolean },
@@ -203,7 +197,6 @@ async function runScript(
   };
   const script = [shell.path, ...shell.options, `${supportAt}/${name}`];
   const runner = [shell.path, `${supportAt}/run`, ...(isFaked ? [shell.path, supportAt] : []), ...script];
-  if (givenTo !== undefined) for (const each of [root, support]) giveTree(encodeUtf8(each), givenTo);
   onLine?.(
     `${name}: in bubblewrap's sandbox${isRoot ? " with a root of its own" : ""}${isFaked ? ", under fakeroot" : ""}`,
   );

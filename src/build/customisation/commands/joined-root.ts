@@ -3,7 +3,6 @@ import {
   chmodSync,
   constants,
   copyFileSync,
-  lchownSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
@@ -81,24 +80,6 @@ export async function makeTree(
     chmodSync(file, mode);
   }
   return said;
-}
-
-/** Makes a user the owner of a directory and all that is in it. */
-export function giveTree(directory: ByteString, user: number): void {
-  give(fsPath(directory), user);
-  for (const entry of readdirSync(fsPath(directory), { encoding: "latin1", withFileTypes: true })) {
-    const path = `${directory}/${entry.name}`;
-    if (entry.isDirectory()) giveTree(path, user);
-    else give(fsPath(path), user);
-  }
-}
-
-function give(file: string | Buffer, user: number): void {
-  const { uid, gid, mode } = lstatSync(file);
-  if (uid === user && gid === user) return;
-  lchownSync(file, user, user);
-  // That took setuid and setgid, which symlinks never have.
-  if ((mode & 0o6000) !== 0) chmodSync(file, mode & 0o7777);
 }
 
 /** One object of a directory tree. */

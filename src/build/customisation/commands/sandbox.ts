@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  lstatSync,
-  openSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OciNixError } from "../../../core/errors.js";
 import { runTalking, type Tool } from "../../../core/process.js";
@@ -44,8 +34,7 @@ const SYSTEM_CONFIGURATION = ["/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so
 
 /**
  * Runs a program in a sandbox: namespaces of its own for users, mounts, processes, networks, IPC and the host name, no capabilities, no network
- * but its own loopback, no keys, and of this machine nothing that {@link Sandbox} does not name. Everything it started is ended with it. Root runs
- * it as {@link sandboxUser}, who must have been given what it is to write.
+ * but its own loopback, no keys, and of this machine nothing that {@link Sandbox} does not name. Everything it started is ended with it.
  * @throws OciNixError `not-found` without bubblewrap; `unsupported` where this machine does not let anybody make a sandbox; the signal's reason
  */
 export async function runInSandbox(
@@ -53,8 +42,6 @@ export async function runInSandbox(
   command: readonly string[],
   options: { readonly signal?: AbortSignal | undefined; readonly onLine?: ((line: string) => void) | undefined },
 ): Promise<{ readonly status: number | NodeJS.Signals; readonly words: string }> {
-  const user = sandboxUser();
-  if (user !== undefined) for (const path of [sandbox.store.files, sandbox.support]) checkEntered(path, user);
   // What is on bubblewrap's own command line can be read in the sandbox, as can its environment.
   const given = ["--seccomp", "4", ...argumentsOf(sandbox)].map((word) => `${word}\0`).join("");
   const descriptors: number[] = [];
@@ -62,7 +49,7 @@ export async function runInSandbox(
     descriptors.push(unnamedFile(sandbox.directory, Buffer.from(given)));
     descriptors.push(unnamedFile(sandbox.directory, seccompFilter()));
     const tool: Tool = { ...BWRAP, args: ["--args", "3", "--", ...command] };
-    const result = await runTalking(tool, { ...options, environment: {}, user, descriptors });
+    const result = await runTalking(tool, { ...options, environment: {}, descriptors });
     if (result.status !== 0 && result.words.startsWith("bwrap: ")) throw noSandbox(result.words.trim());
     return result;
   } finally {
@@ -79,40 +66,21 @@ function unnamedFile(directory: string, bytes: Uint8Array): number {
   return descriptor;
 }
 
-/** Nobody's: neither a user's nor a service's. */
-const UNUSED_ID = 65530;
+/** Of /proc, what is about the process that asks: a mount of its own shows it already. */
+const OWN_PROC = /^(\d+|self|thread-self|mounts|net)$/;
 
 /**
- * Who runs sandboxes where that is not the caller. A user namespace is no fence for root, who may change what belongs to root in it, such as the
- * kernel's settings. Where the caller is root in a user namespace only, and has no others to be, nothing belongs to it.
+ * A user namespace is no fence for root, who owns the kernel's settings in it, too. So all that is not about processes can be read only, where
+ * root is the caller.
  */
-export function sandboxUser(): number | undefined {
-  if (process.geteuid?.() !== 0) return undefined;
-  const isMapped = (file: string) =>
-    readFileSync(file, "utf8")
-      .trim()
-      .split("\n")
-      .map((line) => line.trim().split(/\s+/).map(Number))
-      .some(([start = 0, , count = 0]) => start <= UNUSED_ID && UNUSED_ID < start + count);
-  return isMapped("/proc/self/uid_map") && isMapped("/proc/self/gid_map") ? UNUSED_ID : undefined;
-}
-
-/** @throws OciNixError `unsupported` where a directory above keeps the user out */
-function checkEntered(path: string, user: number): void {
-  const real = realpathSync(path);
-  for (let end = real.indexOf("/", 1); end !== -1; end = real.indexOf("/", end + 1)) {
-    const directory = real.slice(0, end);
-    const stat = statSync(directory);
-    const needed = stat.uid === user ? 0o100 : 0o001;
-    if ((stat.mode & needed) !== 0) continue;
-    throw new OciNixError(
-      "unsupported",
-      `commands that root runs are run as the user ${user}, whom ${directory} keeps out`,
-      {
-        hint: `let everybody enter it (chmod o+x), use another TMPDIR or store, or run oci-nix as an ordinary user`,
-      },
-    );
-  }
+function kernelFiles(): readonly string[] {
+  if (process.geteuid?.() !== 0) return [];
+  return readdirSync("/proc").flatMap((name) => {
+    const file = join("/proc", name);
+    const stat = OWN_PROC.test(name) ? undefined : lstatSync(file, { throwIfNoEntry: false });
+    const isWritable = stat?.isDirectory() || (stat?.isFile() && (stat.mode & 0o222) !== 0);
+    return isWritable ? ["--ro-bind", file, file] : [];
+  });
 }
 
 function argumentsOf(sandbox: Sandbox): readonly string[] {
@@ -122,7 +90,7 @@ function argumentsOf(sandbox: Sandbox): readonly string[] {
     ...["--uid", `${id}`, "--gid", `${id}`, "--hostname", "localhost", "--clearenv"],
     ...Object.entries(environment).flatMap(([name, value]) => ["--setenv", name, value]),
     ...(rootAt === "/" ? ["--bind", root, "/"] : hostSystem(support)),
-    ...["--proc", "/proc", "--dev", "/dev"],
+    ...["--proc", "/proc", ...kernelFiles(), "--dev", "/dev"],
     ...(rootAt === "/" ? [] : ["--tmpfs", "/tmp", "--bind", root, rootAt]),
     ...["--ro-bind", store.files, store.directory],
     ...["--ro-bind", support, supportAt],

@@ -47,7 +47,8 @@ export {
 } from "./build/plan/previous-image.js";
 export type { ShellOptions } from "./build/shell/options.js";
 export { shellImageSpec } from "./build/shell/shell-image.js";
-export { type ClosureSpec, checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec/spec.js";
+export type { ClosureSpec } from "./build/spec/parts.js";
+export { checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {
   type BlobCache,
@@ -74,7 +75,8 @@ export { writeOutputFile } from "./core/output-file.js";
 export { type OutputSink, openOutputSink } from "./core/output-sink.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";
-export { buildDiskImage, type DiskBuildOptions, type DiskObserver, type DiskSummary } from "./disk/build-disk.js";
+export type { DiskBuildOptions, DiskObserver, DiskSummary } from "./disk/build-disk.js";
+export { buildDiskImage, runInVirtualMachine, verifyDiskImage } from "./disk/disk-images.js";
 export {
   type BootLoaderSpec,
   checkDiskSpec,
@@ -83,8 +85,7 @@ export {
   type DiskSpec,
 } from "./disk/disk-spec.js";
 export { readDiskSpec } from "./disk/read-disk-spec.js";
-export { type Firmware, type VerifiedImage, type VerifyDiskOptions, verifyDiskImage } from "./disk/verify-image.js";
-export { runInVirtualMachine } from "./disk/vm/root-runner.js";
+export type { Firmware, VerifiedImage, VerifyDiskOptions } from "./disk/verify-image.js";
 export { diffImages, type ImagesDiff } from "./examine/diff.js";
 export type { FieldChange } from "./examine/diff-config.js";
 export type { Attribute, FileChange, FileItem, FilesDiff } from "./examine/diff-files.js";

@@ -12,7 +12,7 @@ import {
   wholeNumber,
   wrong,
 } from "../build/spec/checks.js";
-import { type ClosureSpec, checkClosure } from "../build/spec/spec.js";
+import { type ClosureSpec, closure } from "../build/spec/parts.js";
 import { script } from "../build/spec/values.js";
 import { OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json } from "../core/json.js";
@@ -141,7 +141,7 @@ const bootLoader: Check<BootLoaderSpec> = objectOf(
 const INSTEAD = "bootLoader puts GRUB, systemd-boot or a UKI into the image without one";
 
 const FIELDS = {
-  closure: field("Where the store paths come from", checkClosure),
+  closure: field("Where the store paths come from", closure),
   fromImage: field("Place of an image whose root file system it gets", text, { examples: ["oci:base:1"] }),
   platform: field("Platform of fromImage, where it stands for several", text, { examples: ["linux/arm64"] }),
   toplevel: field("Store path of a NixOS system, which becomes the system profile", text),

@@ -4,17 +4,15 @@ import { displayBytes, encodeUtf8 } from "../core/byte-string.js";
 import { describeErrno, OciNixError } from "../core/errors.js";
 import { exportImage } from "../examine/export.js";
 import { TarEntries, type TarEntry } from "../tar/entries.js";
-import { onlyImage, openSource } from "../transport/open.js";
+import { onlyImage, openSource, type SourceOptions } from "../transport/open.js";
 import { formatTransport, parseTransport } from "../transport/transport.js";
 import { type DiskNode, DiskTree } from "./disk-tree.js";
 import type { HardLinks } from "./ext4/plan.js";
 
 /** How an image is reached, and where its files may wait. */
-export interface ImageTreeOptions {
+export interface ImageTreeOptions extends Pick<SourceOptions, "platform" | "signal" | "tlsVerify" | "deadlineMs"> {
   /** A directory for the contents of its files, which stay there. */
   readonly directory: string;
-  readonly platform?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Files in one directory. */
@@ -26,15 +24,15 @@ const PER_DIRECTORY = 4096;
  */
 export async function readImageTree(
   place: string,
-  { directory, platform, signal }: ImageTreeOptions,
+  { directory, ...reading }: ImageTreeOptions,
 ): Promise<{ readonly tree: DiskTree; readonly links: HardLinks }> {
   const name = parseTransport(place);
   const title = formatTransport(name);
-  const source = await openSource(name, { platform, signal });
+  const source = await openSource(name, reading);
   const taker = new Taker(directory, title);
   try {
     const entries = new TarEntries(taker, title);
-    await exportImage(onlyImage(source, title), { write: (bytes) => entries.write(bytes) }, { signal });
+    await exportImage(onlyImage(source, title), { write: (bytes) => entries.write(bytes) }, { signal: reading.signal });
     entries.end();
     return taker;
   } finally {

@@ -1,7 +1,8 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { compareStrings, OciNixError } from "../core/errors.js";
-import { findOnPath, notOnPath, type OnOutput, runInEnvironment } from "../core/process.js";
+import { findOnPath, notOnPath } from "../core/process.js";
+import { type OnOutput, runInEnvironment } from "../core/run-tool.js";
 import { makeTemporaryDirectory, type TemporaryDirectory } from "../core/temporary.js";
 
 /** A program that is not ours: who has it, and how it says its version. */

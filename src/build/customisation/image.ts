@@ -8,6 +8,7 @@ import type { Closure } from "../../nix/closure.js";
 import type { StorePath } from "../../nix/store-path.js";
 import { linuxPlatform } from "../../oci/platform.js";
 import { EntryList } from "../../tar/entry-list.js";
+import type { SourceOptions } from "../../transport/open.js";
 import { type FileTreeOptions, layerEntries, rootPrefix } from "../file-tree.js";
 import type { ImageSpec } from "../spec/spec.js";
 import { runCommands } from "./commands/commands.js";
@@ -33,6 +34,8 @@ export interface CustomiseOptions {
   /** Store paths that a script that runs as root finds. */
   readonly store: readonly LayerContent[];
   readonly rootRunner?: RootRunner | undefined;
+  /** How registries are reached. */
+  readonly registry: Pick<SourceOptions, "tlsVerify" | "deadlineMs">;
   /** Store paths that could be shipped as well. */
   readonly known: () => Promise<Iterable<StorePath>>;
   readonly files: Omit<FileTreeOptions, "signal">;
@@ -65,7 +68,10 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
             {
               ...{ script: spec.runAsRoot, fromImage: spec.fromImage, signal, onLine },
               ...{ memoryMiB: spec.buildVMMemorySize, diskMiB: spec.diskSize },
-              platform: spec.architecture === undefined ? undefined : linuxPlatform(spec),
+              reading: {
+                ...options.registry,
+                platform: spec.architecture === undefined ? undefined : linuxPlatform(spec),
+              },
               own: await entriesOf(copied, generated),
               store: await entriesOf(options.store, []),
             },

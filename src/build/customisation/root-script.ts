@@ -2,13 +2,15 @@ import { type ByteString, encodeUtf8 } from "../../core/byte-string.js";
 import { OciNixError } from "../../core/errors.js";
 import type { GeneratedObject, SpecialFile } from "../../core/generated-object.js";
 import { EntryCursor, type EntryList } from "../../tar/entry-list.js";
+import type { SourceOptions } from "../../transport/open.js";
 
 /** A script that changes an image as root of a machine of its own. */
 export interface RootRun {
   readonly script: string;
   /** Place of the image below, whose files are there, too. */
   readonly fromImage: string | undefined;
-  readonly platform: string | undefined;
+  /** How it is read. */
+  readonly reading: Pick<SourceOptions, "platform" | "tlsVerify" | "deadlineMs">;
   /** What the image itself has, without store paths. */
   readonly own: EntryList;
   /** The store paths that are there. */

@@ -4,7 +4,8 @@ import { readClosureFile } from "../../nix/read-closure.js";
 import { DEFAULT_STORE_DIR, type StorePath } from "../../nix/store-path.js";
 import { customisationRoots } from "../customisation/customisation.js";
 import { storePathsIn } from "../customisation/references.js";
-import type { ClosureSpec, ImageSpec } from "../spec/spec.js";
+import type { ClosureSpec } from "../spec/parts.js";
+import type { ImageSpec } from "../spec/spec.js";
 
 /**
  * Reads a closure: from a graph file where one is given, else from the Nix database.

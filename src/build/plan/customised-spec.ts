@@ -40,7 +40,9 @@ export interface CustomisedSpec extends Pick<Customisation, "close"> {
 export async function customiseSpec(
   spec: ImageSpec,
   base: PlannedBase | undefined,
-  options: Pick<PlanOptions, "signal" | "onCommandLine" | "rootRunner"> & { readonly onlyStorePaths?: boolean },
+  options: Pick<PlanOptions, "signal" | "onCommandLine" | "rootRunner" | "tlsVerify" | "deadlineMs"> & {
+    readonly onlyStorePaths?: boolean;
+  },
 ): Promise<CustomisedSpec> {
   const closure = await readSpecClosure(spec);
   if (!isCustomised(spec)) return { spec, closure, customisation: [], close: () => undefined };
@@ -55,6 +57,7 @@ export async function customiseSpec(
   const looked = isSketch ? { ...spec, contents: undefined, helpers: undefined } : spec;
   const { objects, references, close } = await customiseImage(looked, {
     ...{ closure, shipped, ...options },
+    registry: { tlsVerify: options.tlsVerify, deadlineMs: options.deadlineMs },
     copied: changes && copiedTrees(spec).length === 0 ? copiedToRoot(spec, closure) : [],
     store: spec.runAsRoot === undefined ? [] : await storeOf(spec.runAsRoot, spec, closure, shipped),
     known: async () => await knownPaths(spec, closure),

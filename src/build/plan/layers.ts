@@ -17,7 +17,8 @@ import {
 import type { Customisation } from "../customisation/image.js";
 import { customisationOwner, inGnuForm } from "../dockertools/gnu-form.js";
 import { ownership } from "../file-tree.js";
-import type { ImageSpec, LayerSpec, NixDatabaseSpec } from "../spec/spec.js";
+import type { LayerSpec, NixDatabaseSpec } from "../spec/parts.js";
+import type { ImageSpec } from "../spec/spec.js";
 import type { PlannedBase } from "./base-image.js";
 import { inOneLayer } from "./one-layer.js";
 import { permissionsOf } from "./permissions.js";

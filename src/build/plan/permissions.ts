@@ -1,6 +1,6 @@
 import type { PermissionRule } from "../../layers/plan.js";
 import type { StorePath } from "../../nix/store-path.js";
-import type { PermissionSpec } from "../spec/spec.js";
+import type { PermissionSpec } from "../spec/parts.js";
 
 /** A spec's permission rules by store path, each in the order given. @throws OciNixError as `storePathOf` */
 export function permissionsOf(

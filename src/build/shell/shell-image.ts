@@ -16,7 +16,8 @@ import type { FileSpec, HelperSpec } from "../customisation/spec.js";
 import { StoreFiles } from "../customisation/store-files.js";
 import { readClosure } from "../plan/closure.js";
 import { checkConflicts } from "../spec/conflicts.js";
-import type { ClosureSpec, ImageSpec } from "../spec/spec.js";
+import type { ClosureSpec } from "../spec/parts.js";
+import type { ImageSpec } from "../spec/spec.js";
 import {
   BUILD_DIRECTORY,
   checkEnvironmentSize,

@@ -4,8 +4,7 @@ import { isJsonObject, type Json, type JsonObject } from "../../core/json.js";
 import type { Schema } from "../../core/json-schema.js";
 import { DEFAULT_TIMESTAMP, parseTimestamp, type Timestamp } from "../../core/timestamp.js";
 import { type Pipeline, parsePipeline } from "../../layers/pipeline/parse.js";
-import type { LayerHistory } from "../../layers/plan.js";
-import { DEFAULT_STRATEGY, MAX_LAYERS, STRATEGY_NAMES } from "../../layers/plan-layers.js";
+import { DEFAULT_STRATEGY, STRATEGY_NAMES } from "../../layers/plan-layers.js";
 import { checkContainerConfig } from "../../oci/container-config.js";
 import { CONTAINER_CONFIG_SCHEMA } from "../../oci/container-config-fields.js";
 import type { Inheritance } from "../../oci/inherit-config.js";
@@ -14,77 +13,29 @@ import { TAR_PROFILE_NAMES, type TarProfile, tarProfile } from "../../tar/profil
 import { checkFile, checkHelpers, type FileSpec, type HelperSpec } from "../customisation/spec.js";
 import {
   arrayOf,
-  type Check,
   check,
   type Described,
   field,
   flag,
-  mode,
   OWNER_FIELDS,
   object,
-  objectOf,
   parsed,
   text,
   texts,
   wholeNumber,
-  wrong,
 } from "./checks.js";
 import { checkConflicts } from "./conflicts.js";
-import { architecture, inheritance, mebibytes, programDirectory, regex, script, storeDirectory } from "./values.js";
-
-/** Where the closure comes from. */
-export interface ClosureSpec {
-  /** Store paths; without `graph` their closure is read from the Nix database under `storeRoot`. */
-  readonly roots?: readonly string[] | undefined;
-  /** A file that holds the closure graph, in any form that is read. */
-  readonly graph?: string | undefined;
-  /** Where the store's files are; by default `/`. */
-  readonly storeRoot?: string | undefined;
-  /** The store directory; by default that of the paths. */
-  readonly storeDir?: string | undefined;
-}
-
-/** Mode and owner of what a regex matches: the spec's form of {@link PermissionRule}. */
-export interface PermissionSpec {
-  /** A store path that is shipped. */
-  readonly path: string;
-  /** RE2, matched anywhere in the source path. */
-  readonly regex: string;
-  readonly mode?: number | undefined;
-  /** By default 0; `gid` likewise. */
-  readonly uid?: number | undefined;
-  readonly gid?: number | undefined;
-  readonly uname?: string | undefined;
-  readonly gname?: string | undefined;
-}
-
-/** An explicit layer, or several: what the layers before hold is left out. */
-export interface LayerSpec {
-  /** Store paths that are shipped with all they refer to. */
-  readonly deps?: readonly string[] | undefined;
-  readonly copyToRoot?: readonly string[] | undefined;
-  readonly perms?: readonly PermissionSpec[] | undefined;
-  readonly exclude?: readonly string[] | undefined;
-  readonly strategy?: string | undefined;
-  /** By default 1. */
-  readonly maxLayers?: number | undefined;
-  readonly history?: LayerHistory | undefined;
-}
-
-/** The Nix database in the image. */
-export interface NixDatabaseSpec {
-  /** By default true. */
-  readonly enable?: boolean | undefined;
-  /** Owner of the database, and of the directories above it; by default that of the image. */
-  readonly uid?: number | undefined;
-  readonly gid?: number | undefined;
-  readonly uname?: string | undefined;
-  readonly gname?: string | undefined;
-  /** By default 0755: of the directories above the database, and of the store's. */
-  readonly directoryMode?: number | undefined;
-  /** By default 0644. */
-  readonly fileMode?: number | undefined;
-}
+import {
+  type ClosureSpec,
+  closure,
+  type LayerSpec,
+  layer,
+  type NixDatabaseSpec,
+  nixDatabase,
+  type PermissionSpec,
+  permission,
+} from "./parts.js";
+import { architecture, inheritance, mebibytes, programDirectory, script } from "./values.js";
 
 /** An image to be made from a closure: the spec file's content, and what the command line's flags amount to. */
 export interface ImageSpec {
@@ -153,66 +104,12 @@ export interface ImageSpec {
   readonly compression?: Compression | undefined;
 }
 
-const layerCount = wholeNumber(MAX_LAYERS, 1);
-
-const permission = objectOf(
-  {
-    path: field("Store path below which the rule applies", text),
-    regex: field("RE2 expression that the source path must match anywhere", regex),
-    mode: field("Mode in octal", mode, { examples: ["0755"] }),
-    ...OWNER_FIELDS,
-  },
-  ["path", "regex"],
-  ({ path, regex, ...others }, where): PermissionSpec => {
-    if (path === undefined || regex === undefined) throw wrong(where, 'an object with "path" and "regex"');
-    return { ...others, path, regex };
-  },
-);
-
-const history: Check<LayerHistory> = object({
-  created_by: field("What made the layer", text),
-  author: field("Who made the layer", text),
-  comment: field("Anything else", text),
-});
-
-const layer = objectOf(
-  {
-    deps: field("Store paths that the layer holds, with all they refer to", texts),
-    copyToRoot: field("Store paths whose contents go to the root of the image", texts),
-    perms: field("Modes and owners of what a regular expression matches", arrayOf(permission)),
-    exclude: field("Store paths that the layer leaves out", texts),
-    strategy: field("How the layer is split where it may be several", text, { examples: STRATEGY_NAMES }),
-    maxLayers: field("Layers at most", layerCount, { default: 1 }),
-    history: field("What the image's history says of the layer", history),
-  },
-  [],
-  (checked, where): LayerSpec => {
-    if ((checked.deps ?? []).length + (checked.copyToRoot ?? []).length > 0) return checked;
-    throw wrong(where, 'an object with store paths in "deps" or "copyToRoot"');
-  },
-);
-
-const nixDatabase: Check<NixDatabaseSpec> = object({
-  enable: field("Whether there is to be a Nix database", flag, { default: true }),
-  ...OWNER_FIELDS,
-  directoryMode: field("Mode of the database's directories and of the store", mode, { default: "0755" }),
-  fileMode: field("Mode of the database's files", mode, { default: "0644" }),
-});
-
-/** Where a spec says its store paths come from. */
-export const checkClosure: Check<ClosureSpec> = object({
-  roots: field("Store paths whose closure is shipped", texts),
-  graph: field("File of the closure graph, instead of the Nix database", text),
-  storeRoot: field("Directory below which the store's files are", text, { default: "/" }),
-  storeDir: field("The store directory, where it is not that of the store paths", storeDirectory),
-});
-
 const time = { default: DEFAULT_TIMESTAMP.text, examples: ["2026-01-31T12:00:00Z", "now"] };
 
 const FIELDS = {
   name: field("Image name", parsed(checkName), { examples: ["registry.example/app"] }),
   tag: field("Image tag", parsed(checkTag), { default: "latest" }),
-  closure: field("Where the store paths come from", checkClosure),
+  closure: field("Where the store paths come from", closure),
   strategy: field("How the closure is split into layers", text, {
     default: DEFAULT_STRATEGY,
     examples: STRATEGY_NAMES,

@@ -1,14 +1,15 @@
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type ByteString, displayBytes, encodeUtf8 } from "../../core/byte-string.js";
-import { compareStrings, describeErrno, OciNixError } from "../../core/errors.js";
+import { describeErrno, OciNixError } from "../../core/errors.js";
 import { openForReading, readPieces } from "../../core/file-range.js";
 import type { Device } from "../../core/generated-object.js";
 import { sameContents } from "../../core/same-contents.js";
 import { TarEntries, type TarEntry, type TarVisitor } from "../../tar/entries.js";
-import { EntryCursor, EntryList, type EntryType, type NewEntry, type Ownership } from "../../tar/entry-list.js";
+import { EntryCursor, type EntryList, type EntryType, type Ownership } from "../../tar/entry-list.js";
 import { LOST_AND_FOUND } from "../ext4/plan.js";
 import { CHANGES } from "./init.js";
+import { byComponent, entryAt, entryListOf, type TreeEntry } from "./tree-entries.js";
 
 /** Something that is new in a tree, or otherwise than it was. */
 export interface ChangedEntry {
@@ -212,38 +213,25 @@ export function layerOfChanges(changes: TreeChanges, { own, isBelow = () => true
   const { entries, removed } = changes;
   const whiteouts = removed.filter(isBelow).map(whiteout);
   const kept = own === undefined ? [] : untouched(own, changes);
-  const all = [...kept, ...entries, ...whiteouts].sort((a, b) => byComponent(a.path, b.path));
-  const hasRoot = all[0]?.path === "";
-  const list = new EntryList();
-  for (const { path, ...entry } of all) {
-    const depth = path === "" ? 0 : path.split("/").length - (hasRoot ? 0 : 1);
-    list.append({ ...entry, depth, name: path.slice(path.lastIndexOf("/") + 1) });
-  }
-  return list;
+  return entryListOf([...kept, ...entries, ...whiteouts]);
 }
 
-type LayerEntry = Omit<ChangedEntry, "source"> & Pick<NewEntry, "source" | "contents">;
-
 /** What is neither changed nor gone, nor below something that is no directory any more. */
-function untouched(list: EntryList, { entries, removed }: TreeChanges): readonly LayerEntry[] {
+function untouched(list: EntryList, { entries, removed }: TreeChanges): readonly TreeEntry[] {
   const changed = new Set(entries.map(({ path }) => path));
   const hidden = new Set([...removed, ...entries.flatMap(({ path, type }) => (type === "directory" ? [] : [path]))]);
-  const kept: LayerEntry[] = [];
+  const kept: TreeEntry[] = [];
   const cursor = new EntryCursor(list);
   while (cursor.next()) {
-    const { path, type, mode, owner, size, linkTarget, source, contents } = cursor;
+    const { path } = cursor;
     // A directory comes before what is in it.
     if (hidden.has(path) || hidden.has(parentOf(path))) hidden.add(path);
-    else if (!changed.has(path)) {
-      const device = type === "character" || type === "block" ? cursor.device : undefined;
-      const from = contents === undefined ? { source } : { contents };
-      kept.push({ path, type, mode, owner, size, linkTarget, device, ...from });
-    }
+    else if (!changed.has(path)) kept.push(entryAt(cursor));
   }
   return kept;
 }
 
-function whiteout(path: ByteString): LayerEntry {
+function whiteout(path: ByteString): TreeEntry {
   const name = path.lastIndexOf("/") + 1;
   return {
     path: `${path.slice(0, name)}.wh.${path.slice(name)}`,
@@ -258,9 +246,4 @@ function whiteout(path: ByteString): LayerEntry {
 
 function parentOf(path: ByteString): ByteString {
   return path.slice(0, Math.max(0, path.lastIndexOf("/")));
-}
-
-/** A directory before what is in it. */
-function byComponent(a: ByteString, b: ByteString): number {
-  return compareStrings(a.replaceAll("/", "\0"), b.replaceAll("/", "\0"));
 }

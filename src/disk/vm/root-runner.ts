@@ -1,13 +1,13 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { RootRunner } from "../../build/customisation/root-script.js";
+import type { RootRun, RootRunner } from "../../build/customisation/root-script.js";
 import type { ByteString } from "../../core/byte-string.js";
-import { compareStrings } from "../../core/errors.js";
-import { EntryCursor, EntryList, type NewEntry } from "../../tar/entry-list.js";
+import { EntryCursor, EntryList } from "../../tar/entry-list.js";
 import { readImageTree } from "../image-tree.js";
 import { DiskTools } from "../tools.js";
 import { layerOfChanges } from "./changes.js";
 import { runAsRoot } from "./run-as-root.js";
+import { entryAt, entryListOf, type TreeEntry } from "./tree-entries.js";
 
 /** A script that waits for something would wait for ever. */
 const DEADLINE_MS = 3600 * 1000;
@@ -18,10 +18,10 @@ const DEADLINE_MS = 3600 * 1000;
  * @throws OciNixError as {@link readImageTree} and {@link runAsRoot}
  */
 export const runInVirtualMachine: RootRunner = async (run) => {
-  const { script, fromImage, platform, own, store, memoryMiB, diskMiB, signal, onLine } = run;
+  const { script, fromImage, reading, own, store, memoryMiB, diskMiB, signal, onLine } = run;
   const tools = new DiskTools({ signal });
   try {
-    const below = await readBelow(fromImage, join(tools.directory, "below"), { platform, signal });
+    const below = await readBelow(fromImage, join(tools.directory, "below"), { ...reading, signal });
     const inBelow = pathsOf(below);
     const tree = laidOver([below, own, store]);
     const job = { script, memoryMiB, diskMiB, deadlineMs: DEADLINE_MS, signal, onLine };
@@ -39,7 +39,7 @@ export const runInVirtualMachine: RootRunner = async (run) => {
 async function readBelow(
   fromImage: string | undefined,
   directory: string,
-  options: { readonly platform: string | undefined; readonly signal: AbortSignal | undefined },
+  options: RootRun["reading"] & { readonly signal: AbortSignal | undefined },
 ): Promise<EntryList> {
   if (fromImage === undefined) return new EntryList();
   mkdirSync(directory);
@@ -55,29 +55,15 @@ function pathsOf(list: EntryList): ReadonlySet<ByteString> {
 
 /** Several trees as an engine lays layers over each other: directories coincide, and all else takes the place of what is below. */
 function laidOver(lists: readonly EntryList[]): EntryList {
-  const entries = new Map<ByteString, Omit<NewEntry, "depth" | "name">>();
+  const entries = new Map<ByteString, TreeEntry>();
   for (const list of lists) {
     for (const cursor = new EntryCursor(list); cursor.next(); ) {
-      const { path, type, mode, owner, size, linkTarget, source, contents } = cursor;
-      if (path !== "" && type !== "directory" && entries.get(path)?.type === "directory") remove(entries, path);
-      const device = type === "character" || type === "block" ? cursor.device : undefined;
-      const from = contents === undefined ? { source } : { contents: Buffer.from(contents) };
-      entries.set(path, { type, mode, owner, size, linkTarget, device, ...from });
+      const { path, type } = cursor;
+      if (type !== "directory" && entries.get(path)?.type === "directory") remove(entries, path);
+      entries.set(path, entryAt(cursor));
     }
   }
-  const inOrder = (path: ByteString) => path.replaceAll("/", "\0");
-  const paths = [...entries.keys()].sort((a, b) => compareStrings(inOrder(a), inOrder(b)));
-  const rootDepth = entries.has("") ? 1 : 0;
-  const laid = new EntryList();
-  for (const path of paths) {
-    const depth = path === "" ? 0 : path.split("/").length - 1 + rootDepth;
-    laid.append({
-      ...(entries.get(path) as Omit<NewEntry, "depth" | "name">),
-      depth,
-      name: path.slice(path.lastIndexOf("/") + 1),
-    });
-  }
-  return laid;
+  return entryListOf([...entries.values()]);
 }
 
 function remove(entries: Map<ByteString, unknown>, directory: ByteString): void {

@@ -1,6 +1,7 @@
+import { askProgram } from "../../core/ask-program.js";
 import { OciNixError } from "../../core/errors.js";
 import { isJsonObject, parseJson } from "../../core/json.js";
-import { askProgram, NotStarted } from "../../core/process.js";
+import { NotStarted } from "../../core/process.js";
 import type { Clock } from "./clock.js";
 
 /** A helper may ask a person for the key of its store. */

@@ -1,7 +1,8 @@
 import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OciNixError } from "../../../core/errors.js";
-import { runTalking, type Tool } from "../../../core/process.js";
+import type { Tool } from "../../../core/process.js";
+import { runTalking } from "../../../core/run-tool.js";
 import { seccompFilter } from "./seccomp.js";
 
 /** The joined root and what is around it, as the commands see it. */

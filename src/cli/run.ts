@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
 import { type ErrorCode, nearest, OciNixError } from "../index.js";
 import type { Command, Flag, FlagValues } from "./command.js";
-import { findCommand, flagsOf, type Named } from "./commands.js";
+import { findCommand, type Named } from "./commands.js";
+import { flagsOf } from "./flags.js";
 import { Interrupts } from "./signals.js";
 import { reportError } from "./ui.js";
 

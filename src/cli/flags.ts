@@ -299,7 +299,7 @@ export const DIFF_FLAGS: Flags = {
 };
 
 /** Flags every command has. */
-const GLOBAL_FLAGS: Flags = {
+export const GLOBAL_FLAGS: Flags = {
   json: { type: "boolean", describe: "Results and errors as JSON" },
   quiet: { type: "boolean", alias: "q", describe: "Print nothing but errors on standard error" },
   verbose: { type: "boolean", alias: "v", describe: "Say more about what is done" },

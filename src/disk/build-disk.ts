@@ -26,6 +26,7 @@ export interface DiskBuildOptions {
   readonly observer?: DiskObserver | undefined;
 }
 
+/** Told how far a disk image is. */
 export interface DiskObserver {
   /** Counts what is written into the root file system. */
   readonly progress: WriteProgress;

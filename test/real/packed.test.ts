@@ -231,6 +231,10 @@ describe.skipIf(requireTools("npm", "docker-registry", "tar"))("the packed file"
     for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" }))
       utimesSync(join(folder, file), 1e9, 1e9);
     expect(hexSha256(readFileSync(await pack(folder, copy)))).toBe(hexSha256(readFileSync(tarball)));
+    // What npm would put right when it is published: nothing.
+    await npm(["pkg", "fix"], folder);
+    const [fixed, own] = [folder, PROJECT].map((at) => JSON.parse(readFileSync(join(at, "package.json"), "utf8")));
+    expect(fixed).toEqual(own);
   });
 
   it("says what is missing where npm ran no install scripts", async () => {

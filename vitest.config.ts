@@ -20,8 +20,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     restoreMocks: true,
-    // Vitest would leave one processor to itself, which has next to nothing to do.
-    maxWorkers: availableParallelism(),
+    // Vitest would leave a processor to itself, which has next to nothing to do; and some files wait for guests and daemons.
+    maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestKindFirst },
   },
 });

@@ -129,7 +129,11 @@ function followIntoStore(arg: string, storeRoot: string): string | undefined {
   return logical(realpathSync(at));
 }
 
-function pathInStore(arg: string, storeRoot: string): string | undefined {
+/**
+ * The path in a store that an argument is or leads to by symlinks (`./result`), what lies below the store path included; undefined where it
+ * leads elsewhere, or nowhere.
+ */
+export function pathInStore(arg: string, storeRoot: string): string | undefined {
   try {
     return followIntoStore(arg, storeRoot);
   } catch {

@@ -26,7 +26,7 @@ export function docBlocks(markdown: string): readonly DocBlock[] {
     if (line.startsWith("<!-- ")) {
       let comment = line;
       while (!comment.endsWith("-->")) comment += `\n${lines[++at] ?? "-->"}`;
-      const [, key = "", value = ""] = /^<!-- ([a-z ]+?):\s([^]*?)\s*-->$/.exec(comment) ?? [];
+      const [, key = "", value = ""] = /^<!-- ([a-z ]+?):\s([\s\S]*?)\s*-->$/.exec(comment) ?? [];
       comments.set(key, value);
       continue;
     }

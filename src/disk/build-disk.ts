@@ -197,5 +197,5 @@ async function bootLoader(
   const { kind = "none" } = spec.bootLoader ?? {};
   if (kind === "none") return { root: [], esp: [], boot: [], embed: undefined };
   const entry = bootEntryFor(spec, layout, rootUuid);
-  return await bootLoaderFor(layout, { kind, entry, rootUuid }, tools);
+  return await bootLoaderFor(layout, { ...spec.bootLoader, kind, entry, rootUuid }, tools);
 }

@@ -58,7 +58,7 @@ export class DiskTools {
   readonly #directory: TemporaryDirectory;
   readonly #signal: AbortSignal | undefined;
   #guard: Promise<string | undefined> | undefined;
-  readonly #versions = new Map<DiskToolName, string>();
+  readonly #versions = new Map<string, string>();
 
   /** @throws OciNixError `output` where there can be no temporary files */
   constructor(options: { readonly signal?: AbortSignal | undefined } = {}) {
@@ -73,9 +73,14 @@ export class DiskTools {
     return this.#directory.path;
   }
 
-  /** The program and the package of every tool that ran, with its version, by name. */
+  /** The version of every tool that ran, and of what was {@link note}d, by name. */
   get versions(): ReadonlyMap<string, string> {
     return new Map([...this.#versions].sort(([a], [b]) => compareStrings(a, b)));
+  }
+
+  /** Adds the version of files that are put into disks, or what they are made of. */
+  note(name: string, version: string | undefined): void {
+    this.#versions.set(name, version ?? "unknown");
   }
 
   /**
@@ -138,7 +143,8 @@ export class DiskTools {
   async #version(name: DiskToolName): Promise<string> {
     const { stdout, stderr } = await this.#start(name, TOOLS[name].version, { deadlineMs: 30_000 });
     const line = `${stdout}\n${stderr}`.split("\n").find((each) => /\d+\.\d/.test(each)) ?? "";
-    return /\d+(?:\.\d+)+/.exec(line)?.[0] ?? "unknown";
+    // With the distribution's own: 2.06-13+deb12u1.
+    return /\d+(?:\.\d+)+[^\s(),]*/.exec(line)?.[0] ?? "unknown";
   }
 
   async #start(name: DiskToolName, args: readonly string[], options: StartOptions) {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { buildDiskImage } from "../../../src/disk/build-disk.js";
 import { DiskTools } from "../../../src/disk/tools.js";
+import { checkBoot } from "../../../src/disk/vm/boot-check.js";
 import { copySampleStore } from "../../support/sample-store.js";
 import { requireTools } from "../../support/tools.js";
 
@@ -130,6 +131,19 @@ describe("a tool", () => {
     install("sfdisk", "");
     await tools.run("sfdisk", []);
     expect([...tools.versions]).toEqual([["sfdisk", "1.2.3-4"]]);
+  });
+});
+
+describe("a machine that boots a disk", () => {
+  it("says that somebody killed it", async () => {
+    install("qemu-system-x86_64", "kill -KILL $$");
+    const disk = join(directory, "disk.img");
+    writeFileSync(disk, "");
+    const check = { firmware: "bios", line: "login:", deadlineMs: 60_000, accelerators: ["tcg"] } as const;
+    await expect(checkBoot(disk, check, tools)).rejects.toMatchObject({
+      code: "invalid-input",
+      message: `QEMU was killed (SIGKILL) while it booted ${disk}`,
+    });
   });
 });
 

@@ -115,7 +115,7 @@ function saidOf({ symbol }) {
 function section(each) {
   const signatures = declarationsOf(each.symbol).map(signatureOf);
   const said = saidOf(each);
-  return `### ${each.name}\n\n${said === "" ? "" : `${said}\n\n`}\`\`\`ts\n${signatures.join("\n")}\n\`\`\`\n`;
+  return `### ${each.name}\n\n${said === "" ? "" : `${said}\n\n`}~~~ts\n${signatures.join("\n")}\n~~~\n`;
 }
 
 const others = findOthers();

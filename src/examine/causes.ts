@@ -46,10 +46,9 @@ function otherStorePaths({ pathsBefore, pathsAfter }: Findings): readonly Cause[
   );
 }
 
-function otherSplit({ pathsBefore, pathsAfter, layers }: Findings): readonly Cause[] {
+function otherSplit({ pathsBefore, pathsAfter }: Findings): readonly Cause[] {
   const [before, after] = [allOf(pathsBefore), allOf(pathsAfter)];
   if (before.size === 0 || before.size !== after.size || ![...before].every((path) => after.has(path))) return [];
-  if (layers.every(({ status }) => status === "same")) return [];
   const [splitBefore, splitAfter] = [splitOf(pathsBefore), splitOf(pathsAfter)];
   if (splitBefore.join("\n") === splitAfter.join("\n")) return [];
   const isOrder = [...splitBefore].sort().join("\n") === [...splitAfter].sort().join("\n");

@@ -81,6 +81,8 @@ export async function readLayer(
     } catch (error) {
       if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;
       blobError = error;
+      // All bytes came, only not those that were recorded.
+      if (error.code === "verification") await out.flush();
     }
     const end = await packed.end(() => entries.end());
     return {

@@ -154,10 +154,10 @@ function packed({ codec, samePacking }: VerifiedLayer): string {
   return `${codec} (here ${here ?? "there is no such codec"})`;
 }
 
-function describeSame({ layers, exact }: ImageVerification): string[] {
+function describeSame({ layers }: ImageVerification): string[] {
   const same = layers.filter(({ status }) => status === "same");
   if (same.length === 0) return [];
-  const others = exact ? [] : same.filter(({ samePacking }) => samePacking === false);
+  const others = same.filter(({ codec }) => codec !== null && codecHere(codec) !== codec);
   const [first] = others;
   const packing = first === undefined ? "" : `, ${others.length} packed by another codec: ${packed(first)}`;
   return [`layer   = ${same.length} ${same.length === 1 ? "layer is" : "layers are"} the same${packing}`];

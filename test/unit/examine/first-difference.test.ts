@@ -71,6 +71,13 @@ describe("the first difference of two layers", () => {
     }
   });
 
+  it("names the entries of both, where one of them begins in a piece that comes later", async () => {
+    // Pieces are of 256 KiB, and the extended header is the last of the first one.
+    const same = ["big", "x".repeat(262_144 - 1024)] as const;
+    const found = await between([same, ["other"]], [same, ["short", { pax: { path: "extended" } }]]);
+    expect(found).toMatchObject({ offset: 262_144 - 512, where: "header", before: "other", after: "extended" });
+  });
+
   it("says what keeps it from being found, and waits for nobody", async () => {
     const broken = layerOf(tarOf(["b", "1"]));
     const failing = { ...broken, blob: { ...broken.blob, writeTo: () => Promise.reject(new Error("no disk")) } };

@@ -105,6 +105,13 @@ describe("verifying an image", () => {
     expect(back.missing).toMatchObject([{ layer: 1, diffId: sha256(B) }]);
   });
 
+  it("does not do without a layer, even where all others are the same", async () => {
+    const found = await verify(imageOf([layerOf(A)]), imageOf([layerOf(A), layerOf(B)]));
+    expect([found.verified, statusesOf(found)]).toEqual([false, ["same"]]);
+    expect(found.missing).toMatchObject([{ layer: 2, diffId: sha256(B) }]);
+    expect(found.files?.removed.map(({ path }) => path)).toEqual(["/nix/b"]);
+  });
+
   it("does not take another order for the same image", async () => {
     const config = { config: historyOf([], []) };
     const found = await verify(imageOf([layerOf(B), layerOf(A)], config), imageOf([layerOf(A), layerOf(B)], config));
@@ -119,6 +126,9 @@ describe("verifying an image", () => {
     expect((await verify(spelled, expected)).verified).toBe(true);
     expect((await verify(spelled, expected, { stored })).verified).toBe(false);
     expect((await verify(expected, expected, { stored })).verified).toBe(true);
+    // A docker-archive has no manifest that would tell.
+    expect((await verify({ ...spelled, manifest: undefined }, expected, { stored })).verified).toBe(false);
+    expect((await verify({ ...expected, manifest: undefined }, expected, { stored })).verified).toBe(true);
     const changed = await verify(imageOf([layerOf(A)], { config: { config: { Cmd: ["y"] } } }), expected);
     expect(changed.verified).toBe(false);
     expect(changed.config).toEqual([{ field: "config.Cmd", before: ["x"], after: ["y"] }]);

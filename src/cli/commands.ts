@@ -18,6 +18,7 @@ import {
   PUSH_IMAGE_FLAGS,
   SHELL_FLAGS,
   STREAM_FLAGS,
+  VERIFY_FLAGS,
 } from "./flags.js";
 import { CLOSURE_FLAGS } from "./image-flags.js";
 
@@ -106,6 +107,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     inputs: "SOURCE SOURCE",
     flags: DIFF_FLAGS,
     load: () => import("./commands/diff.js"),
+  },
+  {
+    name: "verify",
+    describe: "Build an image once more, writing nothing, and say what of IMAGE is not as INPUT gives it",
+    inputs: "IMAGE INPUT...",
+    flags: VERIFY_FLAGS,
+    load: () => import("./commands/verify.js"),
   },
   {
     name: "export",

@@ -251,6 +251,29 @@ export const EXAMINE_FLAGS: Flags = {
   ...REGISTRY_FLAGS,
 };
 
+/** What an image is compared with, and how. */
+export const VERIFY_FLAGS: Flags = {
+  exact: {
+    type: "boolean",
+    describe: "Pack the layers, too: every stored byte has to be the same, config and manifest included",
+  },
+  compression: {
+    type: "string",
+    describe: "With --exact: none, gzip or zstd, with a level (default as the spec says, else as the image is packed)",
+  },
+  "no-read": { type: "boolean", describe: "Believe the image's manifest and config what its layers are" },
+  "trust-cache": {
+    type: "boolean",
+    describe: "Believe the digest cache what layers become, instead of reading the store",
+  },
+  all: { type: "boolean", describe: "List all files, not only the first 50 of each kind" },
+  platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where the image's name stands for several" },
+  ...IMAGE_FLAGS,
+  ...DOCKERTOOLS_FLAGS,
+  ...CACHE_DIRECTORY_FLAGS,
+  ...REGISTRY_FLAGS,
+};
+
 /** Which image is unpacked, and where to. */
 export const EXPORT_FLAGS: Flags = {
   output: {

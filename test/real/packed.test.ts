@@ -130,6 +130,7 @@ const RUNS: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   inspect: async () => expect(await output("inspect", "oci:layout:1")).toContain("zstd"),
   validate: async () => output("validate", "oci:layout:1"),
+  verify: async () => output("verify", "oci:layout:1", ...closure()),
   diff: async () => expect(await run(["diff", "oci:layout:1", "oci:layout:1"])).toMatchObject({ status: 0 }),
   export: async () => expect((await run(["export", "oci:layout:1"])).stdout.length).toBeGreaterThan(10_240),
   disk: async () => {

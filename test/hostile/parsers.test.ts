@@ -18,15 +18,22 @@ const { parsers, close } = await hostileParsers();
 afterAll(close);
 
 describe("whatever it is given", () => {
-  it.each(parsers)("what reads $title gives a value or an error in words", { timeout: 3_600_000 }, async ({ inputs, run, share }) => {
-    let taken = 0;
-    await fc.assert(
-      fc.asyncProperty(inputs.map(shown), async ({ bytes }) => {
-        if (await takes(() => run(bytes))) taken++;
-      }),
-      { numRuns: Math.ceil((CASES * share) / 1000), ...(process.env.OCI_NIX_HOSTILE_SEED ? { seed: Number(process.env.OCI_NIX_HOSTILE_SEED) } : {}) },
-    );
-    expect(process.memoryUsage.rss()).toBeLessThan(MAX_RSS);
-    if (process.env.OCI_NIX_HOSTILE_CASES) console.info(`${taken} taken`);
-  });
+  it.each(parsers)(
+    "what reads $title gives a value or an error in words",
+    { timeout: 3_600_000 },
+    async ({ inputs, run, share }) => {
+      let taken = 0;
+      await fc.assert(
+        fc.asyncProperty(inputs.map(shown), async ({ bytes }) => {
+          if (await takes(() => run(bytes))) taken++;
+        }),
+        {
+          numRuns: Math.ceil((CASES * share) / 1000),
+          ...(process.env.OCI_NIX_HOSTILE_SEED ? { seed: Number(process.env.OCI_NIX_HOSTILE_SEED) } : {}),
+        },
+      );
+      expect(process.memoryUsage.rss()).toBeLessThan(MAX_RSS);
+      if (process.env.OCI_NIX_HOSTILE_CASES) console.info(`${taken} taken`);
+    },
+  );
 });

@@ -17,7 +17,11 @@ export async function takes(run: () => unknown): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof OciNixError)) throw error;
-    if (/Cannot read propert|is not a function|is not iterable|undefined \(|\[object Object\]|stack size/.test(error.message)) {
+    if (
+      /Cannot read propert|is not a function|is not iterable|undefined \(|\[object Object\]|stack size/.test(
+        error.message,
+      )
+    ) {
       throw new Error(`a message that shows a defect: ${error.message.slice(0, 500)}`);
     }
     if (error.message.length > MAX_MESSAGE || (error.hint?.length ?? 0) > MAX_MESSAGE) {

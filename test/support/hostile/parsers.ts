@@ -28,12 +28,24 @@ import { parseDerivation } from "../../../src/nix/derivation.js";
 import { readLocalClosure } from "../../../src/nix/local-database.js";
 import { parseClosure } from "../../../src/nix/read-closure.js";
 import { findStorePath, parseStorePath, storePathsNamedIn } from "../../../src/nix/store-path.js";
-import { checkContainerConfig, checkGoContainerConfig, containerConfigProblems } from "../../../src/oci/container-config.js";
+import {
+  checkContainerConfig,
+  checkGoContainerConfig,
+  containerConfigProblems,
+} from "../../../src/oci/container-config.js";
 import { parseStorePathsComment } from "../../../src/oci/image.js";
 import { inheritConfig } from "../../../src/oci/inherit-config.js";
 import { diffIdsOf, parseManifest } from "../../../src/oci/manifest.js";
 import { parsePlatform, parsePlatformObject } from "../../../src/oci/platform.js";
-import { checkName, checkRefName, checkTag, familiarName, fullName, parseImageName, splitImageName } from "../../../src/oci/reference.js";
+import {
+  checkName,
+  checkRefName,
+  checkTag,
+  familiarName,
+  fullName,
+  parseImageName,
+  splitImageName,
+} from "../../../src/oci/reference.js";
 import { TarEntries } from "../../../src/tar/entries.js";
 import { readArchive } from "../../../src/transport/archive-reader.js";
 import { dockerHost } from "../../../src/transport/docker-daemon/host.js";
@@ -94,7 +106,8 @@ export async function hostileParsers(): Promise<HostileParsers> {
   const add = (title: string, inputs: Arbitrary<Buffer>, run: (bytes: Buffer) => unknown, share = 1000) => {
     parsers.push({ title, inputs, share, run });
   };
-  const asJson = (run: (value: ReturnType<typeof parseJson>) => unknown) => (bytes: Buffer) => run(parseDocument(bytes, "input"));
+  const asJson = (run: (value: ReturnType<typeof parseJson>) => unknown) => (bytes: Buffer) =>
+    run(parseDocument(bytes, "input"));
 
   const closures = readdirSync(join(PROJECT, "testdata/closures")).filter((name) => /\.(json|txt)$/.test(name));
   const textClosures = closures.filter((name) => name.endsWith(".txt")).map((name) => testdata(`closures/${name}`));
@@ -109,7 +122,11 @@ export async function hostileParsers(): Promise<HostileParsers> {
     formatPythonJson(value);
     formatGoJson(value, "\t");
   });
-  add("JSON of any bytes", hostileBytes(jsonClosures), asJson((value) => formatJson(value)));
+  add(
+    "JSON of any bytes",
+    hostileBytes(jsonClosures),
+    asJson((value) => formatJson(value)),
+  );
 
   const derivation = Buffer.from(
     `Derive([("dev","${B}","",""),("out","${A}","r:sha256","ab")],[("${A}.drv",["dev","out"])],["${B}"],"x86_64-linux","/bin/sh",["-c","true \\"x\\"\\n"],[("PATH","/bin"),("out","${A}")])`,
@@ -117,7 +134,9 @@ export async function hostileParsers(): Promise<HostileParsers> {
   const dynamic = Buffer.from(
     `DrvWithVersion("xp-dyn-drv",[("out","","","")],[("${A}.drv",(["out"],[("out",["out"])]))],[],"x86_64-linux","b",[],[])`,
   );
-  add("derivations", hostileBytes([derivation, dynamic]), (bytes) => parseDerivation(bytes.toString("latin1"), "/nix/store", "input"));
+  add("derivations", hostileBytes([derivation, dynamic]), (bytes) =>
+    parseDerivation(bytes.toString("latin1"), "/nix/store", "input"),
+  );
   add(
     "derivations of pieces",
     hostileText(["Derive(", "DrvWithVersion(", "[", "]", "(", ")", ",", '"', `"${A}"`, '"out"', "\\n"]),
@@ -134,7 +153,13 @@ export async function hostileParsers(): Promise<HostileParsers> {
   const index = {
     schemaVersion: 2,
     mediaType: "application/vnd.oci.image.index.v1+json",
-    manifests: [{ ...manifest.config, mediaType: manifest.mediaType, platform: { os: "linux", architecture: "arm", variant: "v7" } }],
+    manifests: [
+      {
+        ...manifest.config,
+        mediaType: manifest.mediaType,
+        platform: { os: "linux", architecture: "arm", variant: "v7" },
+      },
+    ],
   };
   const containerConfig = {
     User: "1000:1000",
@@ -157,9 +182,20 @@ export async function hostileParsers(): Promise<HostileParsers> {
     os: "linux",
     config: containerConfig,
     rootfs: { type: "layers", diff_ids: [D] },
-    history: [{ created: "2024-01-31T00:00:00Z", created_by: "x", comment: `store paths: ['${A}', "${B}"]`, empty_layer: false }],
+    history: [
+      {
+        created: "2024-01-31T00:00:00Z",
+        created_by: "x",
+        comment: `store paths: ['${A}', "${B}"]`,
+        empty_layer: false,
+      },
+    ],
   };
-  add("manifests and indexes", hostileJson([json(manifest), json(index)]), asJson((value) => parseManifest(value, undefined, "input")));
+  add(
+    "manifests and indexes",
+    hostileJson([json(manifest), json(index)]),
+    asJson((value) => parseManifest(value, undefined, "input")),
+  );
   add(
     "image configs",
     hostileJson([json(imageConfig)]),
@@ -171,11 +207,30 @@ export async function hostileParsers(): Promise<HostileParsers> {
       inheritConfig(inner, new Map([["Env", ["A=c"]]]), "all", "input");
     }),
   );
-  add("container configs", hostileJson([json(containerConfig)]), asJson((value) => checkContainerConfig(value, "input")));
-  add("container configs in Go's way", hostileJson([json(containerConfig)]), asJson((value) => checkGoContainerConfig(value, "input")));
+  add(
+    "container configs",
+    hostileJson([json(containerConfig)]),
+    asJson((value) => checkContainerConfig(value, "input")),
+  );
+  add(
+    "container configs in Go's way",
+    hostileJson([json(containerConfig)]),
+    asJson((value) => checkGoContainerConfig(value, "input")),
+  );
   add(
     "history comments and annotations",
-    hostileText(["store paths: [", "store paths, moved or changed: [", "]", "'", '"', ", ", A, B, "\\x00", "-customisation-layer"]),
+    hostileText([
+      "store paths: [",
+      "store paths, moved or changed: [",
+      "]",
+      "'",
+      '"',
+      ", ",
+      A,
+      B,
+      "\\x00",
+      "-customisation-layer",
+    ]),
     (bytes) => {
       const comment = bytes.toString("utf8");
       parseStorePathsComment(comment);
@@ -205,12 +260,38 @@ export async function hostileParsers(): Promise<HostileParsers> {
     architecture: "x86_64",
     compression: "zstd:3",
   };
-  add("spec files", hostileJson([json(spec)]), asJson((value) => (isSpec(value), checkSpec(value, "input"))));
-  const disk = { name: "d", root: { closure: spec.closure }, diskSize: "2G", bootLoader: { kind: "grub" }, contents: [{ source: "/a/*", target: "/b" }], label: "x" };
-  add("disk spec files", hostileJson([json(disk)]), asJson((value) => checkDiskSpec(value, "input")));
+  add(
+    "spec files",
+    hostileJson([json(spec)]),
+    asJson((value) => (isSpec(value), checkSpec(value, "input"))),
+  );
+  const disk = {
+    name: "d",
+    root: { closure: spec.closure },
+    diskSize: "2G",
+    bootLoader: { kind: "grub" },
+    contents: [{ source: "/a/*", target: "/b" }],
+    label: "x",
+  };
+  add(
+    "disk spec files",
+    hostileJson([json(disk)]),
+    asJson((value) => checkDiskSpec(value, "input")),
+  );
   add(
     "dockerTools' arguments",
-    hostileJson([json({ name: "app", tag: "1", contents: [A], config: containerConfig, maxLayers: 3, created: "now", extraCommands: "", fakeRootCommands: "" })]),
+    hostileJson([
+      json({
+        name: "app",
+        tag: "1",
+        contents: [A],
+        config: containerConfig,
+        maxLayers: 3,
+        created: "now",
+        extraCommands: "",
+        fakeRootCommands: "",
+      }),
+    ]),
     asJson((value) => {
       for (const name of DOCKERTOOLS_FUNCTIONS) {
         const { spec: translated } = translateDockertoolsArguments(value, { source: "input", function: name });
@@ -238,12 +319,24 @@ export async function hostileParsers(): Promise<HostileParsers> {
     hostileJson([json(conf)]),
     asJson(async (value) => {
       if (!isDockertoolsConf(value)) return;
-      const plan = await planDockertoolsImage(value, { source: "input", storeRoot: join(PROJECT, "testdata/sample-store") });
+      const plan = await planDockertoolsImage(value, {
+        source: "input",
+        storeRoot: join(PROJECT, "testdata/sample-store"),
+      });
       plan.close();
     }),
   );
-  const pipeline = [["subcomponent_out", [A]], ["over", "rest", ["pipe", [["split_paths", [B, { children_of: A }]], ["flatten"]]]], ["limit_layers", 3], ["reorder", ["main"]]];
-  add("layering pipelines", hostileJson([json(pipeline)]), asJson((value) => parsePipeline(value, "input")));
+  const pipeline = [
+    ["subcomponent_out", [A]],
+    ["over", "rest", ["pipe", [["split_paths", [B, { children_of: A }]], ["flatten"]]]],
+    ["limit_layers", 3],
+    ["reorder", ["main"]],
+  ];
+  add(
+    "layering pipelines",
+    hostileJson([json(pipeline)]),
+    asJson((value) => parsePipeline(value, "input")),
+  );
 
   const perms = [{ path: A, regex: "(a|b)*", mode: "0755", uid: 1, gid: 2, uname: "u", gname: "g" }];
   const rewrites = [{ path: A, regex: "^/(nix)", repl: "$1${1}$name$$" }];
@@ -251,7 +344,14 @@ export async function hostileParsers(): Promise<HostileParsers> {
     version: 1,
     "image-config": containerConfig,
     layers: [
-      { digest: D, size: 1, diff_ids: D, paths: [{ path: A, options: { rewrite: rewrites[0], perms: [{ ...perms[0] }] } }], mediatype: "application/vnd.oci.image.layer.v1.tar", History: { created: "2024-01-31T00:00:00.50Z", created_by: "x" } },
+      {
+        digest: D,
+        size: 1,
+        diff_ids: D,
+        paths: [{ path: A, options: { rewrite: rewrites[0], perms: [{ ...perms[0] }] } }],
+        mediatype: "application/vnd.oci.image.layer.v1.tar",
+        History: { created: "2024-01-31T00:00:00.50Z", created_by: "x" },
+      },
     ],
     arch: "amd64",
     created: "0001-01-01T00:00:00Z",
@@ -261,16 +361,60 @@ export async function hostileParsers(): Promise<HostileParsers> {
     hostileJson([json(nix2container)]),
     asJson((value) => (isNix2containerImage(value), formatNix2containerImage(parseNix2containerImage(value, "input")))),
   );
-  add("nix2container's layers files", hostileJson([json(nix2container.layers)]), asJson((value) => parseNix2containerLayers(value, "input")));
-  add("nix2container's rewrites", hostileJson([json(rewrites)]), asJson((value) => parseRewrites(value, "input")));
-  add("nix2container's permission rules", hostileJson([json(perms)]), asJson((value) => parsePerms(value, "input")));
-  add("nix2container's history", hostileJson([json(nix2container.layers[0]?.History)]), asJson((value) => parseHistory(value, "input")));
+  add(
+    "nix2container's layers files",
+    hostileJson([json(nix2container.layers)]),
+    asJson((value) => parseNix2containerLayers(value, "input")),
+  );
+  add(
+    "nix2container's rewrites",
+    hostileJson([json(rewrites)]),
+    asJson((value) => parseRewrites(value, "input")),
+  );
+  add(
+    "nix2container's permission rules",
+    hostileJson([json(perms)]),
+    asJson((value) => parsePerms(value, "input")),
+  );
+  add(
+    "nix2container's history",
+    hostileJson([json(nix2container.layers[0]?.History)]),
+    asJson((value) => parseHistory(value, "input")),
+  );
   const blobs = file("blobs.json", json({ ["ab".repeat(32)]: "x" }));
-  add("pulled manifests", hostileJson([json(manifest)]), (bytes) => imageFromManifest(file("manifest.json", bytes), blobs), 300);
+  add(
+    "pulled manifests",
+    hostileJson([json(manifest)]),
+    (bytes) => imageFromManifest(file("manifest.json", bytes), blobs),
+    300,
+  );
 
   add(
     "regular expressions of permission rules and rewrites",
-    hostileText(["a", "b", "(", ")", "*", "+", "?", "|", "[", "]", "{2}", "{1000}", "^", "$", ".", "\\pL", "(?i)", "(?P<n>", "\\b", "[:alpha:]", "é", "\\C"]),
+    hostileText([
+      "a",
+      "b",
+      "(",
+      ")",
+      "*",
+      "+",
+      "?",
+      "|",
+      "[",
+      "]",
+      "{2}",
+      "{1000}",
+      "^",
+      "$",
+      ".",
+      "\\pL",
+      "(?i)",
+      "(?P<n>",
+      "\\b",
+      "[:alpha:]",
+      "é",
+      "\\C",
+    ]),
     (bytes) => {
       const regex = compileRegex(bytes.toString("utf8"), "input");
       for (const subject of ["", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", "\xff\xc3\xa9/nix", `${"a".repeat(2000)}!`]) {
@@ -280,7 +424,35 @@ export async function hostileParsers(): Promise<HostileParsers> {
     },
   );
 
-  const names = ["docker.io", "library", "app", ":", "/", "@", D, "latest", "localhost", ":5000", "[::1]", "_", "__", "-", ".", "A", "oci", "docker", "docker-archive", "//", "tcp://", "unix://", "linux/", "amd64", "~", "%41", "\\"];
+  const names = [
+    "docker.io",
+    "library",
+    "app",
+    ":",
+    "/",
+    "@",
+    D,
+    "latest",
+    "localhost",
+    ":5000",
+    "[::1]",
+    "_",
+    "__",
+    "-",
+    ".",
+    "A",
+    "oci",
+    "docker",
+    "docker-archive",
+    "//",
+    "tcp://",
+    "unix://",
+    "linux/",
+    "amd64",
+    "~",
+    "%41",
+    "\\",
+  ];
   const text = (run: (value: string) => unknown) => (bytes: Buffer) => run(bytes.toString("utf8"));
   const named = (title: string, run: (value: string) => unknown) => add(title, hostileText(names), text(run));
   named("image names", (value) => checkName(value, "input"));
@@ -293,17 +465,43 @@ export async function hostileParsers(): Promise<HostileParsers> {
   named("platforms", (value) => parsePlatform(value, "input"));
   named("digests", (value) => parseDigest(value, "input"));
   named("engine addresses", (value) => dockerHost({ DOCKER_HOST: value, HOME: directory }));
-  named("proxies", (value) => [proxyFor(new URL("https://a.example"), { HTTPS_PROXY: value }), proxyFor(new URL("https://a.example"), { HTTPS_PROXY: "p", NO_PROXY: value })]);
-  add("store paths", hostileText(["/nix/store/", A, "/", "-x", "..", "?", "=", "0".repeat(32)]), text((value) => {
-    findStorePath(value);
-    storePathsNamedIn(value, "/nix/store");
-    parseStorePath(value);
-  }));
-  add("times", hostileText(["2024", "-01-31", "T", "00:00:00", ".5", "Z", "+01:00", "now", "99"]), text((value) => [parseTimestamp(value, "input"), goTimestamp(value, "input")]));
-  add("sizes", hostileText(["1", "500", ".", "MB", " ", "KiB", "e9"]), text((value) => parseByteSize(value, "input")));
-  add("names of entries", hostileText(["a", "/", ".", "..", ".wh.", ".wh..wh..opq", "\\"]), (bytes) => [entryPath(bytes.toString("latin1")), whiteoutOf(bytes.toString("latin1"))]);
+  named("proxies", (value) => [
+    proxyFor(new URL("https://a.example"), { HTTPS_PROXY: value }),
+    proxyFor(new URL("https://a.example"), { HTTPS_PROXY: "p", NO_PROXY: value }),
+  ]);
+  add(
+    "store paths",
+    hostileText(["/nix/store/", A, "/", "-x", "..", "?", "=", "0".repeat(32)]),
+    text((value) => {
+      findStorePath(value);
+      storePathsNamedIn(value, "/nix/store");
+      parseStorePath(value);
+    }),
+  );
+  add(
+    "times",
+    hostileText(["2024", "-01-31", "T", "00:00:00", ".5", "Z", "+01:00", "now", "99"]),
+    text((value) => [parseTimestamp(value, "input"), goTimestamp(value, "input")]),
+  );
+  add(
+    "sizes",
+    hostileText(["1", "500", ".", "MB", " ", "KiB", "e9"]),
+    text((value) => parseByteSize(value, "input")),
+  );
+  add("names of entries", hostileText(["a", "/", ".", "..", ".wh.", ".wh..wh..opq", "\\"]), (bytes) => [
+    entryPath(bytes.toString("latin1")),
+    whiteoutOf(bytes.toString("latin1")),
+  ]);
 
-  const docker = { auths: { "https://index.docker.io/v1/": { auth: "dTpw" }, "r.example": { username: "u", password: "p", identitytoken: "" }, "r.example/team": { registrytoken: "t" } }, credHelpers: {}, credsStore: "" };
+  const docker = {
+    auths: {
+      "https://index.docker.io/v1/": { auth: "dTpw" },
+      "r.example": { username: "u", password: "p", identitytoken: "" },
+      "r.example/team": { registrytoken: "t" },
+    },
+    credHelpers: {},
+    credsStore: "",
+  };
   add(
     "Docker's config and podman's auth.json",
     hostileJson([json(docker)]),
@@ -323,12 +521,39 @@ export async function hostileParsers(): Promise<HostileParsers> {
   );
   add(
     "challenges",
-    hostileText(["Bearer ", "Basic ", "realm=", '"https://a.example/token"', "service=", "scope=", ",", "=", "==", '"', "\\", "token68AAAA"]),
+    hostileText([
+      "Bearer ",
+      "Basic ",
+      "realm=",
+      '"https://a.example/token"',
+      "service=",
+      "scope=",
+      ",",
+      "=",
+      "==",
+      '"',
+      "\\",
+      "token68AAAA",
+    ]),
     (bytes) => parseChallenges(bytes.toString("latin1")),
   );
-  add("Retry-After", hostileText(["1", "Wed, 21 Oct 2026 07:28:00 GMT", "-", "9999999999"]), text((value) => parseRetryAfter(value, 0)));
-  add("lock files", hostileJson([json({ name: "r.example/a", tag: "1", requested: D, digest: D, platform: "linux/amd64", manifest: D })]), text((value) => parseLock(value, "input")));
-  add("fakeroot's records", hostileBytes([Buffer.from("dev=10,ino=1,mode=100644,uid=0,gid=0,nlink=1,rdev=0\n")]), text(parseRecord));
+  add(
+    "Retry-After",
+    hostileText(["1", "Wed, 21 Oct 2026 07:28:00 GMT", "-", "9999999999"]),
+    text((value) => parseRetryAfter(value, 0)),
+  );
+  add(
+    "lock files",
+    hostileJson([
+      json({ name: "r.example/a", tag: "1", requested: D, digest: D, platform: "linux/amd64", manifest: D }),
+    ]),
+    text((value) => parseLock(value, "input")),
+  );
+  add(
+    "fakeroot's records",
+    hostileBytes([Buffer.from("dev=10,ino=1,mode=100644,uid=0,gid=0,nlink=1,rdev=0\n")]),
+    text(parseRecord),
+  );
 
   const exported = Buffer.from(
     [
@@ -339,13 +564,36 @@ export async function hostileParsers(): Promise<HostileParsers> {
       .map((line) => JSON.stringify(line))
       .join("\n"),
   );
-  add("exported digests", hostileBytes([exported]), (bytes) => importCache(join(directory, "cache"), bytes.toString("utf8"), "input"), 100);
+  add(
+    "exported digests",
+    hostileBytes([exported]),
+    (bytes) => importCache(join(directory, "cache"), bytes.toString("utf8"), "input"),
+    100,
+  );
   const deepExport = hostileJson([json({ format: "oci-nix digests", version: 1, layers: 1, blobs: 1 })]);
-  const deepLines = hostileJson([json({ layer: D, diffId: D, size: 1, title: "t" }), json({ blob: D, codec: "gzip:6", digest: D, size: 1 })]);
+  const deepLines = hostileJson([
+    json({ layer: D, diffId: D, size: 1, title: "t" }),
+    json({ blob: D, codec: "gzip:6", digest: D, size: 1 }),
+  ]);
   const heading = JSON.stringify({ format: "oci-nix digests", version: 1, layers: 1, blobs: 0 });
-  add("lines of exported digests", deepLines, (bytes) => importCache(join(directory, "cache"), `${heading}\n${bytes.toString("utf8")}`, "input"), 100);
-  add("headings of exported digests", deepExport, (bytes) => importCache(join(directory, "cache"), bytes.toString("utf8"), "input"), 100);
-  add("INPUT", hostileJson([json(spec), json(conf), json(nix2container)]), (bytes) => recogniseInput([file("input.json", bytes)], "/"), 300);
+  add(
+    "lines of exported digests",
+    deepLines,
+    (bytes) => importCache(join(directory, "cache"), `${heading}\n${bytes.toString("utf8")}`, "input"),
+    100,
+  );
+  add(
+    "headings of exported digests",
+    deepExport,
+    (bytes) => importCache(join(directory, "cache"), bytes.toString("utf8"), "input"),
+    100,
+  );
+  add(
+    "INPUT",
+    hostileJson([json(spec), json(conf), json(nix2container)]),
+    (bytes) => recogniseInput([file("input.json", bytes)], "/"),
+    300,
+  );
 
   const layers = await seedLayers();
   add(
@@ -388,10 +636,20 @@ export async function hostileParsers(): Promise<HostileParsers> {
   };
   const archives = await seedArchives();
   add("archives", hostileBytes(archives), async (bytes) => examine(await readArchive(file("archive.tar", bytes))), 150);
-  add("compressed archives", hostileBytes(archives.map((archive) => gzipSync(archive))), async (bytes) => examine(await readArchive(file("archive.tar.gz", bytes))), 50);
+  add(
+    "compressed archives",
+    hostileBytes(archives.map((archive) => gzipSync(archive))),
+    async (bytes) => examine(await readArchive(file("archive.tar.gz", bytes))),
+    50,
+  );
   const layoutWith = layoutIn(directory);
   const database = seedDatabase(directory);
-  add("index.json of layouts", hostileJson([json(index), json({ schemaVersion: 2, manifests: [] })]), async (bytes) => examine(await readOciLayout(layoutWith(bytes))), 150);
+  add(
+    "index.json of layouts",
+    hostileJson([json(index), json({ schemaVersion: 2, manifests: [] })]),
+    async (bytes) => examine(await readOciLayout(layoutWith(bytes))),
+    150,
+  );
 
   add(
     "Nix databases",

@@ -22,7 +22,11 @@ export async function seedLayers(): Promise<readonly Buffer[]> {
   ]);
   const end = Buffer.alloc(1024);
   const odd = Buffer.concat([
-    member({ name: "x", type: "x", content: paxPayload({ path: "p/é", size: "3", mtime: "1.5", "SCHILY.xattr.user.a": "b" }) }),
+    member({
+      name: "x",
+      type: "x",
+      content: paxPayload({ path: "p/é", size: "3", mtime: "1.5", "SCHILY.xattr.user.a": "b" }),
+    }),
     member({ name: "p", content: Buffer.from("abc") }),
     member({ name: "././@LongLink", type: "L", content: Buffer.from(`${"n".repeat(150)}\0`) }),
     member({ name: "n", content: Buffer.from("n") }),
@@ -48,7 +52,10 @@ export async function seedArchives(): Promise<readonly Buffer[]> {
     rootfs: { type: "layers", diff_ids: [layer, odd].map((tar) => `sha256:${hexSha256(tar)}`) },
   });
   const docker = await packTar([
-    ["manifest.json", JSON.stringify([{ Config: "config.json", RepoTags: ["app:1"], Layers: ["a.tar", "b/layer.tar"] }])],
+    [
+      "manifest.json",
+      JSON.stringify([{ Config: "config.json", RepoTags: ["app:1"], Layers: ["a.tar", "b/layer.tar"] }]),
+    ],
     ["config.json", config],
     ["a.tar", layer],
     ["b/layer.tar", gzipSync(odd)],
@@ -60,7 +67,10 @@ export async function seedArchives(): Promise<readonly Buffer[]> {
     [`${id}/layer.tar`, layer],
   ]);
   const fixture = new LayoutFixture();
-  fixture.add(fixture.image({ layers: [{ tar: layer, stored: gzipSync(layer), mediaType: `${OCI}.layer.v1.tar+gzip` }] }), "app:1");
+  fixture.add(
+    fixture.image({ layers: [{ tar: layer, stored: gzipSync(layer), mediaType: `${OCI}.layer.v1.tar+gzip` }] }),
+    "app:1",
+  );
   return [docker, legacy, await fixture.archive()];
 }
 
@@ -75,7 +85,9 @@ export function seedDatabase(directory: string): {
   mkdirSync(dirname(file), { recursive: true });
   const database = new Database(":memory:");
   database.exec(NIX_SCHEMA);
-  const insert = database.prepare("insert into ValidPaths (path, hash, registrationTime, narSize) values (?, ?, 1, 100)");
+  const insert = database.prepare(
+    "insert into ValidPaths (path, hash, registrationTime, narSize) values (?, ?, 1, 100)",
+  );
   const hash = `sha256:${"ab".repeat(32)}`;
   insert.run("/nix/store/c36rympbab651p7ir8wi3nigx1a9g2j3-greeting-translations-1.0", hash);
   insert.run("/nix/store/ihlffjdbh63dzhp7sm3pvv93cmrwbi0g-greeting-environment-1.0", hash);

@@ -13,7 +13,14 @@ export interface HostileMember {
 }
 
 /** A member with its padding. What its header says need not be so; its checksum is right. */
-export function member({ name, type = "0", content = Buffer.alloc(0), size, linkName = "", mode = 0o644 }: HostileMember): Buffer {
+export function member({
+  name,
+  type = "0",
+  content = Buffer.alloc(0),
+  size,
+  linkName = "",
+  mode = 0o644,
+}: HostileMember): Buffer {
   const header = Buffer.alloc(BLOCK);
   Buffer.from(name).copy(header, 0, 0, 100);
   header.write(`${mode.toString(8).padStart(7, "0")}\0`, 100, "latin1");

@@ -4,7 +4,7 @@ import { takes } from "../support/hostile/outcome.js";
 import { hostileParsers } from "../support/hostile/parsers.js";
 
 /** Cases that a parser is given; `npm run test:hostile` gives more. */
-const CASES = Number(process.env.OCI_NIX_HOSTILE_CASES ?? 400);
+const CASES = Number(process.env.OCI_NIX_HOSTILE_CASES ?? 250);
 /** Of one parser's cases, where a longer campaign is asked for. */
 const MAX_RSS = 1 << 30;
 

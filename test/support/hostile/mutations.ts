@@ -103,6 +103,9 @@ const KEYS = [
   "size",
 ] as const;
 
+/** A document that is longer is cut: changes that repeat what others made long would make it gigabytes. */
+const MAX_BYTES = 1 << 20;
+
 interface Change {
   readonly kind: "replace" | "remove" | "duplicate" | "rename" | "add" | "swap" | "repeat";
   readonly at: number;
@@ -150,7 +153,7 @@ export function hostileJson(seeds: readonly Buffer[]): fc.Arbitrary<Buffer> {
     .map(([seed, changes, cuts, chance]) => {
       const root: Node[] = [treeOf(JSON.parse(parsed[seed] as string))];
       for (const each of changes) apply(root, each);
-      const text = Buffer.from(textOf(root[0] as Node));
+      const text = Buffer.from(textOf(root[0] as Node)).subarray(0, MAX_BYTES);
       return chance < 8 ? text : mangle(text, cuts, seeds);
     });
 }
@@ -216,6 +219,12 @@ function treeOf(value: unknown): Node {
   return new Members(Object.entries(value).map(([key, item]) => [key, treeOf(item)]));
 }
 
+/** Changes go to one place, not to all where a value stands. */
+function copyOf(node: Node): Node {
+  if (node instanceof Members) return new Members(node.entries.map(([key, item]) => [key, copyOf(item)]));
+  return Array.isArray(node) ? node.map(copyOf) : node;
+}
+
 function textOf(node: Node): string {
   if (node instanceof Raw) return node.text;
   if (node instanceof Members)
@@ -237,24 +246,27 @@ function placesIn(holder: Node[] | Members, found: (readonly [Node[] | Members, 
 function apply(root: Node[], { kind, at, value, key }: Change): void {
   const places = placesIn(root);
   const [holder, i] = places[at % places.length] as (typeof places)[number];
-  const hostile = HOSTILE[value % HOSTILE.length] as Node;
+  const hostile = copyOf(HOSTILE[value % HOSTILE.length] as Node);
   const name = KEYS[key % KEYS.length] as string;
   if (holder === root && kind !== "replace") return;
   if (holder instanceof Members) {
     const [ownName, own] = holder.entries[i] as readonly [string, Node];
     if (kind === "replace") holder.entries[i] = [ownName, hostile];
     if (kind === "remove") holder.entries.splice(i, 1);
-    if (kind === "duplicate") holder.entries.push([ownName, key % 2 === 0 ? own : hostile]);
+    if (kind === "duplicate") holder.entries.push([ownName, key % 2 === 0 ? copyOf(own) : hostile]);
     if (kind === "rename") holder.entries[i] = [name, own];
     if (kind === "add") holder.entries.push([name, hostile]);
     if (kind === "swap" && holder.entries.length > 1)
-      holder.entries[i] = [ownName, (holder.entries[key % holder.entries.length] as readonly [string, Node])[1]];
+      holder.entries[i] = [
+        ownName,
+        copyOf((holder.entries[key % holder.entries.length] as readonly [string, Node])[1]),
+      ];
     return;
   }
   const own = holder[i] as Node;
   if (kind === "replace") holder[i] = hostile;
   if (kind === "remove") holder.splice(i, 1);
-  if (kind === "duplicate") holder.push(own);
-  if (kind === "repeat" && places.length < 200) for (let n = 0; n < 300; n++) holder.push(own);
+  if (kind === "duplicate") holder.push(copyOf(own));
+  if (kind === "repeat" && places.length < 200) for (let n = 0; n < 300; n++) holder.push(copyOf(own));
   if (kind === "add") holder.push(hostile);
 }

@@ -199,7 +199,7 @@ describe("bytes", () => {
     [
       "a pax bomb",
       headerOf("a", { type: "x", size: 2 ** 31 }),
-      /^error limit .* an extended header of 2147483648 bytes/,
+      /^error limit .* extended headers of 2147483648 bytes/,
     ],
     ["pax records that do not fit", tarOf(["x", "12 path=abc\n"]), undefined],
   ])("that are no archive are found: %s", async (_, bytes, expected) => {

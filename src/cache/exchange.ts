@@ -175,13 +175,13 @@ function addOnce<T>(entries: Map<string, T>, key: string, entry: T): void {
 
 function sizeOf(value: unknown, name: string): number {
   if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
-  throw invalid(`${name} is ${shownJson(value)}, not a whole number`);
+  throw invalid(`${name} is ${value === undefined ? "missing" : shownJson(value)}, not a whole number`);
 }
 
 function textOf(value: unknown, name: string): string {
   // Lone surrogates have no UTF-8.
   if (typeof value === "string" && wellFormed(value) === value) return value;
-  throw invalid(`${name} is ${shownJson(value)}, not a text`);
+  throw invalid(`${name} is ${value === undefined ? "missing" : shownJson(value)}, not a text`);
 }
 
 function invalid(message: string): OciNixError {

@@ -124,7 +124,7 @@ export function parsePlainJson(text: string, source: string): unknown {
 /** What {@link parsePlainJson} gave, for messages: it may be nested more deeply than can be printed. */
 export function shownJson(value: unknown): string {
   try {
-    const text = JSON.stringify(value) ?? "missing";
+    const text = JSON.stringify(value) ?? String(value);
     return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
   } catch {
     return Array.isArray(value) ? "an array" : "an object";

@@ -123,6 +123,18 @@ export function parsePlainJson(text: string, source: string): unknown {
   }
 }
 
+/** What {@link parsePlainJson} gave, for messages: it may be nested more deeply than can be printed. */
+export function shownJson(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? String(value);
+    return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
+  } catch {
+    return Array.isArray(value) ? "an array" : "an object";
+  }
+}
+
+const SHOWN = 120;
+
 /** `value` as {@link Json}, objects in insertion order; for values made here, not for those where key order counts. */
 export function toJson(value: unknown): Json {
   if (value === null || typeof value === "boolean" || typeof value === "string") return value;

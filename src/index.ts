@@ -16,7 +16,7 @@ export {
 } from "./build/dockertools/arguments.js";
 export { planDockertoolsImage } from "./build/dockertools/conf.js";
 export { type ImagePlan, narSizeOf, type PlannedLayer } from "./build/image-plan.js";
-export { type Input, recogniseInput } from "./build/input.js";
+export { type Input, pathInStore, recogniseInput } from "./build/input.js";
 export {
   type BlobDigests,
   blobDigestsOf,

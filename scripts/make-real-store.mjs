@@ -34,7 +34,15 @@ const SEEDS = {
     ...["bash", "busybox-static", "ca-certificates", "coreutils", "curl", "git", "libxml2-utils", "nix-bin", "sqlite3"],
   ],
   system: [
-    ...["busybox-static", "coreutils", "efibootmgr", "grub2-common", "grub-common", "grub-pc-bin", "grub-efi-amd64-bin"],
+    ...[
+      "busybox-static",
+      "coreutils",
+      "efibootmgr",
+      "grub2-common",
+      "grub-common",
+      "grub-pc-bin",
+      "grub-efi-amd64-bin",
+    ],
     ...["nix-bin", "systemd-boot"],
   ],
   large: [
@@ -95,7 +103,9 @@ function main(args) {
     return;
   }
   const cache = cacheDirectory();
-  const recipe = [seeds, BUILDER, nixExpression, resolve, build, ...(kind === "system" ? [buildSystem] : [])].join("\n");
+  const recipe = [seeds, BUILDER, nixExpression, resolve, build, ...(kind === "system" ? [buildSystem] : [])].join(
+    "\n",
+  );
   const key = createHash("sha256").update(recipe).digest("hex").slice(0, 12);
   const directory = join(cache, `store-${kind}-${key}`);
   const description = join(directory, "store.json");
@@ -215,7 +225,7 @@ for each in $packages; do
     if [ -d "$each/$bin" ]; then path=$path:$each/$bin; fi
   done
   for lib in lib usr/lib; do
-    for directory in "$each/$lib/x86_64-linux-gnu" "$each/$lib/x86_64-linux-gnu/systemd"; do
+    for directory in "$each/$lib/nix" "$each/$lib/x86_64-linux-gnu" "$each/$lib/x86_64-linux-gnu/systemd"; do
       if [ -d "$directory" ]; then libraries=$libraries:$directory; fi
     done
   done

@@ -126,6 +126,8 @@ async function bootable(
   }
   observer?.onStep("listing the root file system");
   const root = await makeRootTree(spec, { directory, signal });
+  // A disk that is too small already is not worth a virtual machine.
+  await finalLayout(spec, planned.ids, root, planned.sketch, tools);
   const installed = await installedBootLoader({ spec, ...planned, root, path, tools, signal, observer });
   if (installed.root.length === 0) return { root, boot: installed, installed };
   const withBoot = await makeRootTree(spec, { directory, installed: installed.root, signal });

@@ -27,6 +27,8 @@ import { requireTools, tool } from "../support/tools.js";
 
 const LIMIT_MS = 600_000;
 const NOBODY = 65534;
+/** A word that is in no package. */
+const CANARY = "leaked-canary";
 const PROGRAMS = [
   "sfdisk",
   "mke2fs",
@@ -220,12 +222,12 @@ busybox find / -xdev -name .nix-defexpr >/boot/homes
         const file = specFile(where, SCRIPT);
         const spec = checkDiskSpec(toJson(JSON.parse(readFileSync(file, "utf8"))), "spec");
         const before = { ...process.env };
-        Object.assign(process.env, { HOME: "/home/canary", NIX_PATH: "canary", USER: "canary", LC_ALL: "canary" });
+        Object.assign(process.env, { HOME: `/home/${CANARY}`, NIX_PATH: CANARY, USER: CANARY, LC_ALL: CANARY });
         try {
           const summary = (await buildDiskImage(spec, { to: where })) as Summary;
           const homes = await debugfs(summary, "cat /boot/homes");
           expect(await debugfs(summary, "cat /boot/saved-environment")).toContain("HOME=");
-          const { status } = await runCommand("grep", ["-q", "-a", "canary", summary.file]);
+          const { status } = await runCommand("grep", ["-q", "-a", CANARY, summary.file]);
           return { isInImage: status === 0, homes };
         } finally {
           for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
@@ -240,7 +242,7 @@ busybox find / -xdev -name .nix-defexpr >/boot/homes
       it("and would leave one, if the caller's environment reached it", { timeout: LIMIT_MS }, async () => {
         bypass.isOn = true;
         try {
-          expect(await traces()).toEqual({ isInImage: true, homes: "/home/canary/.nix-defexpr\n" });
+          expect(await traces()).toEqual({ isInImage: true, homes: `/home/${CANARY}/.nix-defexpr\n` });
         } finally {
           bypass.isOn = false;
         }

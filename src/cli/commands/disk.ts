@@ -58,6 +58,8 @@ function printDisk(summary: DiskSummary, seconds: number, flags: FlagValues): vo
     printError(`  partition ${number}: ${role}, ${mib(size)} at ${mib(start)}, ${uuid}`);
   }
   printError(`  root file system: ext4, ${root.label}, ${root.uuid}`);
+  if (summary.accelerator !== undefined)
+    printError(`  boot loader installed in a virtual machine (${summary.accelerator})`);
   for (const each of companions) printError(`  with ${visible(each)}`);
   const tools = Object.entries(madeWith).map(([name, version]) => `${name} ${version}`);
   printError(`  made with ${tools.join(", ")}: other versions may give other bytes`);

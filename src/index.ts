@@ -47,7 +47,7 @@ export {
 } from "./build/plan/previous-image.js";
 export type { ShellOptions } from "./build/shell/options.js";
 export { shellImageSpec } from "./build/shell/shell-image.js";
-export type { ClosureSpec } from "./build/spec/parts.js";
+export type { ClosureSpec, VirtualMachineSpec } from "./build/spec/parts.js";
 export { checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {

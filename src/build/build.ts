@@ -14,6 +14,7 @@ import { type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
 import { Packer, UNPACKED } from "./packer.js";
 import { storePathsAnnotations } from "./recorded-store-paths.js";
 
+/** How an image is built. */
 export interface BuildOptions extends DeliveryOptions {
   /** Of layers made from the store, instead of the plan's; those of a base image stay as they are. By default they are not packed. */
   readonly compression?: Compression | undefined;
@@ -30,6 +31,7 @@ export interface BuildSummary extends ImageSummary {
   readonly layers: readonly BuiltLayer[];
 }
 
+/** A layer as it is in an image that was built. */
 export interface BuiltLayer extends LayerSummary {
   readonly mediaType: string;
   /** Of the blob as it is stored. */

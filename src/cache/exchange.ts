@@ -30,6 +30,7 @@ export function exportCache(directory: string): string {
   return lines.map((line) => `${JSON.stringify(line)}\n`).join("");
 }
 
+/** What an import of digests came to. */
 export interface ImportSummary {
   /** How many digests were not known before. */
   readonly added: number;

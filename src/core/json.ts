@@ -6,6 +6,7 @@ import { OciNixError } from "./errors.js";
  */
 export type Json = null | boolean | string | JsonNumber | readonly Json[] | JsonObject;
 
+/** An object of JSON, its keys in the order of the text. */
 export type JsonObject = ReadonlyMap<string, Json>;
 
 /** A number as it was written. */
@@ -21,6 +22,7 @@ export class JsonNumber {
   }
 }
 
+/** Whether a value is an object of JSON. */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
   return value instanceof Map;
 }

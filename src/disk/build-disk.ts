@@ -174,7 +174,10 @@ async function writeImage(spec: DiskSpec, contents: DiskContents, made: Build, t
       syncDirectory(dirname(to));
     } else {
       observer?.onStep(`converting it to ${format}`);
-      await convertImage(raw.path, to, format, tools, { compression: spec.compression });
+      const onProgress = (part: number) => {
+        if (observer !== undefined) observer.progress.bytes = Math.round(part * contents.layout.size);
+      };
+      await convertImage(raw.path, to, format, tools, { compression: spec.compression, onProgress });
     }
   } finally {
     raw.discard();
@@ -190,5 +193,5 @@ async function bootLoader(
   const { kind = "none" } = spec.bootLoader ?? {};
   if (kind === "none") return { root: [], esp: [], boot: [], embed: undefined };
   const entry = bootEntryFor(spec, layout, rootUuid);
-  return await bootLoaderFor(layout, { kind, entry, rootUuid }, tools);
+  return await bootLoaderFor(layout, { ...spec.bootLoader, kind, entry, rootUuid }, tools);
 }

@@ -1,8 +1,8 @@
 import type { WriteProgress } from "../core/block-writer.js";
 
-/** Is told what is done while a disk is made. */
+/** Told how far a disk image is. */
 export interface DiskObserver {
-  /** Counts what is written into the root file system. */
+  /** Counts what is written into the root file system, and what of the disk is converted. */
   readonly progress: WriteProgress;
   /** A step begins. */
   onStep(step: string): void;

@@ -5,6 +5,7 @@ import { parentOf, parentsOf } from "./entry-path.js";
 import { type FileNode, FileSystem } from "./file-system.js";
 import { everything, type FileState, type Interest, type LayerFiles, readLayerFiles } from "./layer-files.js";
 
+/** A file that only one of two images has. */
 export interface FileItem {
   /** From the root, as text for people: bytes that are no UTF-8 as `\xNN`. */
   readonly path: string;
@@ -16,6 +17,7 @@ export interface FileItem {
 /** What of a file is not the same. */
 export type Attribute = "type" | "mode" | "owner" | "size" | "content" | "target" | "device" | "xattrs" | "mtime";
 
+/** A file that two images have, and not the same. */
 export interface FileChange {
   readonly path: string;
   readonly type: FileState["type"];
@@ -25,6 +27,7 @@ export interface FileChange {
   readonly changes: readonly { readonly attribute: Attribute; readonly before: string; readonly after: string }[];
 }
 
+/** What files two images differ in. */
 export interface FilesDiff {
   readonly added: readonly FileItem[];
   readonly removed: readonly FileItem[];

@@ -5,7 +5,7 @@ import type { DiskTools } from "../tools.js";
 import { type UefiFirmware, uefiArguments } from "./firmware.js";
 import { type GuestMount, type InitOptions, initScript, parseReport, type ScriptEnd, UP } from "./init.js";
 import { makeInitramfs } from "./initramfs.js";
-import { findGuestSystem, type GuestSystem } from "./kernel.js";
+import { findGuestSystem, type GivenSystem } from "./kernel.js";
 import { type Accelerator, type GuestDisk, type GuestResult, PANIC, qemuOption, runGuest } from "./qemu.js";
 
 /** What is done in a virtual machine, as root. With `changes`, the root is not changed. */
@@ -22,7 +22,7 @@ export interface Job extends Pick<InitOptions, "changes" | "place"> {
   /** What helps where a disk of the guest is full. */
   readonly whenFull?: string | undefined;
   /** What is not given is taken from installed packages. */
-  readonly system?: Partial<GuestSystem> | undefined;
+  readonly system?: GivenSystem | undefined;
   readonly accelerators?: readonly Accelerator[] | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Given what the console shows, line by line. */

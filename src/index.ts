@@ -76,8 +76,9 @@ export { writeOutputFile } from "./core/output-file.js";
 export { type OutputSink, openOutputSink } from "./core/output-sink.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";
-export type { DiskBuildOptions, DiskObserver, DiskSummary } from "./disk/build-disk.js";
+export type { DiskBuildOptions, DiskSummary } from "./disk/build-disk.js";
 export { buildDiskImage, runInVirtualMachine, verifyDiskImage } from "./disk/disk-images.js";
+export type { DiskObserver } from "./disk/disk-observer.js";
 export {
   type BootLoaderSpec,
   checkDiskSpec,

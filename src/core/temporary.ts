@@ -62,17 +62,18 @@ export interface TemporaryDirectory {
 }
 
 /**
- * Makes a directory for temporary files in that of the system, or in `TMPDIR`. Nobody else can look into it.
+ * Makes a directory for temporary files in another one, by default in that of the system, or in `TMPDIR`. Nobody else can look into it.
  * @throws OciNixError `output`
  */
-export function makeTemporaryDirectory(): TemporaryDirectory {
-  const path = temporaryName(tmpdir());
-  removeLeftovers(tmpdir());
+export function makeTemporaryDirectory(parent?: string): TemporaryDirectory {
+  const above = parent ?? tmpdir();
+  const path = temporaryName(above);
+  removeLeftovers(above);
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    throw new OciNixError("output", `cannot make a directory in ${tmpdir()}: ${describeErrno(error)}`, {
-      hint: "set TMPDIR to a directory that can be written to",
+    throw new OciNixError("output", `cannot make a directory in ${above}: ${describeErrno(error)}`, {
+      ...(parent === undefined ? { hint: "set TMPDIR to a directory that can be written to" } : {}),
       cause: error,
     });
   }

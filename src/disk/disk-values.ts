@@ -1,5 +1,4 @@
 import { check, parsed, wholeNumber, wrong } from "../build/spec/checks.js";
-import { OciNixError } from "../core/errors.js";
 import { JsonNumber } from "../core/json.js";
 import { withoutTrailing } from "../core/trim.js";
 import type { BootLoaderKind } from "./boot-loader/boot-loader.js";
@@ -88,10 +87,3 @@ export const ownerName = parsed(
   },
   { pattern: "^[^:,\\s]+$" },
 );
-
-/** The error of what nothing here can run. @param instead what may do as well */
-export function needsMachine(where: string, instead: string): OciNixError {
-  return new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
-    hint: instead,
-  });
-}

@@ -38,6 +38,9 @@ export type DiskToolName = keyof typeof TOOLS;
 /** Where Debian keeps programs that are not on every user's path. */
 const SYSTEM_DIRECTORIES = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
+/** Where programs are on NixOS and elsewhere. */
+const SCRIPT_DIRECTORIES = ["/run/current-system/sw/bin", ...SYSTEM_DIRECTORIES, "/usr/local/bin", "/usr/bin", "/bin"];
+
 export interface RunOptions {
   readonly stdin?: string | Uint8Array | undefined;
   /** Exit statuses that are no failure; by default 0. */
@@ -129,6 +132,13 @@ export class DiskTools {
     const guarded = await this.#guard;
     const wrapper = guarded === undefined ? [] : [guarded, ...DIE_WITH_PARENT];
     return (await this.#start(name, args, { signal: signals, onOutput, wrapper })).status;
+  }
+
+  /** What a script of the spec has of an environment: that of tools, any of which it can run, besides what the system has. */
+  get scriptEnvironment(): Readonly<Record<string, string>> {
+    const programs = ["sh", "cp", ...Object.keys(TOOLS)].flatMap((name) => findTool(name) ?? []);
+    const path = new Set([...programs.map((file) => dirname(file)), ...SCRIPT_DIRECTORIES]);
+    return { ...ENVIRONMENT, PATH: [...path].join(":"), ...this.#own() };
   }
 
   /** Removes its temporary files. */

@@ -3,12 +3,10 @@ import {
   appendFileSync,
   chmodSync,
   copyFileSync,
-  cpSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
   truncateSync,
   utimesSync,
@@ -119,24 +117,25 @@ const FAILED: Allowed = {
   message: /EIO|ENOSPC|EDQUOT|SQLITE_(CANTOPEN|IOERR)|no space left|disk is full|I\/O error|input\/output error|quota/i,
 };
 
-/** A small file system in place of a directory. */
-function full(name: "target" | "cache" | "tmp", allowed: Allowed, size: (each: Case) => number): Fault["disturb"] {
-  return async (each) => {
-    const { place, subject } = each;
+/** A file system in place of a directory, with what is in it and little room for more. @param room in bytes */
+function full(name: "target" | "cache" | "tmp", allowed: Allowed, room: (random: Random) => number): Fault["disturb"] {
+  return async ({ place, subject, random }) => {
     const directory = place[name];
-    const limit = Math.max(16_384, Math.ceil(size(each)));
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${limit}`, "tmpfs", directory]);
+    const kept = join(place.directory, "kept");
+    await subject.prepare(place);
+    execFileSync("cp", ["-a", directory, kept]);
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", directory]);
     try {
-      const result = await run(each, redirected(subject, place, name));
-      // What is in it stays.
-      const kept = join(place.directory, "kept");
-      cpSync(directory, kept, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+      execFileSync("cp", ["-a", `${kept}/.`, directory]);
+      execFileSync("mount", ["-o", `remount,size=${bytesBelow(directory) + room(random)}`, directory]);
+      const result = await runIn(place, subject.args(place), redirected(subject, place, name));
+      execFileSync("rm", ["-rf", kept]);
+      execFileSync("cp", ["-a", directory, kept]);
       return { result, allowed, place };
     } finally {
       execFileSync("umount", [directory]);
-      const kept = join(place.directory, "kept");
-      execFileSync("cp", ["-a", `${kept}/.`, directory]);
-      rmSync(kept, { recursive: true, force: true });
+      execFileSync("rm", ["-rf", directory]);
+      renameSync(kept, directory);
     }
   };
 }
@@ -164,8 +163,8 @@ async function stopped({ child }: RunningCommand): Promise<boolean> {
   return false;
 }
 
-/** Something is done to the files that are read, at one of the calls that read them. */
-function changed(change: (objects: string, random: Random) => void, allowed: Allowed): Fault["disturb"] {
+/** Something is done to the files that are read, at one of the calls that read them; `file` is the one that is being read. */
+function changed(change: (objects: string, random: Random, file: string) => void, allowed: Allowed): Fault["disturb"] {
   return async (each) => {
     const { world, subject, random } = each;
     const place = withOwnInputs(world, each.place);
@@ -173,16 +172,16 @@ function changed(change: (objects: string, random: Random) => void, allowed: All
     const objects = below === "source" ? join(place.source, "blobs/sha256") : place.objects;
     const calls = await each.calls({ ops: READING, onlyNode: true }, below);
     const at = random.between(1, Math.max(1, calls));
-    const injection = { below: place[below], ops: READING, at, do: "stop", onlyNode: true } as const;
+    const injected = world.preload.inject({ below: place[below], ops: READING, at, do: "stop", onlyNode: true });
     const meanwhile = async (running: RunningCommand) => {
       if (!(await stopped(running))) return;
       try {
-        change(objects, random);
+        change(objects, random, injected.stoppedAt());
       } finally {
         running.child.kill("SIGCONT");
       }
     };
-    const result = await run(each, { env: world.preload.inject(injection).env, meanwhile }, place);
+    const result = await run(each, { env: injected.env, meanwhile }, place);
     restoreInputs(world, place);
     return { result, allowed, place };
   };
@@ -204,10 +203,6 @@ function pickObject(objects: string, random: Random): string {
         .sort(),
     ),
   );
-}
-
-function pickFile(objects: string, random: Random): string {
-  return random.pick(filesBelow(objects).filter((file) => statSync(file).size > 100));
 }
 
 /** Changes a file as who does not know what a store is. */
@@ -269,24 +264,19 @@ export const FAULTS: readonly Fault[] = [
     kind: "full file system of the output",
     needsRoot: true,
     appliesTo: ({ writes }) => writes !== "registry",
-    disturb: full("target", { message: /no space left|full/ }, ({ world, random }) => {
-      const sizes = ["old-docker.tar", "new-docker.tar", "new.img"].map((name) =>
-        bytesBelow(join(world.directory, name)),
-      );
-      return Math.max(...sizes) * (1 + random.next());
-    }),
+    disturb: full("target", { message: /no space left|full/ }, (random) => random.between(4096, 12_000_000)),
   },
   {
     kind: "full file system of the cache",
     needsRoot: true,
     appliesTo: hasCache,
-    disturb: full("cache", { mustSucceed: true }, ({ random }) => 2 ** random.between(14, 22)),
+    disturb: full("cache", { mustSucceed: true }, (random) => 2 ** random.between(12, 22)),
   },
   {
     kind: "full TMPDIR",
     needsRoot: true,
     appliesTo: all,
-    disturb: full("tmp", { message: /no space left|full/ }, ({ random }) => 2 ** random.between(14, 22)),
+    disturb: full("tmp", { message: /no space left|full|copied to/ }, (random) => 2 ** random.between(12, 22)),
   },
   {
     kind: "failing reads",
@@ -322,7 +312,7 @@ export const FAULTS: readonly Fault[] = [
   {
     kind: "failing calls on the cache",
     appliesTo: hasCache,
-    disturb: injected("cache", `${CHANGING} ${READING}`, failure, { mustSucceed: true }),
+    disturb: injected("cache", `${CHANGING} ${READING}`, failure, { mustSucceed: true, mayLeave: true }),
   },
   {
     kind: "failing calls in TMPDIR",
@@ -381,16 +371,15 @@ export const FAULTS: readonly Fault[] = [
   {
     kind: "file cut off",
     appliesTo: readsFiles,
-    disturb: changed((objects, random) => {
-      const file = pickFile(objects, random);
-      edit(file, random, () => truncateSync(file, random.between(0, statSync(file).size - 1)));
+    disturb: changed((_, random, file) => {
+      const { size } = statSync(file);
+      if (size > 0) edit(file, random, () => truncateSync(file, random.between(0, size - 1)));
     }, CHANGED),
   },
   {
     kind: "file grown",
     appliesTo: readsFiles,
-    disturb: changed((objects, random) => {
-      const file = pickFile(objects, random);
+    disturb: changed((_, random, file) => {
       edit(file, random, () => appendFileSync(file, "more".repeat(random.between(1, 20_000))));
     }, CHANGED),
   },

@@ -7,7 +7,7 @@
  *   FAULT_FOREVER  1: to all calls after that, too
  *   FAULT_DO       errno:N, short, kill (before the call), killed (after it), stop
  *   FAULT_PROGRAM  the only program that it happens in
- *   FAULT_COUNTER  a file of 8 bytes in which all processes count the calls
+ *   FAULT_COUNTER  a file of a page in which all processes count the calls; after the number comes the file of the one that is stopped at
  *   FAULT_CLOCK    a number: the clock of the day jumps to and fro by up to decades; the monotonic one stays
  */
 #define _GNU_SOURCE
@@ -35,7 +35,10 @@ static const char *below, *ops, *action;
 static size_t below_length;
 static unsigned long at;
 static int forever;
-static _Atomic unsigned long *counter;
+static struct {
+  _Atomic unsigned long calls;
+  char stopped_at[4088];
+} *counter;
 static unsigned long clock_seed;
 static _Atomic unsigned long clock_calls;
 
@@ -75,11 +78,14 @@ static int is_below(const char *path) {
   return !strncmp(path, below, below_length) && (path[below_length] == '/' || path[below_length] == 0);
 }
 
-static enum fault happens(void) {
-  unsigned long call = atomic_fetch_add(counter, 1) + 1;
+static enum fault happens(const char *path) {
+  unsigned long call = atomic_fetch_add(&counter->calls, 1) + 1;
   if (at == 0 || (forever ? call < at : call != at)) return AS_IS;
   if (!strcmp(action, "kill")) kill(getpid(), SIGKILL);
-  if (!strcmp(action, "stop")) kill(getpid(), SIGSTOP);
+  if (!strcmp(action, "stop")) {
+    snprintf(counter->stopped_at, sizeof counter->stopped_at, "%s", path);
+    kill(getpid(), SIGSTOP);
+  }
   if (!strcmp(action, "killed")) return KILLED;
   if (!strcmp(action, "short")) return SHORT;
   if (strncmp(action, "errno:", 6)) return AS_IS;
@@ -94,7 +100,7 @@ static int counts(const char *op) {
 }
 
 static enum fault of_path(const char *op, const char *path) {
-  return counts(op) && is_below(path) ? happens() : AS_IS;
+  return counts(op) && is_below(path) ? happens(path) : AS_IS;
 }
 
 static enum fault of_fd(const char *op, int fd) {
@@ -106,7 +112,7 @@ static enum fault of_fd(const char *op, int fd) {
   errno = before;
   if (length < 0) return AS_IS;
   path[length] = 0;
-  return *path == '/' && is_below(path) ? happens() : AS_IS;
+  return *path == '/' && is_below(path) ? happens(path) : AS_IS;
 }
 
 /* Gives `call`'s result, unless it is not to happen. */

@@ -22,6 +22,9 @@ export interface Injection {
   readonly onlyNode?: boolean;
 }
 
+/** See preload.c. */
+const PAGE = 4096;
+
 /** The library that injects faults; see preload.c. */
 export class Preload {
   readonly #library: string;
@@ -36,10 +39,14 @@ export class Preload {
     execFileSync("gcc", ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", this.#library, source, "-ldl"]);
   }
 
-  /** What goes into the environment, and how many of the calls were made by now. */
-  inject(injection: Injection): { readonly env: Readonly<Record<string, string>>; calls(): number } {
+  /** What goes into the environment; how many of the calls were made by now; of which file the one was where the process stopped. */
+  inject(injection: Injection): {
+    readonly env: Readonly<Record<string, string>>;
+    calls(): number;
+    stoppedAt(): string;
+  } {
     const counter = join(this.#directory, `counter-${this.#counters++}`);
-    writeFileSync(counter, Buffer.alloc(8));
+    writeFileSync(counter, Buffer.alloc(PAGE));
     const { below, ops, at, forever, onlyNode } = injection;
     const env = {
       LD_PRELOAD: this.#library,
@@ -51,7 +58,11 @@ export class Preload {
       ...(forever === true ? { FAULT_FOREVER: "1" } : {}),
       ...(onlyNode === true ? { FAULT_PROGRAM: basename(process.execPath) } : {}),
     };
-    return { env, calls: () => Number(readFileSync(counter).readBigUInt64LE()) };
+    return {
+      env,
+      calls: () => Number(readFileSync(counter).readBigUInt64LE()),
+      stoppedAt: () => readFileSync(counter, "utf8").slice(8).split("\0")[0] ?? "",
+    };
   }
 
   /** A clock that jumps. */

@@ -61,6 +61,7 @@ export async function runCampaign(options: CampaignOptions): Promise<readonly Ou
 
 interface Planned {
   readonly name: string;
+  readonly round: number;
   readonly fault: Fault;
   readonly subject: Subject;
 }
@@ -76,7 +77,7 @@ function casesOf(subjects: readonly Subject[], options: CampaignOptions): Planne
       for (let n = 0; n < Math.min(able.length, commandsOfKind); n++) {
         const subject = able[(2 * i + n) % able.length] as Subject;
         const name = `${subject.name}/${fault.kind}/${round}`;
-        if (name.includes(only)) cases.push({ name, fault, subject });
+        if (name.includes(only)) cases.push({ name, round, fault, subject });
       }
     }
   }
@@ -108,7 +109,7 @@ class Campaign {
     copyTree(place.cache, this.#warmCache(subject));
   }
 
-  async run({ name, fault, subject }: Planned): Promise<Outcome> {
+  async run({ name, round, fault, subject }: Planned): Promise<Outcome> {
     const random = new Random(`${this.#seed} ${name}`);
     const place = this.#place();
     if (subject.hasCache && random.next() < 0.3) copyTree(this.#warmCache(subject), place.cache);
@@ -116,7 +117,7 @@ class Campaign {
     const wholeMs = this.#wholeMs.get(subject.name) ?? 0;
     const found = { ...{ name, command: subject.name, kind: fault.kind }, end: "error", state: undefined } as const;
     try {
-      const disturbed = await fault.disturb({ world: this.#world, subject, place, random, wholeMs, calls });
+      const disturbed = await fault.disturb({ world: this.#world, subject, place, random, round, wholeMs, calls });
       const judged = await judge(subject, disturbed.place, disturbed.result, disturbed.allowed);
       const again = judged.complaint ?? (await this.#again(subject, disturbed.place));
       return { ...found, ...judged, complaint: again };

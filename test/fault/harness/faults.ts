@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CommandResult, RunningCommand } from "../../support/command.js";
-import { CHANGING, type Injection, READING } from "./preload.js";
+import { CHANGING, type Injection, NAMING, READING } from "./preload.js";
 import type { Random } from "./random.js";
 import type { Subject } from "./subjects.js";
 import { bytesBelow, type Place, type RunOptions, restoreInputs, runIn, type World, withOwnInputs } from "./world.js";
@@ -25,6 +25,8 @@ export interface Case {
   readonly subject: Subject;
   readonly place: Place;
   readonly random: Random;
+  /** From 1. */
+  readonly round: number;
   /** How long the command takes undisturbed. */
   readonly wholeMs: number;
   /** How many calls it makes undisturbed. */
@@ -87,16 +89,17 @@ function signalled(signal: NodeJS.Signals, allowed: Allowed): Fault["disturb"] {
   };
 }
 
-/** At one of the calls that the run makes below a directory of its place. */
+/** At one of the calls that the run makes below a directory of its place; of those that change something, every other time at a naming one. */
 function injected(
   below: keyof Place,
-  ops: string,
+  counted: string,
   what: (random: Random) => Pick<Injection, "do" | "forever" | "onlyNode">,
   allowed: Allowed,
 ): Fault["disturb"] {
   return async (each) => {
     const { world, place, random } = each;
     const chosen = what(random);
+    const ops = counted === CHANGING && random.next() < 0.5 ? NAMING : counted;
     const calls = await each.calls({ ops, ...(chosen.onlyNode === true ? { onlyNode: true } : {}) }, below);
     const at = random.between(1, Math.max(1, calls));
     const { env } = world.preload.inject({ below: place[below], ops, at, ...chosen });
@@ -222,9 +225,17 @@ export const FAULTS: readonly Fault[] = [
   {
     kind: "SIGKILL at a call that writes",
     appliesTo: all,
-    disturb: injected("directory", CHANGING, (random) => ({ do: random.pick(["kill", "killed"]), onlyNode: true }), {
-      signals: ["SIGKILL"],
-    }),
+    async disturb(each) {
+      const { world, place, subject, random, round } = each;
+      const below = subject.writes === "target" ? "target" : "directory";
+      // Every other round after one of the few that name files, each in its turn: a commit is a moment that chance seldom finds.
+      const isNaming = round % 2 === 1;
+      const ops = isNaming ? NAMING : CHANGING;
+      const calls = Math.max(1, await each.calls({ ops, onlyNode: true }, below));
+      const at = isNaming ? calls - (((round - 1) / 2) % calls) : random.between(1, calls);
+      const { env } = world.preload.inject({ below: place[below], ops, at, do: "kill", onlyNode: true });
+      return { result: await run(each, { env }), allowed: { signals: ["SIGKILL"] }, place };
+    },
   },
   { kind: "SIGTERM at a moment", appliesTo: all, disturb: signalled("SIGTERM", UNDER_A_SIGNAL) },
   { kind: "SIGINT at a moment", appliesTo: all, disturb: signalled("SIGINT", UNDER_A_SIGNAL) },

@@ -5,7 +5,7 @@
  *   FAULT_OPS      which calls count: "read write sync rename …", the names below
  *   FAULT_AT       the number, from 1, of the call that it happens to; 0: none
  *   FAULT_FOREVER  1: to all calls after that, too
- *   FAULT_DO       errno:N, short, kill (before the call), killed (after it), stop
+ *   FAULT_DO       errno:N, short, kill (after the call), stop (before it)
  *   FAULT_PROGRAM  the only program that it happens in
  *   FAULT_COUNTER  a file of a page in which all processes count the calls; after the number comes the file of the one that is stopped at
  *   FAULT_CLOCK    a number: the clock of the day jumps to and fro by up to decades; the monotonic one stays
@@ -81,12 +81,11 @@ static int is_below(const char *path) {
 static enum fault happens(const char *path) {
   unsigned long call = atomic_fetch_add(&counter->calls, 1) + 1;
   if (at == 0 || (forever ? call < at : call != at)) return AS_IS;
-  if (!strcmp(action, "kill")) kill(getpid(), SIGKILL);
   if (!strcmp(action, "stop")) {
     snprintf(counter->stopped_at, sizeof counter->stopped_at, "%s", path);
     kill(getpid(), SIGSTOP);
   }
-  if (!strcmp(action, "killed")) return KILLED;
+  if (!strcmp(action, "kill")) return KILLED;
   if (!strcmp(action, "short")) return SHORT;
   if (strncmp(action, "errno:", 6)) return AS_IS;
   errno = atoi(action + 6);

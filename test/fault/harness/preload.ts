@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 
 /** Calls that change something below a directory. */
 export const CHANGING = "create write sync truncate rename link unlink mkdir";
+/** Those of them that make, name and remove files: the few among many. */
+export const NAMING = "create sync truncate rename link unlink mkdir";
 /** Calls that read. */
 export const READING = "open read";
 
@@ -15,7 +17,7 @@ export interface Injection {
   readonly ops: string;
   /** To which of these calls, from 1; 0: to none, they are only counted. */
   readonly at: number;
-  readonly do: "count" | "kill" | "killed" | "stop" | "short" | `errno:${number}`;
+  readonly do: "count" | "kill" | "stop" | "short" | `errno:${number}`;
   /** To all later calls, too. */
   readonly forever?: boolean;
   /** Not to programs that Node starts. */

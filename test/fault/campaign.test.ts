@@ -5,7 +5,7 @@ import { formatTable } from "./harness/table.js";
 import { FAULT_TOOLS } from "./harness/world.js";
 
 /** What `npm run test:faults` says; nothing in a common test run. */
-const { FAULT_SEED, FAULT_ROUNDS, FAULT_COMMANDS, FAULT_ONLY, FAULT_PARALLEL } = process.env;
+const { FAULT_SEED, FAULT_ROUNDS, FAULT_COMMANDS, FAULT_ONLY, FAULT_PARALLEL, FAULT_MINUTES } = process.env;
 const isShort = FAULT_ROUNDS === undefined;
 const HOURS_MS = 24 * 3600 * 1000;
 const seed = FAULT_SEED ?? "2026";
@@ -24,6 +24,7 @@ describe.skipIf(requireTools(...FAULT_TOOLS))("commands under faults", () => {
       commandsOfKind: isShort ? 2 : undefined,
       commands: FAULT_COMMANDS?.split(","),
       only: FAULT_ONLY,
+      limitMs: FAULT_MINUTES === undefined ? undefined : Number(FAULT_MINUTES) * 60_000,
       parallel: Number(FAULT_PARALLEL ?? 2),
       onCase: (outcome) => {
         if (outcome.complaint !== undefined) process.stdout.write(`${describeFailure(outcome)}\n`);

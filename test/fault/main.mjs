@@ -8,6 +8,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: String(Date.now()) },
     commands: { type: "string" },
     only: { type: "string" },
+    minutes: { type: "string" },
     parallel: { type: "string" },
   },
 });

@@ -16,6 +16,8 @@ export interface CampaignOptions {
   readonly commands?: readonly string[] | undefined;
   /** A part of what cases are called; default: all. */
   readonly only?: string | undefined;
+  /** After this time no case is begun. */
+  readonly limitMs?: number | undefined;
   /** Cases at the same time. */
   readonly parallel: number;
   /** Told of each case. */
@@ -45,9 +47,11 @@ export async function runCampaign(options: CampaignOptions): Promise<readonly Ou
     for (const subject of subjects) await campaign.measure(subject);
     const waiting = casesOf(subjects, options);
     const outcomes: Outcome[] = [];
+    const end = performance.now() + (options.limitMs ?? Number.POSITIVE_INFINITY);
+    const next = () => (performance.now() < end ? waiting.shift() : undefined);
     const work = async () => {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const outcome = await campaign.run(next);
+      for (let planned = next(); planned !== undefined; planned = next()) {
+        const outcome = await campaign.run(planned);
         outcomes.push(outcome);
         options.onCase?.(outcome);
       }

@@ -436,5 +436,6 @@ async function twoAtOnce(each: Case, killMs: number | undefined): Promise<Distur
   })();
   const [result, other] = await Promise.all([runIn(place, args), others]);
   if (other.status !== 0 && other.signal !== "SIGKILL") return { result: other, allowed: { mustSucceed: true }, place };
-  return { result, allowed: { mustSucceed: true }, place };
+  if (other.status === 0) await subject.checkRival?.(place);
+  return { result, allowed: { mustSucceed: true, mayLeave: killMs !== undefined }, place };
 }

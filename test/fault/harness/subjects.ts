@@ -19,6 +19,8 @@ export interface Subject {
   read(place: Place): Promise<void>;
   /** Another command with the same output, at the same time. */
   rival(place: Place): readonly string[];
+  /** What that makes is there, too. @throws Error where it is not */
+  checkRival?(place: Place): Promise<void>;
   /** Whose files it reads. */
   readonly inputs: "store" | "source" | "database";
   /** Whether it writes below the place's target, to standard output, or elsewhere. */
@@ -128,6 +130,9 @@ async function layout(world: World): Promise<Made> {
     },
     read: async (place) => await skopeo(`oci:${join(place.target, "layout")}:app`, world, place.id),
     rival: (place) => ["build", ...buildArgs(place, oldRoot), ...to(place, "other")],
+    async checkRival({ target }) {
+      if (manifestOf(join(target, "layout"), "other") !== digests.old) throw new Error("the rival's image is another");
+    },
   };
 }
 
@@ -194,6 +199,10 @@ async function push(world: World): Promise<Made> {
     },
     read: async ({ id }) => await skopeo(`docker://${host}/${id}:app`, world, id, ["--src-tls-verify=false"]),
     rival: (at) => ["push", ...buildArgs(at, oldRoot), ...to(at, "other")],
+    async checkRival({ id }) {
+      const { digest } = await new Repository(host, id).manifest("other");
+      if (digest !== digests.old) throw new Error("the rival's image is another");
+    },
   };
 }
 

@@ -16,7 +16,7 @@ export {
 } from "./build/dockertools/arguments.js";
 export { planDockertoolsImage } from "./build/dockertools/conf.js";
 export { type ImagePlan, narSizeOf, type PlannedLayer } from "./build/image-plan.js";
-export { type Input, recogniseInput } from "./build/input.js";
+export { type Input, pathInStore, recogniseInput } from "./build/input.js";
 export {
   type BlobDigests,
   blobDigestsOf,
@@ -47,7 +47,7 @@ export {
 } from "./build/plan/previous-image.js";
 export type { ShellOptions } from "./build/shell/options.js";
 export { shellImageSpec } from "./build/shell/shell-image.js";
-export type { ClosureSpec } from "./build/spec/parts.js";
+export type { ClosureSpec, VirtualMachineSpec } from "./build/spec/parts.js";
 export { checkSpec, type ImageSpec, SPEC_SCHEMA } from "./build/spec/spec.js";
 export { streamPlannedImage } from "./build/stream.js";
 export {

@@ -1,4 +1,4 @@
-import { closeSync, lstatSync, openSync, readlinkSync, readSync, realpathSync, statSync } from "node:fs";
+import { closeSync, lstatSync, openSync, readlinkSync, readSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type JsonObject, parseJson } from "../core/json.js";
@@ -123,13 +123,27 @@ function followIntoStore(arg: string, storeRoot: string): string | undefined {
   for (let links = 0; links < MAX_LINKS; links++) {
     const found = logical(at);
     if (found !== undefined) return found;
-    if (!lstatSync(at).isSymbolicLink()) break;
-    at = resolve(dirname(at), readlinkSync(at));
+    const link = firstLink(at);
+    if (link === undefined) return undefined;
+    at = resolve(dirname(link), readlinkSync(link), `.${at.slice(link.length)}`);
   }
-  return logical(realpathSync(at));
+  return undefined;
 }
 
-function pathInStore(arg: string, storeRoot: string): string | undefined {
+/** The first symlink on the way to a path, itself included. */
+function firstLink(path: string): string | undefined {
+  for (let end = path.indexOf("/", 1); ; end = path.indexOf("/", end + 1)) {
+    const at = end === -1 ? path : path.slice(0, end);
+    if (lstatSync(at).isSymbolicLink()) return at;
+    if (end === -1) return undefined;
+  }
+}
+
+/**
+ * The path in a store that an argument is or leads to by symlinks (`./result`), what lies below the store path included; undefined where it
+ * leads elsewhere, or nowhere.
+ */
+export function pathInStore(arg: string, storeRoot: string): string | undefined {
   try {
     return followIntoStore(arg, storeRoot);
   } catch {

@@ -7,6 +7,7 @@ import {
   type Json,
   type JsonObject,
   OciNixError,
+  pathInStore,
   readJsonFile,
   recogniseInput,
   toJson,
@@ -80,6 +81,8 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
     const place = file.get(key);
     if (typeof place === "string") spec.set(key, besideFile(place, (input as { readonly source: string }).source));
   }
+  const givenRoot = isJsonObject(closure) ? closure.get("storeRoot") : undefined;
+  const storeRoot = typeof givenRoot === "string" ? givenRoot : "/";
   const set = (key: string, value: unknown) => {
     if (value !== undefined) spec.set(key, toJson(value));
   };
@@ -98,10 +101,10 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   set("maxLayers", number(flags, "max-layers"));
   set("oneLayer", flags["one-layer"]);
   set("includeStorePaths", truth(flags, "include-store-paths"));
-  set("exclude", list(flags, "exclude"));
-  set("copyToRoot", list(flags, "copy-to-root"));
+  set("exclude", storePaths(list(flags, "exclude"), storeRoot));
+  set("copyToRoot", storePaths(list(flags, "copy-to-root"), storeRoot));
   set("keepContentsDirlinks", truth(flags, "keep-contents-dirlinks"));
-  set("contents", list(flags, "contents"));
+  set("contents", storePaths(list(flags, "contents"), storeRoot));
   set("helpers", list(flags, "helper"));
   set("extraCommands", text(flags, "extra-commands"));
   set("fakeRootCommands", text(flags, "fake-root-commands"));
@@ -116,6 +119,11 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   const config = configOf(file.get("config"), flags);
   if (!isJsonObject(config) || config.size > 0) spec.set("config", config);
   return spec;
+}
+
+/** What links lead to (`./result`) as well as what is a store path; what is neither is refused with the spec. */
+function storePaths(args: readonly string[] | undefined, storeRoot: string): readonly string[] | undefined {
+  return args?.map((arg) => pathInStore(arg, storeRoot) ?? arg);
 }
 
 /** A flag whose values are `true` and `false`. */

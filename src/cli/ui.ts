@@ -113,7 +113,8 @@ export function showSteps(flags: FlagValues): {
   const line = () => {
     if (current === undefined || isQuiet) return;
     const { entries, bytes } = progress;
-    printError(entries === 0 ? current : `${current}: ${entries} entries, ${formatBytes(bytes)}`);
+    const counts = [...(entries === 0 ? [] : [`${entries} entries`]), ...(bytes === 0 ? [] : [formatBytes(bytes)])];
+    printError(counts.length === 0 ? current : `${current}: ${counts.join(", ")}`);
   };
   const timer = setInterval(line, 5000);
   return {

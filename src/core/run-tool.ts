@@ -119,6 +119,8 @@ export async function runInEnvironment(
     const stop = (reason: unknown) => {
       failure ??= reason;
       end(child, true);
+      // Something that left its group may still have them.
+      for (const stream of [child.stdout, child.stderr]) stream.destroy();
     };
     for (const name of ["stdout", "stderr"] as const) {
       child[name].on("data", (bytes: Buffer) => {

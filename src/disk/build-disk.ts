@@ -27,7 +27,7 @@ export interface DiskBuildOptions {
 }
 
 export interface DiskObserver {
-  /** Counts what is written into the root file system. */
+  /** Counts what is written into the root file system, and what of the disk is converted. */
   readonly progress: WriteProgress;
   /** A step begins. */
   onStep(step: string): void;
@@ -113,7 +113,10 @@ async function build(spec: DiskSpec, { path, tools, format, signal, observer }: 
       syncDirectory(dirname(path));
     } else {
       step(`converting it to ${format}`);
-      await convertImage(raw.path, path, format, tools, { compression: spec.compression });
+      const onProgress = (part: number) => {
+        if (observer !== undefined) observer.progress.bytes = Math.round(part * layout.size);
+      };
+      await convertImage(raw.path, path, format, tools, { compression: spec.compression, onProgress });
     }
   } finally {
     raw.discard();
@@ -194,5 +197,5 @@ async function bootLoader(
   const { kind = "none" } = spec.bootLoader ?? {};
   if (kind === "none") return { root: [], esp: [], boot: [], embed: undefined };
   const entry = bootEntryFor(spec, layout, rootUuid);
-  return await bootLoaderFor(layout, { kind, entry, rootUuid }, tools);
+  return await bootLoaderFor(layout, { ...spec.bootLoader, kind, entry, rootUuid }, tools);
 }

@@ -53,6 +53,11 @@ export interface BootLoaderSpec {
   readonly initrd?: string | undefined;
   /** The kernel's command line; by default that of `toplevel`. */
   readonly cmdline?: string | undefined;
+  /** With GRUB's modules for BIOS, and for UEFI; by default those that grub-mkimage has come with. */
+  readonly grubBiosDirectory?: string | undefined;
+  readonly grubEfiDirectory?: string | undefined;
+  /** With systemd-boot and the stub of unified kernel images; by default those that bootctl has come with. */
+  readonly systemdBootDirectory?: string | undefined;
 }
 
 /** A disk image, by make-disk-image's names. */
@@ -130,6 +135,9 @@ const bootLoader: Check<BootLoaderSpec> = objectOf(
     kernel: field("File of the kernel, by default that of toplevel", text),
     initrd: field("File of its initial root file system, by default that of toplevel", text),
     cmdline: field("Command line of the kernel, by default that of toplevel", text),
+    grubBiosDirectory: field("GRUB's modules for BIOS (lib/grub/i386-pc), by default those of grub-mkimage", text),
+    grubEfiDirectory: field("GRUB's modules for UEFI (lib/grub/x86_64-efi), by default those of grub-mkimage", text),
+    systemdBootDirectory: field("systemd-boot and its stub (lib/systemd/boot/efi), by default those of bootctl", text),
   },
   ["kind"],
   ({ kind, ...rest }, where): BootLoaderSpec => {

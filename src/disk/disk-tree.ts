@@ -4,7 +4,7 @@ import { type ByteString, displayBytes, fsPath } from "../core/byte-string.js";
 import { compareStrings, OciNixError } from "../core/errors.js";
 import { EventLoopTurns } from "../core/event-loop-turns.js";
 import type { Device } from "../core/generated-object.js";
-import { EntryList, type EntryType, type Ownership } from "../tar/entry-list.js";
+import { EntryList, type EntryType, type Ownership, type Xattrs } from "../tar/entry-list.js";
 
 /** Root, by number alone: file systems know no names. */
 export const ROOT: Ownership = { uid: 0, gid: 0, uname: "", gname: "" };
@@ -22,6 +22,7 @@ export interface DiskNode {
   readonly source?: ByteString | undefined;
   readonly contents?: Uint8Array | undefined;
   readonly device?: Device | undefined;
+  readonly xattrs?: Xattrs | undefined;
   /** What errors call where it comes from; undefined for a directory that is only there for what is in it. */
   readonly from?: string | undefined;
 }
@@ -110,8 +111,8 @@ export class DiskTree {
         });
         continue;
       }
-      const { type, mode, owner, size, linkTarget, source, contents, device } = place.node;
-      entries.append({ depth, name, type, mode, owner, size, linkTarget, source, contents, device });
+      const { type, mode, owner, size, linkTarget, source, contents, device, xattrs } = place.node;
+      entries.append({ depth, name, type, mode, owner, size, linkTarget, source, contents, device, xattrs });
       const sorted = [...(place.children ?? [])].sort(([a], [b]) => compareStrings(b, a));
       for (const [child, below] of sorted) waiting.push({ place: below, name: child, depth: depth + 1 });
       const due = turns.next();

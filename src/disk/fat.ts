@@ -60,7 +60,10 @@ export async function makeFat(
   for (const [path, file] of inOrder) {
     const from = "source" in file ? resolve(file.source) : "-";
     const stdin = "source" in file ? undefined : file.contents;
-    await tools.run("mcopy", ["-o", ...drive, from, `::/${path}`], { stdin });
+    await tools.run("mcopy", ["-o", ...drive, from, `::/${path}`], {
+      stdin,
+      over: "source" in file ? from : undefined,
+    });
   }
 }
 

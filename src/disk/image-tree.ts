@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import type { ByteString } from "../core/byte-string.js";
-import { displayBytes, encodeUtf8 } from "../core/byte-string.js";
+import { encodeUtf8 } from "../core/byte-string.js";
 import { describeErrno, OciNixError } from "../core/errors.js";
 import { exportImage } from "../examine/export.js";
 import { TarEntries, type TarEntry } from "../tar/entries.js";
@@ -8,6 +8,7 @@ import { onlyImage, openSource, type SourceOptions } from "../transport/open.js"
 import { formatTransport, parseTransport } from "../transport/transport.js";
 import { type DiskNode, DiskTree } from "./disk-tree.js";
 import type { HardLinks } from "./ext4/plan.js";
+import { isKnownXattr } from "./ext4/xattrs.js";
 
 /** How an image is reached, and where its files may wait. */
 export interface ImageTreeOptions extends Pick<SourceOptions, "platform" | "signal" | "tlsVerify" | "deadlineMs"> {
@@ -20,7 +21,7 @@ const PER_DIRECTORY = 4096;
 
 /**
  * The root file system of an image, its layers applied one after the other.
- * @throws OciNixError as `openSource` and `exportImage`; `unsupported` for extended attributes; `output` where there is no room for its files
+ * @throws OciNixError as `openSource` and `exportImage`; `output` where there is no room for its files
  */
 export async function readImageTree(
   place: string,
@@ -59,16 +60,8 @@ class Taker {
   open(entry: TarEntry): boolean {
     const path = entry.name.replace(/^\.\//, "").replace(/\/$/, "");
     if (path === "") {
-      Object.assign(this.tree.root, { mode: entry.mode, owner: ownerOf(entry) });
+      Object.assign(this.tree.root, { mode: entry.mode, owner: ownerOf(entry), ...xattrsOf(entry) });
       return false;
-    }
-    if (entry.xattrs !== undefined && entry.xattrs.size > 0) {
-      const [key] = entry.xattrs.keys();
-      throw new OciNixError(
-        "unsupported",
-        `${this.#title}: ${displayBytes(path)} has the extended attribute ${displayBytes(key ?? "")}, which is not written yet`,
-        { hint: "make the image without it" },
-      );
     }
     if (entry.type === "link") {
       const target = entry.linkName.replace(/^\.\//, "");
@@ -112,6 +105,7 @@ class Taker {
       linkTarget: type === "symlink" ? linkName : "",
       ...(type === "file" ? (size === 0 ? { contents: EMPTY } : { source: this.#newFile() }) : {}),
       ...(type === "character" || type === "block" ? { device: { major: devMajor, minor: devMinor } } : {}),
+      ...xattrsOf(entry),
       from: `${encodeUtf8(this.#title)}: ${path}`,
     };
   }
@@ -133,6 +127,12 @@ const EMPTY = Buffer.alloc(0);
 
 function ownerOf({ uid, gid }: TarEntry): DiskNode["owner"] {
   return { uid, gid, uname: "", gname: "" };
+}
+
+/** Those that Linux can have of any file: of others, which other systems have, engines leave files without, too. */
+function xattrsOf({ xattrs }: TarEntry): Pick<DiskNode, "xattrs"> {
+  const known = [...(xattrs ?? [])].filter(([name]) => isKnownXattr(name));
+  return known.length === 0 ? {} : { xattrs: new Map(known) };
 }
 
 function cannotKeep(error: unknown, title: string): OciNixError {

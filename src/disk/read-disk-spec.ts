@@ -20,10 +20,12 @@ export function readDiskSpec(file: string, changes: ReadonlyMap<string, Json> = 
     ...(closure === undefined ? {} : { closure: mapped(closure, ["graph", "storeRoot"], beside) }),
     ...(contents === undefined ? {} : { contents: contents.map((each) => mapped(each, ["source"], beside)) }),
     ...(configFile === undefined ? {} : { configFile: beside(configFile) }),
-    ...(bootLoader === undefined ? {} : { bootLoader: mapped(bootLoader, ["kernel", "initrd"], beside) }),
+    ...(bootLoader === undefined ? {} : { bootLoader: mapped(bootLoader, BOOT_FILES, beside) }),
     ...(fromImage === undefined ? {} : { fromImage: imageBeside(fromImage, beside) }),
   };
 }
+
+const BOOT_FILES = ["kernel", "initrd", "grubBiosDirectory", "grubEfiDirectory", "systemdBootDirectory"] as const;
 
 function mapped<T extends object>(object: T, keys: readonly (keyof T)[], map: (path: string) => string): T {
   const changed = keys.flatMap((key) => {

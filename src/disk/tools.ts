@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { compareStrings, OciNixError } from "../core/errors.js";
 import { findOnPath, notOnPath } from "../core/process.js";
@@ -42,7 +42,12 @@ export interface RunOptions {
   readonly stdin?: string | Uint8Array | undefined;
   /** Exit statuses that are no failure; by default 0. */
   readonly okStatus?: readonly number[] | undefined;
+  /** By default two minutes, and more for what it works on. */
   readonly deadlineMs?: number | undefined;
+  /** The largest file that it reads or writes: it may take long. */
+  readonly over?: string | undefined;
+  /** Is given its standard output, which is not kept then. */
+  readonly onOutput?: ((text: string) => void) | undefined;
 }
 
 /**
@@ -53,7 +58,7 @@ export class DiskTools {
   readonly #directory: TemporaryDirectory;
   readonly #signal: AbortSignal | undefined;
   #guard: Promise<string | undefined> | undefined;
-  readonly #versions = new Map<DiskToolName, string>();
+  readonly #versions = new Map<string, string>();
 
   /** @throws OciNixError `output` where there can be no temporary files */
   constructor(options: { readonly signal?: AbortSignal | undefined } = {}) {
@@ -68,24 +73,45 @@ export class DiskTools {
     return this.#directory.path;
   }
 
-  /** The program and the package of every tool that ran, with its version, by name. */
+  /** The version of every tool that ran, and of what was {@link note}d, by name. */
   get versions(): ReadonlyMap<string, string> {
     return new Map([...this.#versions].sort(([a], [b]) => compareStrings(a, b)));
   }
 
+  /** Adds the version of files that are put into disks, or what they are made of. */
+  note(name: string, version: string | undefined): void {
+    this.#versions.set(name, version ?? "unknown");
+  }
+
   /**
-   * Runs a tool to its end and gives its standard output.
+   * Runs a tool to its end and gives its standard output. It has no more than 4 GiB of memory; one that works on a large file does not outlive
+   * this process.
    * @throws OciNixError `not-found` naming the packages of a tool that is missing; `invalid-input` with command, exit and last lines of one that fails;
-   *   `limit` past the deadline; the signal's reason
+   *   `output` where it failed as there was no space; `limit` past the deadline, or where it says too much; the signal's reason
    */
   async run(name: DiskToolName, args: readonly string[], options: RunOptions = {}): Promise<string> {
     await this.#noteVersion(name);
-    const { okStatus = [0] } = options;
-    const { status, stdout, stderr } = await this.#start(name, args, options);
+    const { okStatus = [0], over, stdin, onOutput, deadlineMs = deadlineOver(over) } = options;
+    if (over !== undefined) this.#guard ??= guard(this.directory);
+    const guarded = over === undefined ? undefined : await this.#guard;
+    const wrapper = [...(guarded === undefined ? [] : [guarded, ...DIE_WITH_PARENT]), ...LIMIT_MEMORY];
+    let complaints = "";
+    const listen = (stream: "stdout" | "stderr", bytes: Uint8Array) => {
+      const text = Buffer.from(bytes).toString("utf8");
+      if (stream === "stdout") onOutput?.(text);
+      else complaints = (complaints + text).slice(-LAST_CHARACTERS);
+    };
+    const heard = onOutput === undefined ? {} : { onOutput: listen };
+    const { status, stdout, stderr } = await this.#start(name, args, { stdin, ...heard, deadlineMs, wrapper });
     if (typeof status === "number" && okStatus.includes(status)) return stdout;
     const how = typeof status === "number" ? `exit ${status}` : status;
-    const words = `${stdout}\n${stderr}`.trim().split("\n").slice(-LAST_LINES).join("\n");
-    throw new OciNixError("invalid-input", `${[name, ...args].join(" ")} failed (${how}): ${words}`);
+    const words = `${stdout}\n${stderr}${complaints}`.trim().split("\n").slice(-LAST_LINES).join("\n");
+    const isFull = words.includes("No space left on device");
+    throw new OciNixError(
+      isFull ? "output" : "invalid-input",
+      `${[name, ...args].join(" ")} failed (${how}): ${words}`,
+      isFull ? { hint: "make room there, or set TMPDIR to a directory with more space" } : {},
+    );
   }
 
   /**
@@ -100,7 +126,9 @@ export class DiskTools {
     await this.#noteVersion(name);
     const signals = AbortSignal.any(this.#signal === undefined ? [signal] : [signal, this.#signal]);
     this.#guard ??= guard(this.directory);
-    return (await this.#start(name, args, { signal: signals, onOutput, wrapper: await this.#guard })).status;
+    const guarded = await this.#guard;
+    const wrapper = guarded === undefined ? [] : [guarded, ...DIE_WITH_PARENT];
+    return (await this.#start(name, args, { signal: signals, onOutput, wrapper })).status;
   }
 
   /** Removes its temporary files. */
@@ -113,21 +141,22 @@ export class DiskTools {
   }
 
   async #version(name: DiskToolName): Promise<string> {
-    const { stdout, stderr } = await this.#start(name, TOOLS[name].version, { deadlineMs: 10_000 });
+    const { stdout, stderr } = await this.#start(name, TOOLS[name].version, { deadlineMs: 30_000 });
     const line = `${stdout}\n${stderr}`.split("\n").find((each) => /\d+\.\d/.test(each)) ?? "";
-    return /\d+(?:\.\d+)+/.exec(line)?.[0] ?? "unknown";
+    // With the distribution's own: 2.06-13+deb12u1.
+    return /\d+(?:\.\d+)+[^\s(),]*/.exec(line)?.[0] ?? "unknown";
   }
 
   async #start(name: DiskToolName, args: readonly string[], options: StartOptions) {
-    const { stdin, deadlineMs, signal = this.#signal, onOutput, wrapper } = options;
+    const { stdin, deadlineMs, signal = this.#signal, onOutput, wrapper = [] } = options;
     const description = { program: name, args, ...TOOLS[name] };
     const file = findTool(name);
     if (file === undefined) throw notOnPath(description);
-    const wrapped = wrapper === undefined ? args : [...DIE_WITH_PARENT, file, ...args];
+    const [first = file, ...rest] = [...wrapper, file, ...args];
     return await runInEnvironment(
-      { ...description, args: wrapped },
+      { ...description, args: rest },
       {
-        file: wrapper ?? file,
+        file: first,
         environment: { ...ENVIRONMENT, PATH: dirname(file), ...this.#own() },
         directory: this.directory,
         signal,
@@ -144,15 +173,37 @@ export class DiskTools {
 }
 
 const LAST_LINES = 5;
+const LAST_CHARACTERS = 2000;
 
-interface StartOptions extends Omit<RunOptions, "okStatus"> {
-  readonly signal?: AbortSignal | undefined;
+interface StartOptions extends Pick<RunOptions, "stdin" | "deadlineMs"> {
   readonly onOutput?: OnOutput | undefined;
-  /** The file of setpriv, which has a tool killed as soon as we are. */
-  readonly wrapper?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** A program with its first arguments, which becomes the tool. */
+  readonly wrapper?: readonly string[] | undefined;
 }
 
+/** Of setpriv, which then has a tool killed as soon as we are. */
 const DIE_WITH_PARENT = ["--pdeathsig", "KILL", "--"];
+
+const MOST_MEMORY_KIB = 4 * 2 ** 20;
+const SHELL = "/bin/sh";
+/** Disk images that are looked at may be made to exhaust it. A lower limit of the caller's stands. */
+const LIMIT_MEMORY: readonly string[] = existsSync(SHELL)
+  ? [SHELL, "-c", `ulimit -S -d ${MOST_MEMORY_KIB} 2>/dev/null; exec "$@"`, "sh"]
+  : [];
+
+const SHORTEST_DEADLINE_MS = 120_000;
+/** A tenth of what a slow machine does: packing all that is in a file, and passing over its holes. */
+const BYTES_PER_MS = { data: 4000, size: 256_000 } as const;
+
+/** How long a tool may take that works on a file. */
+function deadlineOver(file: string | undefined): number {
+  const { size = 0, blocks = 0 } = (file === undefined ? undefined : statSync(file, { throwIfNoEntry: false })) ?? {};
+  // Longer ones are none to a timer.
+  const most = 2 ** 31 - 1;
+  const longer = (blocks * 512) / BYTES_PER_MS.data + size / BYTES_PER_MS.size;
+  return Math.min(most, Math.ceil(SHORTEST_DEADLINE_MS + longer));
+}
 
 /** The file of setpriv, where it is one that can do this. */
 async function guard(directory: string): Promise<string | undefined> {

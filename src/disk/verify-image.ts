@@ -11,6 +11,8 @@ export interface VerifyDiskOptions {
     | { readonly firmware: readonly Firmware[]; readonly line: string; readonly deadlineMs: number }
     | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Is told that a step begins. */
+  readonly onStep?: ((step: string) => void) | undefined;
   /** Given what the serial console shows, line by line. */
   readonly onLine?: ((line: string) => void) | undefined;
 }
@@ -27,14 +29,15 @@ export interface VerifiedImage extends VerifiedDisk {
  * @throws OciNixError as `verifyDisk` and `checkBoot`
  */
 export async function verifyDiskImage(file: string, options: VerifyDiskOptions = {}): Promise<VerifiedImage> {
-  const { boot, signal, onLine } = options;
+  const { boot, signal, onStep, onLine } = options;
   const tools = new DiskTools({ signal });
   try {
-    const disk = await verifyDisk(file, tools);
+    const disk = await verifyDisk(file, tools, onStep);
     const boots: VerifiedImage["boots"][number][] = [];
     const failures: Finding[] = [];
     for (const firmware of disk.valid ? (boot?.firmware ?? []) : []) {
       const { line = "", deadlineMs = 0 } = boot ?? {};
+      onStep?.(`booting it by ${firmware}`);
       const check = { firmware, line, deadlineMs, format: disk.format, signal, onLine };
       const { log, ...result } = await checkBoot(file, check, tools);
       boots.push({ firmware, ...result });

@@ -44,17 +44,28 @@ export interface VerifiedDisk {
  * An image in another format than raw is unpacked into the tools' directory.
  * @throws OciNixError `not-found`, `unreadable`; as {@link DiskTools.run} for a tool that is missing. What is wrong with the image is a finding.
  */
-export async function verifyDisk(path: string, tools: DiskTools): Promise<VerifiedDisk> {
+export async function verifyDisk(
+  path: string,
+  tools: DiskTools,
+  onStep: (step: string) => void = () => {},
+): Promise<VerifiedDisk> {
   const findings = new Findings();
-  const { format, file } = await viewRaw(path, tools, findings);
-  const found = file === undefined ? { partitions: [] } : await look(file, tools, findings);
+  const { format, file } = await viewRaw(path, tools, findings, onStep);
+  const found = file === undefined ? { partitions: [] } : await look(file, { tools, findings, onStep });
   const all = findings.all();
   return { format, ...found, valid: all.every(({ severity }) => severity !== "error"), findings: all };
 }
 
 type Found = Omit<VerifiedDisk, "format" | "valid" | "findings">;
 
-async function look(file: string, tools: DiskTools, findings: Findings): Promise<Found> {
+interface Looking {
+  readonly tools: DiskTools;
+  readonly findings: Findings;
+  readonly onStep: (step: string) => void;
+}
+
+async function look(file: string, looking: Looking): Promise<Found> {
+  const { tools, findings, onStep } = looking;
   const { size } = statSync(file);
   const nothing = { size, partitions: [] };
   if (size % SECTOR !== 0) findings.add("error", "size", "disk", `${size} bytes are no whole sectors`);
@@ -68,14 +79,16 @@ async function look(file: string, tools: DiskTools, findings: Findings): Promise
       return nothing;
     }
     if (kind === undefined && fileSystem !== undefined) {
+      onStep(`checking the file system (${fileSystem})`);
       await checkFileSystem(fileSystem, whole, { where: "disk", tools, findings });
       return { ...nothing, fileSystem };
     }
+    onStep("checking the partition table");
     const table = await readTable(file, size, tools, findings);
     if (table === undefined) return nothing;
     const partitions: VerifiedPartition[] = [];
     for (const partition of table.partitions) {
-      partitions.push(await lookInto(partition, { fd, disk: whole, tools, findings }));
+      partitions.push(await lookInto(partition, { ...looking, fd, disk: whole }));
     }
     return { size, label: table.label, diskId: table.diskId, partitions };
   } finally {
@@ -85,9 +98,9 @@ async function look(file: string, tools: DiskTools, findings: Findings): Promise
 
 async function lookInto(
   partition: FoundPartition,
-  on: { readonly fd: number; readonly disk: Region; readonly tools: DiskTools; readonly findings: Findings },
+  on: Looking & { readonly fd: number; readonly disk: Region },
 ): Promise<VerifiedPartition> {
-  const { fd, disk, tools, findings } = on;
+  const { fd, disk, tools, findings, onStep } = on;
   const region: Region = { file: disk.file, offset: partition.start, size: partition.size };
   if (region.offset + region.size > disk.size) return partition;
   const fileSystem = fileSystemAt(fd, region);
@@ -103,6 +116,7 @@ async function lookInto(
     }
     return partition;
   }
+  onStep(`checking the file system of partition ${partition.number} (${fileSystem})`);
   await checkFileSystem(fileSystem, region, { where: `partition ${partition.number}`, tools, findings });
   return { ...partition, fileSystem };
 }

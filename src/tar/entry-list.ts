@@ -2,31 +2,27 @@ import { type ByteString, isAscii } from "../core/byte-string.js";
 import { OciNixError } from "../core/errors.js";
 import type { Device } from "../core/generated-object.js";
 import type { Ownership } from "../core/ownership.js";
+import {
+  ASCII_SOURCE,
+  CONTENTS,
+  type EntryType,
+  FIXED,
+  HAS_LINK,
+  HAS_SIZE,
+  OWN_SOURCE,
+  optionalLength,
+  type PackedEntries,
+  PLAIN_NAMES,
+  SIZE_BYTES,
+  SPECIAL_TYPES,
+  type SpecialType,
+  TYPE_MASK,
+  TYPES,
+  type Xattrs,
+} from "./entry-record.js";
 
-export type { Ownership };
-
-export type EntryType = "file" | "directory" | "symlink" | SpecialType;
-type SpecialType = "character" | "block" | "fifo";
-
-/** One file system object to be written to a tar; time belongs to the profile's options, not to an entry. */
-export interface TarEntry {
-  /** Relative, without a slash at either end; empty for the root directory. */
-  readonly path: ByteString;
-  readonly type: EntryType;
-  /** st_mode & 07777; 0777 for a symlink, whatever its file system says. */
-  readonly mode: number;
-  readonly owner: Ownership;
-  /** Bytes of a file's contents; 0 for everything else. */
-  readonly size: number;
-  /** A symlink's target; empty for everything else. */
-  readonly linkTarget: ByteString;
-  /** Where the contents of a file are read. */
-  readonly source: ByteString;
-  /** Path and link target are ASCII, and the link target fits the 100 bytes that ustar has for it. */
-  readonly hasPlainNames: boolean;
-  /** Of a character or block device. */
-  readonly device?: Device | undefined;
-}
+export { EntryCursor, type TarEntry } from "./entry-cursor.js";
+export type { EntryType, Ownership, Xattrs };
 
 const MAX_PLAIN_LINK = 100;
 
@@ -46,6 +42,8 @@ export interface NewEntry {
   readonly contents?: Uint8Array | undefined;
   /** Of a character or block device. */
   readonly device?: Device | undefined;
+  /** Archives that are written have no place for them: file systems have. */
+  readonly xattrs?: Xattrs | undefined;
 }
 
 /** An {@link EntryList} as it crosses to another thread. */
@@ -56,29 +54,11 @@ export interface EntryListParts {
   readonly owners: readonly Ownership[];
   readonly chunks: readonly SharedArrayBuffer[];
   readonly chunkLengths: readonly number[];
+  readonly xattrs: ReadonlyMap<number, Xattrs>;
 }
 
 const FIRST_CHUNK = 1 << 14;
 const LAST_CHUNK = 1 << 20;
-/**
- * A record: flags (1 byte), mode (2), index of the owner (2), depth (2), length of the name (2); then, where the flags say so, the size
- * (6), the length of the link target (4) and that of the source (4); then name, link target and source or contents.
- */
-const FIXED = 9;
-/** Of the flags, the lowest two bits are the type. Of what is {@link SPECIAL} the rest stands where a link target would. */
-const TYPE_MASK = 3;
-const SPECIAL = 3;
-const PLAIN_NAMES = 4;
-const ASCII_SOURCE = 8;
-const HAS_SIZE = 16;
-const HAS_LINK = 32;
-const OWN_SOURCE = 64;
-/** The contents stand where the source would: where `OWN_SOURCE` is set, too. */
-const CONTENTS = 128;
-const SIZE_BYTES = 6;
-const LENGTH_BYTES = 4;
-const TYPES: readonly EntryType[] = ["file", "directory", "symlink"];
-const SPECIAL_TYPES: readonly SpecialType[] = ["character", "block", "fifo"];
 
 /**
  * Tar entries in the order of the archive, a directory before what is in it.
@@ -87,7 +67,7 @@ const SPECIAL_TYPES: readonly SpecialType[] = ["character", "block", "fifo"];
  * byte of the layer goes out, and this is what is held in between. Append only; {@link EntryCursor} replays it. The memory is shared,
  * so that other threads replay it too ({@link parts}).
  */
-export class EntryList {
+export class EntryList implements PackedEntries {
   /** Number of entries. */
   count = 0;
   /** See {@link EntryListParts}; to be cleared by whoever appends such an entry. */
@@ -95,6 +75,7 @@ export class EntryList {
   readonly chunks: Buffer[] = [];
   readonly chunkLengths: number[] = [];
   readonly owners: Ownership[] = [];
+  readonly xattrs = new Map<number, Xattrs>();
   readonly #ownerIndex = new Map<string, number>();
   /** For each level, of the last directory there: whether its path and its source are ASCII. */
   readonly #asciiPaths: boolean[] = [];
@@ -129,6 +110,7 @@ export class EntryList {
       at = 0;
     }
     this.chunkLengths[this.chunks.length - 1] = at + length;
+    if (entry.xattrs !== undefined) this.xattrs.set(this.count, entry.xattrs);
     this.count++;
     chunk[at] = flags;
     chunk.writeUInt16LE(entry.mode, at + 1);
@@ -177,15 +159,17 @@ export class EntryList {
       owners: this.owners,
       chunks: this.chunks.map((chunk) => chunk.buffer as SharedArrayBuffer),
       chunkLengths: this.chunkLengths,
+      xattrs: this.xattrs,
     };
   }
 
   /** One list out of several made with the same owners; each begins at the first level. */
   static join(lists: readonly EntryListParts[]): EntryList {
     const joined = new EntryList();
-    for (const { count, isSettled, owners, chunks, chunkLengths } of lists) {
+    for (const { count, isSettled, owners, chunks, chunkLengths, xattrs } of lists) {
       if (joined.owners.length === 0) joined.owners.push(...owners);
       else if (joined.owners.length !== owners.length) throw new Error("lists with other owners cannot be joined");
+      for (const [index, each] of xattrs) joined.xattrs.set(joined.count + index, each);
       joined.count += count;
       joined.isSettled &&= isSettled;
       joined.chunks.push(...chunks.map((chunk) => Buffer.from(chunk)));
@@ -208,14 +192,6 @@ export class EntryList {
   }
 }
 
-function optionalLength(flags: number): number {
-  return (
-    (flags & HAS_SIZE ? SIZE_BYTES : 0) +
-    (flags & HAS_LINK ? LENGTH_BYTES : 0) +
-    (flags & OWN_SOURCE ? LENGTH_BYTES : 0)
-  );
-}
-
 function isSpecial(type: EntryType): type is SpecialType {
   return type !== "file" && type !== "directory" && type !== "symlink";
 }
@@ -229,84 +205,4 @@ function formatSpecial(type: SpecialType, { major, minor }: Device = { major: 0,
     throw new OciNixError("unsupported", `a layer cannot hold a device with the numbers ${major}, ${minor}`);
   }
   return `${SPECIAL_TYPES.indexOf(type)},${major},${minor}`;
-}
-
-/** Walks an {@link EntryList} from the start; its own fields are the current entry, overwritten by {@link next}. */
-export class EntryCursor implements TarEntry {
-  path: ByteString = "";
-  type: EntryType = "directory";
-  mode = 0;
-  owner: Ownership = { uid: 0, gid: 0, uname: "", gname: "" };
-  size = 0;
-  linkTarget: ByteString = "";
-  source: ByteString = "";
-  /** The contents themselves, where they are read nowhere. */
-  contents: Uint8Array | undefined;
-  hasPlainNames = false;
-  device: Device | undefined;
-  /** The source is ASCII, so that `fs` calls take it as it is. */
-  hasAsciiSource = false;
-  readonly #list: EntryList;
-  readonly #pathPrefixes: ByteString[] = [];
-  readonly #sourcePrefixes: ByteString[] = [];
-  #chunk = 0;
-  #at = 0;
-
-  constructor(list: EntryList) {
-    this.#list = list;
-  }
-
-  /** Moves to the next entry; false at the end. */
-  next(): boolean {
-    let chunk = this.#list.chunks[this.#chunk];
-    if (chunk === undefined) return false;
-    if (this.#at === this.#list.chunkLengths[this.#chunk]) {
-      chunk = this.#list.chunks[++this.#chunk];
-      if (chunk === undefined) return false;
-      this.#at = 0;
-    }
-    let at = this.#at;
-    const flags = chunk[at] as number;
-    this.type = TYPES[flags & TYPE_MASK] as EntryType;
-    this.hasPlainNames = (flags & PLAIN_NAMES) !== 0;
-    this.hasAsciiSource = (flags & ASCII_SOURCE) !== 0;
-    this.mode = chunk.readUInt16LE(at + 1);
-    this.owner = this.#list.owners[chunk.readUInt16LE(at + 3)] as Ownership;
-    const depth = chunk.readUInt16LE(at + 5);
-    const nameLength = chunk.readUInt16LE(at + 7);
-    at += FIXED;
-    this.size = flags & HAS_SIZE ? chunk.readUIntLE(at, SIZE_BYTES) : 0;
-    const nameAt = at + optionalLength(flags);
-    if (flags & HAS_SIZE) at += SIZE_BYTES;
-    const linkLength = flags & HAS_LINK ? chunk.readUInt32LE(at) : 0;
-    if (flags & HAS_LINK) at += LENGTH_BYTES;
-    const sourceLength = flags & OWN_SOURCE ? chunk.readUInt32LE(at) : 0;
-    const linkAt = nameAt + nameLength;
-    const sourceAt = linkAt + linkLength;
-    const name = chunk.toString("latin1", nameAt, linkAt);
-    this.linkTarget = linkLength === 0 ? "" : chunk.toString("latin1", linkAt, sourceAt);
-    this.path = depth === 0 ? name : (this.#pathPrefixes[depth - 1] as string) + name;
-    this.contents = flags & CONTENTS ? chunk.subarray(sourceAt, sourceAt + sourceLength) : undefined;
-    this.source =
-      (flags & (OWN_SOURCE | CONTENTS)) === OWN_SOURCE
-        ? chunk.toString("latin1", sourceAt, sourceAt + sourceLength)
-        : depth === 0
-          ? name
-          : (this.#sourcePrefixes[depth - 1] as string) + name;
-    if ((flags & TYPE_MASK) === SPECIAL) this.#readSpecial();
-    if (this.type === "directory") {
-      this.#pathPrefixes[depth] = this.path === "" ? "" : `${this.path}/`;
-      this.#sourcePrefixes[depth] = `${this.source}/`;
-    }
-    this.#at = sourceAt + sourceLength;
-    return true;
-  }
-
-  #readSpecial(): void {
-    const [type, major, minor] = this.linkTarget.split(",").map(Number) as [number, number, number];
-    this.type = SPECIAL_TYPES[type] as SpecialType;
-    this.linkTarget = "";
-    // Read only where the type says so, so that it need not be cleared for every other entry.
-    this.device = { major, minor };
-  }
 }

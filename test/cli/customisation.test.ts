@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -51,6 +51,16 @@ describe("the command line", () => {
   it("takes contents and helpers", async () => {
     const names = await topLayerOf(A, ...closureFlags(), "--contents", A, "--contents", BASH, "--helper", "binSh");
     expect(names).toEqual(["bin/", "bin/bash", "bin/sh", "etc/", "etc/a"]);
+  });
+
+  it("follows links to store paths in contents, copyToRoot and exclude", async () => {
+    const link = join(directory, "result");
+    symlinkSync(A, link);
+    expect(await topLayerOf(A, ...closureFlags(), "--contents", link)).toEqual(["etc/", "etc/a"]);
+    expect(await topLayerOf(A, ...closureFlags(), "--contents", join(link, "etc"))).toEqual(["a"]);
+    expect(await topLayerOf(BASH, ...closureFlags(), "--copy-to-root", link)).toContain("etc/a");
+    const without = await runCli(["stream", "--quiet", A, BASH, ...closureFlags(), "--exclude", link]);
+    expect(without.stdout.includes(A.slice(1))).toBe(false);
   });
 
   it("takes the files of a spec from beside it, and flags over what it says", async () => {

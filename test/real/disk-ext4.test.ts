@@ -4,7 +4,9 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   utimesSync,
@@ -14,7 +16,8 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { makeExt4 } from "../../src/disk/ext4/make-ext4.js";
-import { ext4Bytes } from "../../src/disk/ext4/size.js";
+import { ext4Bytes, leastExt4Bytes } from "../../src/disk/ext4/size.js";
+import { readImageTree } from "../../src/disk/image-tree.js";
 import { DiskTools } from "../../src/disk/tools.js";
 import { installForEverybody } from "../support/cli.js";
 import { runOk } from "../support/command.js";
@@ -22,6 +25,7 @@ import {
   checkExt4,
   entriesOf,
   ext4Of,
+  filesIn,
   leastBytes,
   linesOf,
   mountedFiles,
@@ -29,10 +33,14 @@ import {
   UUID,
   zeroFile,
 } from "../support/ext4.js";
+import { LayoutFixture, OCI } from "../support/layouts.js";
+import { REAL_STORE_TOOLS, realStore } from "../support/real-store.js";
 import { requireTools, tool } from "../support/tools.js";
 
 const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;
+/** Of what writes hundreds of megabytes several times. */
+const LARGE_LIMIT_MS = 600_000;
 
 describe.skipIf(requireTools("mke2fs", "e2fsck", "debugfs", "resize2fs", "mount", "root"))(
   "an ext4 file system in a region of a file",
@@ -129,6 +137,10 @@ describe.skipIf(requireTools("mke2fs", "e2fsck", "debugfs", "resize2fs", "mount"
         const files = [
           treeFile("d", "directory"),
           ...Array.from({ length: 2500 }, (_, i) => treeFile(`d/${i}`, "file", { contents: random(1 + (i % 9000)) })),
+          ...Array.from({ length: 500 }, (_, i) => {
+            const xattrs = new Map([["trusted.a", "v".repeat(i * 8)]]);
+            return treeFile(`d/x${i}`, "symlink", { target: "t".repeat(50 + (i % 20)), xattrs });
+          }),
           treeFile("big", "file", { contents: random(40 * MIB) }),
         ];
         const least = await leastBytes(files);
@@ -340,6 +352,89 @@ describe.skipIf(requireTools("mke2fs", "e2fsck", "debugfs", "resize2fs", "mount"
         }
       },
       LIMIT_MS,
+    );
+  },
+);
+
+/** Gives files of a tree attributes of all kinds, some of them further names, and makes devices. */
+const DECORATE = `
+import os, stat, struct, sys
+os.chdir(sys.argv[1])
+def acl(mode, user):
+    bits = [(1, mode >> 6 & 7, -1), (2, 4, user), (4, 5, -1), (16, mode >> 3 & 7, -1), (32, mode & 7, -1)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", t, p, i & 0xffffffff) for t, p, i in bits)
+os.mkdir("dev")
+os.mkdir("again")
+for i in range(40):
+    kind = [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO][i % 3]
+    os.mknod(f"dev/{i}", kind | 0o640, 0 if i % 3 == 2 else os.makedev(i * 90, i * 26000))
+paths = sorted(os.path.join(d, name) for d, ds, fs in os.walk(".") for name in ds + fs)
+for i, path in enumerate(paths):
+    mode = os.lstat(path).st_mode
+    set = lambda key, value: os.setxattr(path, key, value, follow_symlinks=False)
+    if i % 3 == 0 and not stat.S_ISLNK(mode): os.chown(path, i, 5_000_000 - i)
+    if i % 5 == 0 and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)): set("user.n", bytes([i % 256]) * (i % 3800))
+    if i % 17 == 0: set("trusted.t", b"t" * (i % 90))
+    if i % 7 == 0: set("security.selinux", b"system_u:object_r:bin_t:s0\\0")
+    if i % 11 == 0 and stat.S_ISREG(mode): set("security.capability", struct.pack("<IIIII", 0x2000001, i, 0, 0, 0))
+    if i % 13 == 0 and not stat.S_ISLNK(mode): set("system.posix_acl_access", acl(mode, i))
+    if i % 13 == 1 and stat.S_ISDIR(mode): set("system.posix_acl_default", acl(0o750, i))
+    if i % 19 == 0 and stat.S_ISREG(mode): os.link(path, f"again/{i}", follow_symlinks=False)
+`;
+
+/** The place of an image, in a new directory, of one layer that GNU tar made. */
+async function imageOfTree(tree: string, directory: string): Promise<string> {
+  const layer = `${directory}.layer`;
+  const xattrs = ["--xattrs", "--xattrs-include=*", "--format=pax", "--numeric-owner", "--sort=name"];
+  await runOk("tar", ["-C", tree, ...xattrs, "-cf", layer, "."], { timeoutMs: LARGE_LIMIT_MS });
+  const hex = (await runOk("sha256sum", [layer], { timeoutMs: LARGE_LIMIT_MS })).slice(0, 64);
+  const digest = `sha256:${hex}`;
+  const layers = [{ mediaType: `${OCI}.layer.v1.tar`, digest, size: statSync(layer).size }];
+  const layout = new LayoutFixture();
+  const config = { rootfs: { type: "layers", diff_ids: [digest] } };
+  layout.add(layout.image({ config, manifest: { layers } }), "1").write(directory);
+  renameSync(layer, join(directory, "blobs/sha256", hex));
+  return `oci:${directory}:1`;
+}
+
+describe.skipIf(requireTools("mke2fs", "e2fsck", "mount", "tar", "python3", "root", ...REAL_STORE_TOOLS))(
+  "a large tree",
+  () => {
+    let directory: string;
+    beforeEach(() => {
+      directory = mkdtempSync(join(tmpdir(), "oci-nix-ext4-"));
+    });
+    afterEach(() => rmSync(directory, { recursive: true, force: true }), LIMIT_MS);
+
+    it(
+      "holds a tree of real packages, with attributes, hard links and devices, as the image of it has them: each file the same",
+      async () => {
+        const tree = join(directory, "tree");
+        mkdirSync(join(tree, "nix"), { recursive: true });
+        const { storeRoot, entries } = await realStore("small");
+        await runOk("cp", ["-a", join(storeRoot, "nix/store"), join(tree, "nix")], { timeoutMs: LARGE_LIMIT_MS });
+        await runOk("python3", ["-c", DECORATE, tree], { timeoutMs: LARGE_LIMIT_MS });
+        const image = await imageOfTree(tree, join(directory, "image"));
+        mkdirSync(join(directory, "files"));
+        const { tree: read, links } = await readImageTree(image, { directory: join(directory, "files") });
+        const list = await read.entries();
+        const tools = new DiskTools();
+        const size = await leastExt4Bytes(list, tools, links);
+        const region = { file: zeroFile(join(directory, "disk"), size), offset: 0, size };
+        await makeExt4(region, list, { label: "", uuid: UUID, minimise: true, links }, tools);
+        tools.close();
+        await checkExt4(region);
+        const found = await mountedFiles(region);
+        expect(found.length).toBeGreaterThan(entries);
+        const count = (what: RegExp) => found.filter((line) => what.test(line)).length;
+        expect(count(/"security\.capability"/)).toBeGreaterThan(100);
+        expect(count(/"system\.posix_acl_/)).toBeGreaterThan(100);
+        expect(count(/"user\.n"/)).toBeGreaterThan(1000);
+        expect(count(/ == "/)).toBeGreaterThan(100);
+        expect(count(/^"dev\/.*(character|block|fifo)/)).toBe(40);
+        expect(found.filter((line) => !line.startsWith('"lost+found"'))).toEqual(await filesIn(tree));
+      },
+      LARGE_LIMIT_MS,
     );
   },
 );

@@ -141,7 +141,15 @@ describe.skipIf(requireTools("sfdisk", "sgdisk", "mke2fs", "e2fsck", "mkfs.vfat"
         "-F",
         "vmdk",
       );
-      for (const name of ["backed", "split", "parented"]) {
+      // A header that says of no sectors that they are in it, and a list of files after it.
+      const head = Buffer.alloc(65536);
+      head.write("KDMV");
+      head.writeUInt32LE(1, 4);
+      head.writeBigUInt64LE(1n, 28);
+      head.writeBigUInt64LE(20n, 36);
+      head.write(`# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 2 FLAT "${secret}" 0\n`, 512);
+      writeFileSync(join(where, "listed"), head);
+      for (const name of ["backed", "split", "parented", "listed"]) {
         expect(await codes(join(where, name)), name).toEqual(["error other-file image"]);
       }
     });

@@ -7,6 +7,8 @@ import { realStore } from "./real-store.js";
 export interface ShellStore {
   /** For `--store-root`. */
   readonly storeRoot: string;
+  /** The file of the Nix expression with its packages. */
+  readonly expression: string;
   /** Its inputs are built, it is not. */
   readonly derivation: string;
   /** What `nix-instantiate` prints for another attribute of the expression. */
@@ -118,7 +120,7 @@ let
     quoted = "two\\nlines with \\"quotes\\" and $dollars ü"; buildCommand = ${quote(BUILD_COMMAND)};
   } // attributes);
 in {
-  inherit bash-interactive cacert hello;
+  inherit appWith bash-interactive cacert coreutils hello;
   nix = wrap "nix-2.8.0" ${path(`${nixBin}/usr/bin`)} [ ${libraries.map(path).join(" ")} ] "nix-store";
   inputs = [ bash coreutils stdenv hello ];
   app = appWith { };
@@ -132,7 +134,7 @@ in {
   const instantiate = (attribute: string) => nix("nix-instantiate", "--quiet", "--quiet", file, "-A", attribute);
   const build = (attribute: string) => nix("nix-build", "--no-out-link", "--quiet", "--quiet", file, "-A", attribute);
   await build("inputs");
-  return { storeRoot, derivation: await instantiate("app"), instantiate, nix, build };
+  return { storeRoot, expression: file, derivation: await instantiate("app"), instantiate, nix, build };
 }
 
 /** A string of the Nix language. */

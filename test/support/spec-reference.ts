@@ -10,6 +10,7 @@ export const SPEC_ONLY: Readonly<Record<string, string>> = {
   runAsRoot: "of dockerTools' arguments",
   diskSize: "of `runAsRoot`",
   buildVMMemorySize: "of `runAsRoot`",
+  vm: "of `runAsRoot`",
   "helpers[].fakeNss": "options of a helper",
   "nixDatabase.enable": "`--nix-db` stands for true",
   "nixDatabase.uid": "those of the image are the default",

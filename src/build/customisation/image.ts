@@ -67,7 +67,7 @@ export async function customiseImage(spec: ImageSpec, options: CustomiseOptions)
           ...(await runRootScript(
             {
               ...{ script: spec.runAsRoot, fromImage: spec.fromImage, signal, onLine },
-              ...{ memoryMiB: spec.buildVMMemorySize, diskMiB: spec.diskSize },
+              ...{ memoryMiB: spec.buildVMMemorySize, diskMiB: spec.diskSize, system: spec.vm },
               reading: {
                 ...options.registry,
                 platform: spec.architecture === undefined ? undefined : linuxPlatform(spec),

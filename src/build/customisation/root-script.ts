@@ -3,6 +3,7 @@ import { OciNixError } from "../../core/errors.js";
 import type { GeneratedObject, SpecialFile } from "../../core/generated-object.js";
 import { EntryCursor, type EntryList } from "../../tar/entry-list.js";
 import type { SourceOptions } from "../../transport/open.js";
+import type { VirtualMachineSpec } from "../spec/parts.js";
 
 /** A script that changes an image as root of a machine of its own. */
 export interface RootRun {
@@ -18,6 +19,8 @@ export interface RootRun {
   readonly memoryMiB: number | undefined;
   /** Room for what it writes. */
   readonly diskMiB: number | undefined;
+  /** What the machine runs, where it is not what is installed. */
+  readonly system: VirtualMachineSpec | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onLine: ((line: string) => void) | undefined;
 }

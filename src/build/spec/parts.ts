@@ -14,7 +14,7 @@ import {
   wholeNumber,
   wrong,
 } from "./checks.js";
-import { regex, storeDirectory } from "./values.js";
+import { absolutePath, regex, storeDirectory } from "./values.js";
 
 /** Where the closure comes from. */
 export interface ClosureSpec {
@@ -68,6 +68,16 @@ export interface NixDatabaseSpec {
   readonly directoryMode?: number | undefined;
   /** By default 0644. */
   readonly fileMode?: number | undefined;
+}
+
+/** What a virtual machine runs before anything of an image's: files of this machine, by default those that are installed. */
+export interface VirtualMachineSpec {
+  /** A Linux kernel (bzImage). Goes with `modules`. */
+  readonly kernel?: string | undefined;
+  /** The directory with its modules: `…/lib/modules/VERSION`. */
+  readonly modules?: string | undefined;
+  /** A static busybox. */
+  readonly busybox?: string | undefined;
 }
 
 const layerCount = wholeNumber(MAX_LAYERS, 1);
@@ -125,3 +135,17 @@ export const closure: Check<ClosureSpec> = object({
   storeRoot: field("Directory below which the store's files are", text, { default: "/" }),
   storeDir: field("The store directory, where it is not that of the store paths", storeDirectory),
 });
+
+/** Checks `vm`. */
+export const virtualMachine = objectOf(
+  {
+    kernel: field("File of its Linux kernel (bzImage), by default one that is installed", absolutePath),
+    modules: field("Directory of that kernel's modules (lib/modules/VERSION)", absolutePath),
+    busybox: field("File of its static busybox, by default that on the PATH", absolutePath),
+  },
+  [],
+  (checked, where): VirtualMachineSpec => {
+    if ((checked.kernel === undefined) === (checked.modules === undefined)) return checked;
+    throw wrong(where, 'an object with both "kernel" and "modules", or neither');
+  },
+);

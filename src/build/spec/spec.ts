@@ -34,6 +34,8 @@ import {
   nixDatabase,
   type PermissionSpec,
   permission,
+  type VirtualMachineSpec,
+  virtualMachine,
 } from "./parts.js";
 import { architecture, inheritance, mebibytes, programDirectory, script } from "./values.js";
 
@@ -77,6 +79,8 @@ export interface ImageSpec {
   /** Room for what it writes, and memory of the virtual machine; MiB. */
   readonly diskSize?: number | undefined;
   readonly buildVMMemorySize?: number | undefined;
+  /** What that machine runs. */
+  readonly vm?: VirtualMachineSpec | undefined;
   /** Shell scripts that change what `copyToRoot`, `contents`, `files` and `helpers` amount to; see `Commands`. */
   readonly extraCommands?: string | undefined;
   readonly fakeRootCommands?: string | undefined;
@@ -142,6 +146,7 @@ const FIELDS = {
   ),
   diskSize: field("Room for what runAsRoot writes, in MiB", mebibytes, { default: 1024 }),
   buildVMMemorySize: field("Memory of the virtual machine of runAsRoot, in MiB", mebibytes, { default: 512 }),
+  vm: field("What the virtual machine of runAsRoot runs, by default what is installed", virtualMachine),
   extraCommands: field("Shell script that changes what goes to the root, in a sandbox", script),
   fakeRootCommands: field("Shell script that does so as root, under fakeroot", script),
   enableFakechroot: field("Whether fakeRootCommands have what they change as their root", flag, { default: false }),

@@ -33,6 +33,15 @@ export const programDirectory = parsed(
   { pattern: "^/[^:\\u0000-\\u001f\\u007f-\\u009f]*$" },
 );
 
+/** A file or a directory of this machine, wherever the spec is. */
+export const absolutePath = parsed(
+  (path, where) => {
+    if (path.startsWith("/")) return path;
+    throw wrong(where, "an absolute path");
+  },
+  { pattern: "^/" },
+);
+
 /** What GOARCH calls the machines that uname and Nix call otherwise. */
 const GOARCH: Readonly<Record<string, string>> = {
   x86_64: "amd64",

@@ -1,6 +1,6 @@
 import { type Firmware, OciNixError, type VerifiedImage, verifyDiskImage } from "../../index.js";
 import { type Invocation, list, number, text } from "../command.js";
-import { printError, printOutput, visible } from "../ui.js";
+import { printError, printOutput, showSteps, visible } from "../ui.js";
 
 /** Slow machines emulate others a hundred times slower than they are. */
 const DEFAULT_DEADLINE_S = 300;
@@ -25,7 +25,8 @@ export default async function verify({ inputs, flags, signal }: Invocation): Pro
   const onLine = (each: string) => {
     if (flags.verbose === true && flags.json !== true) printError(visible(each));
   };
-  const verified = await verifyDiskImage(file, { boot, signal, onLine });
+  const steps = showSteps(flags);
+  const verified = await verifyDiskImage(file, { boot, signal, onStep: steps.onStep, onLine }).finally(steps.stop);
   const report = flags.json === true ? `${JSON.stringify(verified, undefined, 2)}\n` : describe(file, verified);
   await printOutput(report, signal);
   if (verified.valid) return;

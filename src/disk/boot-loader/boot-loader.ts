@@ -68,7 +68,7 @@ export async function bootLoaderFor(
   const files = new BootFiles(disk);
   const systemdBoot = options.systemdBootDirectory ?? systemdBootDirectory();
   if (kind === "systemd-boot") {
-    const parts = systemdBootFiles(entry, { directory: systemdBoot, timeoutSeconds });
+    const parts = systemdBootFiles(entry, { directory: systemdBoot, timeoutSeconds }, tools);
     files.add("esp", parts.esp);
     files.add(files.bootRole, parts.boot);
   }

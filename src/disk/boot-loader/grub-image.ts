@@ -24,6 +24,9 @@ const PLATFORMS: Readonly<
   "x86_64-efi": { modules: ["all_video", "efifwsetup"], debianPackage: "grub-efi-amd64-bin", nixPackage: "grub2_efi" },
 };
 
+/** Fields that name where modules are. */
+const DIRECTORY = { "i386-pc": "grubBiosDirectory", "x86_64-efi": "grubEfiDirectory" } as const;
+
 /** The modules that the grub-mkimage on the PATH has come with. */
 export function grubDirectory(platform: GrubPlatform): string {
   return installedDirectory("grub-mkimage", `lib/grub/${platform}`);
@@ -49,7 +52,7 @@ export async function makeGrubImage(
     await tools.run("grub-mkimage", ["-O", platform, "-d", directory, "-p", prefix, "-o", image, ...modules], {
       deadlineMs: 60_000,
     });
-    checkVersion(directory, tools.versions.get("grub-mkimage"));
+    tools.note(`GRUB ${platform}`, checkedVersion(directory, tools.versions.get("grub-mkimage")));
     return readWhole(image);
   } finally {
     rmSync(image, { force: true });
@@ -62,18 +65,23 @@ export function grubFile(platform: GrubPlatform, directory: string, name: string
   if (existsSync(file)) return file;
   const { debianPackage, nixPackage } = PLATFORMS[platform];
   throw new OciNixError("not-found", `GRUB for ${platform} is not in ${directory}: there is no ${name}`, {
-    hint: `install the Debian package ${debianPackage}, or name lib/grub/${platform} of ${nixPackage} of nixpkgs`,
+    hint: `install the Debian package ${debianPackage}, or give bootLoader.${DIRECTORY[platform]}: lib/grub/${platform} of ${nixPackage} of nixpkgs`,
   });
 }
 
-/** Modules that another version's grub-mkimage puts together do not start, and nobody says why. */
-function checkVersion(directory: string, toolVersion: string | undefined): void {
+/**
+ * Modules that another version's grub-mkimage puts together do not start, and nobody says why.
+ * @returns their version, with the distribution's own
+ */
+function checkedVersion(directory: string, ofTool = ""): string {
+  const toolVersion = /^[\d.]+/.exec(ofTool)?.[0];
   const text = readWhole(join(directory, "modinfo.sh")).toString("latin1");
-  const version = /^grub_version="(\d+(?:\.\d+)+)/m.exec(text)?.[1];
-  if (version === toolVersion) return;
-  throw new OciNixError(
-    "unsupported",
-    `${directory} is of GRUB ${version ?? "unknown"}, grub-mkimage is of GRUB ${toolVersion ?? "unknown"}`,
-    { hint: "put the bin directory of the same GRUB on the PATH, or name its modules" },
-  );
+  const version = /^grub_version="(\d+(?:\.\d+)+)/m.exec(text)?.[1] ?? "unknown";
+  if (version === toolVersion) {
+    return /^grub_package_version="(\d[^"]*)"/m.exec(text)?.[1] ?? version;
+  }
+  const found = `grub-mkimage is of GRUB ${toolVersion ?? "unknown"}`;
+  throw new OciNixError("unsupported", `${directory} is of GRUB ${version}, ${found}`, {
+    hint: "put the bin directory of the same GRUB on the PATH, or name its modules: bootLoader.grubBiosDirectory, grubEfiDirectory",
+  });
 }

@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { encodeUtf8 } from "../../core/byte-string.js";
 import { OciNixError } from "../../core/errors.js";
-import { type BootEntry, type BootFile, type BootLoaderFile, sourceOf } from "./boot-entry.js";
+import type { DiskTools } from "../tools.js";
+import { type BootEntry, type BootFile, type BootLoaderFile, readWhole, sourceOf } from "./boot-entry.js";
 import { installedDirectory } from "./installed.js";
 
 /** systemd-boot, and the stub of unified kernel images, that the bootctl on the PATH has come with. */
@@ -15,8 +16,13 @@ export function systemdBootFile(directory: string, name: string): string {
   const file = join(directory, name);
   if (existsSync(file)) return file;
   throw new OciNixError("not-found", `systemd-boot is not in ${directory}: there is no ${name}`, {
-    hint: "install the Debian package systemd-boot-efi, or name lib/systemd/boot/efi of systemd of nixpkgs",
+    hint: "install the Debian package systemd-boot-efi, or give bootLoader.systemdBootDirectory: lib/systemd/boot/efi of systemd of nixpkgs",
   });
+}
+
+/** What a program of systemd's for UEFI says of itself, systemd's version with the distribution's own. */
+export function systemdVersion(program: Uint8Array): string | undefined {
+  return /#### LoaderInfo: systemd-\w+ ([^\s#]+) ####/.exec(Buffer.from(program).toString("latin1"))?.[1];
 }
 
 /**
@@ -27,8 +33,10 @@ export function systemdBootFile(directory: string, name: string): string {
 export function systemdBootFiles(
   entry: BootEntry,
   options: { readonly directory: string; readonly timeoutSeconds: number },
+  tools: DiskTools,
 ): { readonly esp: readonly BootLoaderFile[]; readonly boot: readonly BootLoaderFile[] } {
   const loader = systemdBootFile(options.directory, "systemd-bootx64.efi");
+  tools.note("systemd-boot", systemdVersion(readWhole(loader)));
   const copied = (file: BootFile, what: "kernel" | "initrd") => ({
     path: file.bootPath,
     source: sourceOf(file, what, "systemd-boot"),

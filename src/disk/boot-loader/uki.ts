@@ -6,7 +6,7 @@ import { openForReading, readRange } from "../../core/file-range.js";
 import type { DiskTools } from "../tools.js";
 import { type BootEntry, type BootLoaderFile, readWhole, sourceOf } from "./boot-entry.js";
 import { addPeSections, type ExtendedPe } from "./pe-sections.js";
-import { systemdBootFile } from "./systemd-boot.js";
+import { systemdBootFile, systemdVersion } from "./systemd-boot.js";
 
 /**
  * A unified kernel image, as the one program that UEFI starts. The same input gives the same bytes.
@@ -25,7 +25,9 @@ export function ukiFile(entry: BootEntry, options: { readonly directory: string 
     // At the end, as a kernel may take memory after its image.
     parts.push(inFile(".linux", sourceOf(kernel, "kernel", "a unified kernel image")));
     const target = join(tools.directory, `${entry.id}.efi`);
-    write(target, parts, addPeSections(readWhole(stub), parts, stub));
+    const program = readWhole(stub);
+    tools.note("systemd-stub", systemdVersion(program));
+    write(target, parts, addPeSections(program, parts, stub));
     return { path: "/EFI/BOOT/BOOTX64.EFI", source: target };
   } finally {
     for (const part of parts) part.close();

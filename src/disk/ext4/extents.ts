@@ -12,6 +12,25 @@ export interface Extent {
 /** More blocks would say that they are not initialised. */
 export const MAX_EXTENT = 32_768;
 
+/** Extents of a file that is written from its begin to its end. */
+export class ExtentList {
+  readonly list: Extent[] = [];
+  blocks = 0;
+
+  add(logical: number, start: number, count: number): void {
+    this.blocks += count;
+    const last = this.list[this.list.length - 1];
+    let done = 0;
+    if (last !== undefined && last.logical + last.count === logical && last.start + last.count === start) {
+      done = Math.min(count, MAX_EXTENT - last.count);
+      this.list[this.list.length - 1] = { ...last, count: last.count + done };
+    }
+    for (; done < count; done += MAX_EXTENT) {
+      this.list.push({ logical: logical + done, start: start + done, count: Math.min(MAX_EXTENT, count - done) });
+    }
+  }
+}
+
 const MAGIC = 0xf30a;
 const HEADER = 12;
 const RECORD = 12;

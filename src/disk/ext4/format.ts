@@ -47,7 +47,7 @@ export async function formatExt4(region: Region, options: FormatOptions, tools: 
   const fixed = ["-q", "-F", "-t", "ext4", "-b", `${BLOCK}`, "-I", `${INODE_SIZE}`, "-L", label, "-U", uuid];
   const length = `${Math.floor(region.size / BLOCK) * (BLOCK / 1024)}K`;
   // Tools run in a directory of their own.
-  await tools.run("mke2fs", [...fixed, ...sizes, "-E", extended, resolve(region.file), length]);
+  await tools.run("mke2fs", [...fixed, ...sizes, "-E", extended, resolve(region.file), length], { over: region.file });
 }
 
 /** Gives the times of inodes that mke2fs made the value of all others, and frees the blocks of root and lost+found, to be written anew. */

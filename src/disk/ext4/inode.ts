@@ -1,5 +1,6 @@
 import type { EntryType } from "../../tar/entry-list.js";
 import { crc32c } from "../crc32c.js";
+import type { StoredXattrs } from "./xattrs.js";
 
 /** The only size of inodes we make. */
 export const INODE_SIZE = 256;
@@ -23,6 +24,9 @@ const CHECKSUM_LOW = 0x7c;
 const CHECKSUM_HIGH = 0x82;
 const BLOCKS_HIGH = 0x74;
 const I_BLOCK = 0x28;
+const XATTR_BLOCK_LOW = 0x68;
+const XATTR_BLOCK_HIGH = 0x76;
+const FIELDS = 0x80 + EXTRA_SIZE;
 
 const TYPE_BITS: Readonly<Record<EntryType, number>> = {
   fifo: 0x1000,
@@ -40,11 +44,12 @@ export interface Inode {
   readonly gid: number;
   readonly size: number;
   readonly links: number;
-  /** All that it takes beside itself, those of its extent tree included. */
+  /** All that it takes beside itself, those of its extent tree included, but not that of its extended attributes. */
   readonly blocks: number;
   readonly flags: number;
   /** Extents, a device or a short symlink's target: at most 60 bytes. */
   readonly block: Uint8Array;
+  readonly xattrs?: StoredXattrs | undefined;
 }
 
 const SECTORS_PER_BLOCK = 8;
@@ -57,10 +62,13 @@ export function inodeSeed(seed: number, number: number): number {
 
 const SEED = Buffer.alloc(8);
 
-/** @param seed the file system's */
-export function encodeInode(inode: Inode, number: number, seed: number): Buffer {
+/**
+ * @param seed the file system's
+ * @param xattrBlock where the block of its extended attributes is, if it has one
+ */
+export function encodeInode(inode: Inode, number: number, seed: number, xattrBlock = 0): Buffer {
   const bytes = Buffer.alloc(INODE_SIZE);
-  const sectors = inode.blocks * SECTORS_PER_BLOCK;
+  const sectors = (inode.blocks + (xattrBlock === 0 ? 0 : 1)) * SECTORS_PER_BLOCK;
   bytes.writeUInt16LE(TYPE_BITS[inode.type] | inode.mode, 0);
   bytes.writeUInt16LE(inode.uid & 0xffff, 0x02);
   bytes.writeUInt32LE(inode.size % 2 ** 32, 0x04);
@@ -69,11 +77,14 @@ export function encodeInode(inode: Inode, number: number, seed: number): Buffer 
   bytes.writeUInt32LE(sectors % 2 ** 32, 0x1c);
   bytes.writeUInt32LE(inode.flags, 0x20);
   bytes.set(inode.block, I_BLOCK);
+  bytes.writeUInt32LE(xattrBlock % 2 ** 32, XATTR_BLOCK_LOW);
   bytes.writeUInt32LE(Math.floor(inode.size / 2 ** 32), 0x6c);
   bytes.writeUInt16LE(Math.floor(sectors / 2 ** 32), BLOCKS_HIGH);
+  bytes.writeUInt16LE(Math.floor(xattrBlock / 2 ** 32), XATTR_BLOCK_HIGH);
   bytes.writeUInt16LE(inode.uid >>> 16, 0x78);
   bytes.writeUInt16LE(inode.gid >>> 16, 0x7a);
   bytes.writeUInt16LE(EXTRA_SIZE, 0x80);
+  if (inode.xattrs !== undefined) bytes.set(inode.xattrs.inode, FIELDS);
   return settleInode(bytes, number, seed);
 }
 

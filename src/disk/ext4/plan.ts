@@ -5,6 +5,7 @@ import { BLOCK } from "./block-file.js";
 import { DOTS, type Fill, fillWith, RECORD_ROOM, recordLength } from "./directory.js";
 import { indexedBlockCount, MAX_INDEXED } from "./directory-index.js";
 import { treeBlocks } from "./extents.js";
+import { storeXattrs } from "./xattrs.js";
 
 export const LOST_AND_FOUND = "lost+found";
 /** fsck wants room in it without having to allocate any. */
@@ -55,7 +56,7 @@ export interface TreePlan {
   readonly furtherNames: ReadonlyMap<ByteString, number>;
   /** Inodes beside those that every file system has. */
   readonly inodes: number;
-  /** Blocks of directories, symlinks and files at most: those of a file that are all zeros are not stored. */
+  /** Blocks of directories, symlinks, files and extended attributes at most: those of a file that are all zeros are not stored. */
   readonly blocks: number;
 }
 
@@ -73,6 +74,7 @@ export function planTree(entries: EntryList, links = NO_LINKS): TreePlan {
   const cursor = new EntryCursor(entries);
   for (let i = 0; cursor.next(); i++) {
     const { path, type } = cursor;
+    if (storeXattrs(cursor)?.block !== undefined && !links.has(path)) blocks++;
     if (path === "") {
       if (type !== "directory") throw refused(cursor, "the root must be a directory");
       continue;

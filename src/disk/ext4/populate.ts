@@ -7,7 +7,7 @@ import { BlockAllocator, type Run } from "./allocator.js";
 import { BLOCK, type BlockFile } from "./block-file.js";
 import { type Child, plainBlocks } from "./directory.js";
 import { indexedBlocks } from "./directory-index.js";
-import { type Extent, encodeExtents, MAX_EXTENT } from "./extents.js";
+import { type Extent, ExtentList, encodeExtents } from "./extents.js";
 import { dataOf } from "./file-contents.js";
 import type { BlockGroups } from "./groups.js";
 import {
@@ -21,6 +21,7 @@ import {
 } from "./inode.js";
 import { InodeTable } from "./inode-table.js";
 import { LONGEST_INLINE_TARGET, LOST, LOST_AND_FOUND, type PlannedDirectory, ROOT, type TreePlan } from "./plan.js";
+import { sealXattrBlock, storeXattrs } from "./xattrs.js";
 
 const READ_BUFFER = 256 * 1024;
 /** More links than ext4 counts are said as one. */
@@ -77,7 +78,7 @@ export class Populate {
     const cursor = new EntryCursor(entries);
     for (let i = 0; cursor.next(); i++) {
       const { path, type, mode, owner } = cursor;
-      const attributes = { type, mode, uid: owner.uid, gid: owner.gid };
+      const attributes = { type, mode, uid: owner.uid, gid: owner.gid, xattrs: storeXattrs(cursor) };
       if (path === "") root = attributes;
       else if (path === LOST_AND_FOUND) lostAndFound = attributes;
       else if (this.#plan.links.has(path)) this.#addName(this.#plan.parents[i] as number, path, type);
@@ -240,30 +241,15 @@ export class Populate {
   }
 
   #putInode(number: number, inode: Inode): void {
-    this.#table.put(number, encodeInode(inode, number, this.#groups.seed));
+    const { seed } = this.#groups;
+    const xattrs = inode.xattrs?.block;
+    const xattrBlock = xattrs === undefined ? 0 : this.#allocator.take(1).start;
+    if (xattrs !== undefined) this.#file.write(xattrBlock, sealXattrBlock(xattrs, xattrBlock, seed));
+    this.#table.put(number, encodeInode(inode, number, seed, xattrBlock));
   }
 }
 
-type Attributes = Pick<Inode, "type" | "mode" | "uid" | "gid">;
-
-/** Extents of a file that is written from its begin to its end. */
-class ExtentList {
-  readonly list: Extent[] = [];
-  blocks = 0;
-
-  add(logical: number, start: number, count: number): void {
-    this.blocks += count;
-    const last = this.list[this.list.length - 1];
-    let done = 0;
-    if (last !== undefined && last.logical + last.count === logical && last.start + last.count === start) {
-      done = Math.min(count, MAX_EXTENT - last.count);
-      this.list[this.list.length - 1] = { ...last, count: last.count + done };
-    }
-    for (; done < count; done += MAX_EXTENT) {
-      this.list.push({ logical: logical + done, start: start + done, count: Math.min(MAX_EXTENT, count - done) });
-    }
-  }
-}
+type Attributes = Pick<Inode, "type" | "mode" | "uid" | "gid" | "xattrs">;
 
 /** Small numbers as they always were, others in the form of Linux 2.6. */
 function encodeDevice({ major, minor }: { readonly major: number; readonly minor: number }): Buffer {

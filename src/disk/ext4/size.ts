@@ -7,6 +7,7 @@ import { BLOCK, BlockFile } from "./block-file.js";
 import { formatExt4, inodesFor, takeOver } from "./format.js";
 import { BlockGroups } from "./groups.js";
 import { type HardLinks, planTree } from "./plan.js";
+import { storeXattrs } from "./xattrs.js";
 
 const BLOCKS_PER_FILE = 2;
 /** Of a thousand: what make-disk-image adds for blocks that only root may use. */
@@ -16,7 +17,11 @@ const LEAST_BLOCKS = 2048;
 /** The journal may stand where a file would be in one piece: its extents take more room than planned then. */
 const SPARE_BLOCKS = 16;
 
-/** The size that make-disk-image gives a file system for these entries, without its additional space: bytes. */
+/**
+ * The size that make-disk-image gives a file system for these entries, without its additional space: bytes. It knows no extended attributes:
+ * a block of them counts as one of a file.
+ * @throws OciNixError as {@link storeXattrs}
+ */
 export function ext4Bytes(entries: EntryList): number {
   let blocks = 0;
   let files = 1;
@@ -24,6 +29,7 @@ export function ext4Bytes(entries: EntryList): number {
   while (cursor.next()) {
     if (cursor.path === "") continue;
     files++;
+    if (storeXattrs(cursor)?.block !== undefined) blocks++;
     blocks += Math.ceil((cursor.size + cursor.linkTarget.length) / BLOCK);
   }
   const bytes = (blocks + BLOCKS_PER_FILE * files) * BLOCK;

@@ -42,6 +42,8 @@ export function formatExtension(format: DiskFormat): string {
 export interface ConvertOptions {
   /** Of qcow2-compressed; zlib, which all readers know, by default. */
   readonly compression?: "zlib" | "zstd" | undefined;
+  /** Is told which part of the disk is done, from 0 to 1. */
+  readonly onProgress?: ((part: number) => void) | undefined;
 }
 
 /**
@@ -55,14 +57,19 @@ export async function convertImage(
   to: string,
   format: DiskFormat,
   tools: DiskTools,
-  { compression }: ConvertOptions = {},
+  { compression, onProgress }: ConvertOptions = {},
 ): Promise<void> {
   const { args, identify }: Conversion = CONVERSIONS[format];
   const type =
     format === "qcow2-compressed" && compression !== undefined ? ["-o", `compression_type=${compression}`] : [];
   const file = createFile(dirname(resolve(to)));
   try {
-    await tools.run("qemu-img", ["convert", "-f", "raw", "-O", ...args, ...type, resolve(raw), file.path]);
+    const onOutput = (text: string) => {
+      const percent = /([\d.]+)\/100%/.exec(text)?.[1];
+      if (percent !== undefined) onProgress?.(Number(percent) / 100);
+    };
+    const convert = ["convert", "-p", "-f", "raw", "-O", ...args, ...type, resolve(raw), file.path];
+    await tools.run("qemu-img", convert, { over: raw, onOutput });
     if (identify !== undefined) await giveIdentity(file.path, identify);
     file.commit(resolve(to));
   } finally {

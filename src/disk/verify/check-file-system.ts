@@ -40,12 +40,12 @@ export async function checkFileSystem(
       );
     }
     if (kind === "ext4") {
-      await tools.run("e2fsck", ["-fn", `${basename(region.file)}?offset=${region.offset}`]);
+      await tools.run("e2fsck", ["-fn", `${basename(region.file)}?offset=${region.offset}`], { over: region.file });
     } else {
       // fsck.vfat knows no offset. qemu-img passes over what is empty without reading it.
       const source = `driver=raw,offset=${region.offset},size=${wholeSectors(region.size)},file.filename=${basename(region.file)}`;
-      await tools.run("qemu-img", ["convert", "--image-opts", "-O", "raw", source, "fat"]);
-      await tools.run("fsck.vfat", ["-n", "fat"]);
+      await tools.run("qemu-img", ["convert", "--image-opts", "-O", "raw", source, "fat"], { over: region.file });
+      await tools.run("fsck.vfat", ["-n", "fat"], { over: region.file });
     }
   } catch (error) {
     findings.add("error", "file-system", where, failureOf(error, tools));

@@ -6,6 +6,17 @@ import type { DiskTools } from "../tools.js";
  * @throws the error itself where the machine is to blame: a tool is missing, the run was interrupted
  */
 export function failureOf(error: unknown, tools: DiskTools): string {
-  if (!(error instanceof OciNixError) || error.code !== "invalid-input") throw error;
+  // No sound image keeps a tool so busy.
+  const isOfImage = error instanceof OciNixError && (error.code === "invalid-input" || error.code === "limit");
+  if (!isOfImage) throw error;
   return error.message.replaceAll(`${tools.directory}/`, "");
+}
+
+/** What a tool says in JSON. @throws OciNixError `invalid-input` where it is none: names in an image may have spoilt it */
+export function jsonOf(words: string, command: string): unknown {
+  try {
+    return JSON.parse(words);
+  } catch (cause) {
+    throw new OciNixError("invalid-input", `what ${command} says cannot be read`, { cause });
+  }
 }

@@ -1,6 +1,6 @@
 import type { Findings } from "../../examine/findings.js";
 import type { DiskTools } from "../tools.js";
-import { failureOf } from "./failure.js";
+import { failureOf, jsonOf } from "./failure.js";
 
 const SECTOR = 512;
 const MIB = 1024 * 1024;
@@ -69,7 +69,7 @@ interface SfdiskPartition {
 }
 
 function parse(words: string, file: string): FoundTable {
-  const { partitiontable: table } = JSON.parse(words) as {
+  const { partitiontable: table } = jsonOf(words, "sfdisk") as {
     readonly partitiontable: {
       readonly label: "dos" | "gpt";
       readonly id: string;

@@ -13,10 +13,13 @@ export interface GuestSystem {
   readonly busybox: string;
 }
 
+/** What of it is given. */
+export type GivenSystem = { readonly [Part in keyof GuestSystem]?: GuestSystem[Part] | undefined };
+
 const HINT = {
   kernel:
-    "install the Debian package linux-image-cloud-amd64, or name a kernel (bzImage) and its modules (lib/modules/VERSION), which linuxPackages.kernel of nixpkgs has",
-  busybox: "install the Debian package busybox-static, or name the busybox of pkgsStatic.busybox of nixpkgs",
+    "install the Debian package linux-image-cloud-amd64, or name a kernel (bzImage) and its modules (lib/modules/VERSION) by vm.kernel and vm.modules, which linuxPackages.kernel of nixpkgs has",
+  busybox: "install the Debian package busybox-static, or name that of pkgsStatic.busybox of nixpkgs by vm.busybox",
 };
 
 /** NixOS has one kernel, the running system's. */
@@ -29,7 +32,7 @@ const NIXOS = {
  * The kernel and the busybox that are given, or those that are installed.
  * @throws OciNixError `not-found` naming packages, `unreadable`, `invalid-input` where busybox is not static, `usage` for half a kernel
  */
-export function findGuestSystem(given: Partial<GuestSystem> = {}): GuestSystem {
+export function findGuestSystem(given: GivenSystem = {}): GuestSystem {
   const { kernel, modules, busybox } = given;
   if ((kernel === undefined) !== (modules === undefined)) {
     throw new OciNixError("usage", "a kernel and its modules are only given together", { hint: HINT.kernel });

@@ -18,13 +18,13 @@ const DEADLINE_MS = 3600 * 1000;
  * @throws OciNixError as {@link readImageTree} and {@link runAsRoot}
  */
 export const runInVirtualMachine: RootRunner = async (run) => {
-  const { script, fromImage, reading, own, store, memoryMiB, diskMiB, signal, onLine } = run;
+  const { script, fromImage, reading, own, store, memoryMiB, diskMiB, system, signal, onLine } = run;
   const tools = new DiskTools({ signal });
   try {
     const below = await readBelow(fromImage, join(tools.directory, "below"), { ...reading, signal });
     const inBelow = pathsOf(below);
     const tree = laidOver([below, own, store]);
-    const job = { script, memoryMiB, diskMiB, deadlineMs: DEADLINE_MS, signal, onLine };
+    const job = { script, memoryMiB, diskMiB, system, deadlineMs: DEADLINE_MS, signal, onLine };
     const changes = await runAsRoot({ tree, ...job }, tools);
     return {
       layer: layerOfChanges(changes, { own, isBelow: (path) => inBelow.has(path) }),

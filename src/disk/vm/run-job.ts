@@ -4,7 +4,7 @@ import { OciNixError } from "../../core/errors.js";
 import type { DiskTools } from "../tools.js";
 import { type GuestMount, initScript, type KeptChanges, parseReport, type ScriptEnd, UP } from "./init.js";
 import { makeInitramfs } from "./initramfs.js";
-import { findGuestSystem, type GuestSystem } from "./kernel.js";
+import { findGuestSystem, type GivenSystem } from "./kernel.js";
 import { type Accelerator, type GuestDisk, type GuestResult, PANIC, qemuOption, runGuest } from "./qemu.js";
 
 /** What is done in a virtual machine, as root. */
@@ -19,7 +19,7 @@ export interface Job {
   readonly memoryMiB: number;
   readonly deadlineMs: number;
   /** What is not given is taken from installed packages. */
-  readonly system?: Partial<GuestSystem> | undefined;
+  readonly system?: GivenSystem | undefined;
   readonly accelerators?: readonly Accelerator[] | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Given what the console shows, line by line. */

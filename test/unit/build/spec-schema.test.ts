@@ -67,6 +67,21 @@ describe("runAsRoot", () => {
   });
 });
 
+describe("vm", () => {
+  const checked = (vm: object) => checkSpec(toJson({ closure, vm }), "image.json");
+
+  it("names what the machine runs by absolute paths", () => {
+    const vm = { kernel: "/nix/store/linux/bzImage", modules: "/nix/store/linux/lib/modules/6.12.1" };
+    expect(checked(vm)).toEqual({ closure, vm });
+    expect(() => checked({ busybox: "busybox" })).toThrow("image.json: vm: busybox must be an absolute path");
+  });
+
+  it("has a kernel with its modules, or neither", () => {
+    const modules = "/lib/modules/6.12.1";
+    expect(() => checked({ modules })).toThrow('image.json: vm must be an object with both "kernel" and "modules"');
+  });
+});
+
 describe("the fields of a spec", () => {
   const fields = specFields();
 

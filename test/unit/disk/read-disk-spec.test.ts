@@ -24,14 +24,19 @@ describe("the file of a disk's spec", () => {
         contents: [{ source: "etc/*", target: "/etc" }],
         configFile: "../configuration.nix",
         partitionTableType: "efi",
-        bootLoader: { kind: "uki", kernel: "bzImage", initrd: "/boot/initrd" },
+        bootLoader: { kind: "uki", kernel: "bzImage", initrd: "/boot/initrd", systemdBootDirectory: "efi" },
       }),
     );
     expect(spec).toMatchObject({
       closure: { graph: join(directory, "closure.json"), storeRoot: "/srv" },
       contents: [{ source: join(directory, "etc/*"), target: "/etc" }],
       configFile: join(directory, "../configuration.nix"),
-      bootLoader: { kind: "uki", kernel: join(directory, "bzImage"), initrd: "/boot/initrd" },
+      bootLoader: {
+        kind: "uki",
+        kernel: join(directory, "bzImage"),
+        initrd: "/boot/initrd",
+        systemdBootDirectory: join(directory, "efi"),
+      },
     });
   });
 

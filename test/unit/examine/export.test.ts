@@ -181,6 +181,37 @@ describe("the exported root file system", () => {
     expect(archive.includes(Buffer.from("SCHILY.xattr.user.b=\0\n=\xff\n", "latin1"))).toBe(true);
   });
 
+  it("has the extended attributes that the highest layer gives a path, of whatever type, and those of the first name of a file alone", async () => {
+    const pax = (value: string) => ({ pax: { [`SCHILY.xattr.trusted.${value}`]: value } });
+    const all = await headersOf(
+      layer(
+        ["./", pax("root")],
+        ["d/", pax("old")],
+        ["d/kept", { content: "x", ...pax("kept") }],
+        ["gone/", pax("gone")],
+        ["f", { ...pax("one"), content: "x" }],
+        ["l", { link: "f", ...pax("link") }],
+        ["n", { type: "3", ...pax("device") }],
+        ["z", { type: "1", link: "f", ...pax("ignored") }],
+      ),
+      layer(["d/", pax("new")], ["gone/"]),
+    );
+    const found = all.map(({ name, pax: records }) => [
+      name,
+      Object.keys(records ?? {}).filter((key) => key.startsWith("SCHILY.xattr.")),
+    ]);
+    expect(found).toEqual([
+      ["./", ["SCHILY.xattr.trusted.root"]],
+      ["./d/", ["SCHILY.xattr.trusted.new"]],
+      ["./gone/", []],
+      ["./d/kept", ["SCHILY.xattr.trusted.kept"]],
+      ["./f", ["SCHILY.xattr.trusted.one"]],
+      ["./l", ["SCHILY.xattr.trusted.link"]],
+      ["./n", ["SCHILY.xattr.trusted.device"]],
+      ["./z", []],
+    ]);
+  });
+
   it("keeps names as bytes, of any length", async () => {
     const long = `${"d".repeat(200)}/${"f".repeat(250)}`;
     const bytes = Buffer.from("b\xff", "latin1");

@@ -130,7 +130,7 @@ describe.skipIf(requireTools("grub-mkimage"))("the boot loader of a disk", () =>
   it("is refused where GRUB's modules are missing, naming who has them", async () => {
     await expect(make(SMALL_DISKS.legacy, { grubBiosDirectory: directory })).rejects.toMatchObject({
       message: `GRUB for i386-pc is not in ${directory}: there is no boot.img`,
-      hint: "install the Debian package grub-pc-bin, or name lib/grub/i386-pc of grub2 of nixpkgs",
+      hint: "install the Debian package grub-pc-bin, or give bootLoader.grubBiosDirectory: lib/grub/i386-pc of grub2 of nixpkgs",
     });
     await expect(make(SMALL_DISKS.efi, { grubEfiDirectory: directory })).rejects.toThrow(
       `GRUB for x86_64-efi is not in ${directory}: there is no kernel.img`,

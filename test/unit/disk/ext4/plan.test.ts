@@ -17,6 +17,19 @@ describe("planTree", () => {
     expect(plan(...links, treeFile("d", "directory"), treeFile("d/p", "fifo"))).toMatchObject({ inodes: 4, blocks: 7 });
   });
 
+  it("counts a block of extended attributes for each file that has more of them than its inode holds, by its first name", () => {
+    const xattrs = (length: number) => new Map([["user.a", "v".repeat(length)]]);
+    const empty = plan().blocks;
+    expect(plan(treeFile("a", "file", { xattrs: xattrs(68) })).blocks).toBe(empty);
+    expect(plan(treeFile("a", "file", { xattrs: xattrs(69) })).blocks).toBe(empty + 1);
+    const all = ["", "lost+found", "d"].map((path) => treeFile(path, "directory", { xattrs: xattrs(100) }));
+    expect(plan(...all).blocks).toBe(plan(treeFile("d", "directory")).blocks + 3);
+    const names = ["a", "b"].map((path) =>
+      treeFile(path, "fifo", { xattrs: new Map([["trusted.a", "v".repeat(100)]]) }),
+    );
+    expect(planTree(entriesOf(names), new Map([["b", "a"]]))).toMatchObject({ inodes: 1, blocks: empty + 1 });
+  });
+
   it("knows the directory of each entry, whatever is listed in between", () => {
     const entries = ["a", "b"].map((path) => treeFile(path, "directory"));
     const found = plan(...entries, treeFile("b/x", "fifo"), treeFile("a/y", "fifo"), treeFile("z", "fifo"));

@@ -15,4 +15,13 @@ describe("ext4Bytes", () => {
     const bytes = (3 + 2 * 5) * 4096;
     expect(ext4Bytes(entriesOf(files))).toBe(bytes + Math.floor(bytes * 0.052));
   });
+
+  it("counts a block of extended attributes as one of a file", () => {
+    const files = (length: number) => [
+      treeFile("d", "directory", { xattrs: new Map([["user.a", "v".repeat(length)]]) }),
+    ];
+    const bytes = (1 + 2 * 2) * 4096;
+    expect(ext4Bytes(entriesOf(files(69)))).toBe(bytes + Math.floor(bytes * 0.052));
+    expect(ext4Bytes(entriesOf(files(68)))).toBeLessThan(bytes);
+  });
 });

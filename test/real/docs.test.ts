@@ -50,6 +50,7 @@ describe.skipIf(missing)("The code in documents", () => {
       "README.md: these two are what runs all tests",
       "README.md: it is what made this test run",
       "docs/compatibility.md: it is a test itself, of all clients",
+      "docs/faults.md: it takes minutes",
       "docs/performance.md: it takes an hour",
       "docs/shell.md: it is for who types",
     ]);

@@ -23,11 +23,21 @@ export async function run(args: readonly string[]): Promise<number> {
     const code = await runCommand({ inputs: parsed.inputs, flags, signal: interrupts.signal });
     return typeof code === "number" ? code : 0;
   } catch (error) {
-    reportError(error, flags);
+    reportError(withoutDescriptors(error) ?? error, flags);
     return interrupts.exitCode ?? (error instanceof OciNixError ? exitStatusOf(error.code) : 1);
   } finally {
     interrupts.stop();
   }
+}
+
+/** Wherever there is no descriptor left, be it for a module, that is nobody's defect. */
+function withoutDescriptors(error: unknown): OciNixError | undefined {
+  const { code } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
+  if (error instanceof OciNixError || (code !== "EMFILE" && code !== "ENFILE")) return undefined;
+  return new OciNixError("limit", `too many files are open (${code})`, {
+    hint: "ulimit -n 1024 allows more",
+    cause: error,
+  });
 }
 
 interface Parsed {

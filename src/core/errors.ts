@@ -1,3 +1,5 @@
+import { constants } from "node:os";
+
 /**
  * What kind of failure this is; the command line maps it to an exit code and prints it in `--json` errors.
  *
@@ -50,13 +52,18 @@ function cutShort(text: string): string {
 /** The errno name (`ENOENT`, …) of a failed system call, or undefined for any other value. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
-  const code = (error as NodeJS.ErrnoException).code;
+  const { code, errno } = error as NodeJS.ErrnoException;
+  // libuv has no name for it: "Unknown system error -122".
+  if (errno === -constants.errno.EDQUOT) return "EDQUOT";
   return typeof code === "string" ? code : undefined;
 }
 
 const ERRNO_WORDS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EISDIR: "it is a directory",
+  EDQUOT: "disk quota exceeded",
+  EMFILE: "too many open files",
+  ENFILE: "too many open files",
   ELOOP: "too many symbolic links",
   ENOENT: "no such file or directory",
   ENOSPC: "no space left on device",

@@ -1,6 +1,6 @@
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { compareStrings, OciNixError } from "../core/errors.js";
+import { compareStrings, describeErrno, OciNixError } from "../core/errors.js";
 import { findOnPath, notOnPath } from "../core/process.js";
 import { type OnOutput, runInEnvironment } from "../core/run-tool.js";
 import { makeTemporaryDirectory, type TemporaryDirectory } from "../core/temporary.js";
@@ -68,7 +68,15 @@ export class DiskTools {
     this.#directory = makeTemporaryDirectory();
     this.#signal = options.signal;
     // The machine's own would change what mke2fs makes.
-    writeFileSync(join(this.directory, "mke2fs.conf"), MKE2FS_CONF);
+    try {
+      writeFileSync(join(this.directory, "mke2fs.conf"), MKE2FS_CONF);
+    } catch (error) {
+      this.close();
+      throw new OciNixError("output", `cannot write to ${this.directory}: ${describeErrno(error)}`, {
+        hint: "set TMPDIR to a directory that can be written to",
+        cause: error,
+      });
+    }
   }
 
   /** For temporary files; removed by {@link close}. */

@@ -51,6 +51,7 @@ describe.skipIf(missing)("The code in documents", () => {
       "README.md: a test of its own installs what is packed",
       "README.md: it is what made this test run",
       "docs/compatibility.md: it is a test itself, of all clients",
+      "docs/faults.md: it takes minutes",
       "docs/install.md: a test of its own installs what is packed",
       "docs/install.md: a test of its own has all three shells",
       "docs/performance.md: it takes an hour",

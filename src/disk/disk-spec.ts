@@ -12,7 +12,7 @@ import {
   wholeNumber,
   wrong,
 } from "../build/spec/checks.js";
-import { type ClosureSpec, closure } from "../build/spec/parts.js";
+import { type ClosureSpec, closure, type VirtualMachineSpec, virtualMachine } from "../build/spec/parts.js";
 import { script } from "../build/spec/values.js";
 import { OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json } from "../core/json.js";
@@ -98,6 +98,8 @@ export interface DiskSpec {
   readonly compression?: "zlib" | "zstd" | undefined;
   /** Memory of a virtual machine in MiB, where one is needed; by default 1024. */
   readonly memSize?: number | undefined;
+  /** What that machine runs before the system; by default what is installed. */
+  readonly vm?: VirtualMachineSpec | undefined;
   /** Whether the system's own installer makes the disk start, in a virtual machine. */
   readonly installBootLoader?: boolean | undefined;
   /** Whether that machine starts by UEFI, with variables that the installer may change and that are kept beside the image. */
@@ -170,6 +172,7 @@ const FIELDS = {
   format: field("Format of the file", oneOf(DISK_FORMATS), { default: "raw" }),
   compression: field("How qcow2-compressed is packed", oneOf(["zlib", "zstd"] as const), { default: "zlib" }),
   memSize: field("Memory of a virtual machine in MiB", wholeNumber(2 ** 24, 64), { default: 1024 }),
+  vm: field("What that virtual machine runs, by default what is installed", virtualMachine),
   installBootLoader: field("Whether toplevel's own installer makes it start, in a virtual machine", flag, {
     default: false,
   }),

@@ -9,7 +9,7 @@ import { CHANGES, type GuestMount, quoted } from "./init.js";
 import { type Job, type JobResult, runJob } from "./run-job.js";
 
 /** Has a NixOS system install its boot loader on a disk that it is on. */
-export interface BootInstallation extends Pick<Job, "memoryMiB" | "deadlineMs" | "uefi" | "signal" | "onLine"> {
+export interface BootInstallation extends Pick<Job, "memoryMiB" | "deadlineMs" | "uefi" | "system" | "signal" | "onLine"> {
   /** A raw disk, which is written to. */
   readonly disk: string;
   /** Where the system finds it: the disk itself is `/dev/vda`. The root comes first. */
@@ -17,7 +17,7 @@ export interface BootInstallation extends Pick<Job, "memoryMiB" | "deadlineMs" |
   /** Bytes that the files for booting have at most: sparse, in the tools' directory. */
   readonly bootBytes: number;
   /** Path of the system in the root, or of a link to it. */
-  readonly system: string;
+  readonly profile: string;
   /** 32 hexadecimal digits: the machine id where the root has none, so that nobody makes a random one. */
   readonly machineId: string;
 }
@@ -36,7 +36,7 @@ const LAST_LINES = 12;
  * @throws OciNixError as {@link runJob}; `invalid-input` where the installer fails, with its last lines; `output` where there is no room for what it made
  */
 export async function installBoot(installation: BootInstallation, tools: DiskTools): Promise<InstalledBoot> {
-  const { disk, mounts, bootBytes, system, machineId, ...job } = installation;
+  const { disk, mounts, bootBytes, profile, machineId, ...job } = installation;
   const directory = mkdtempSync(join(tools.directory, "boot-installer-"));
   const archive = join(directory, "boot.tar");
   makeGuestDisk(archive, bootBytes);
@@ -47,14 +47,14 @@ export async function installBoot(installation: BootInstallation, tools: DiskToo
       disks: [disk, archive].map((file) => ({ file, access: "write" })),
       mounts,
       place: "initramfs",
-      script: installerScript({ system, machineId, kept }),
+      script: installerScript({ profile, machineId, kept }),
       whenFull: "make the boot partition larger: bootSize is the offset at which it ends",
     },
     tools,
   );
   if (status !== 0) {
     const last = log.trimEnd().split("\n").slice(-LAST_LINES).join("\n");
-    const message = `the boot loader's installer of ${system} failed (exit ${status}); its last lines:\n${last}`;
+    const message = `the boot loader's installer of ${profile} failed (exit ${status}); its last lines:\n${last}`;
     throw new OciNixError("invalid-input", message, {
       hint: "it installs to /dev/vda, with /boot (and /efi) as the partition table says",
     });
@@ -65,17 +65,17 @@ export async function installBoot(installation: BootInstallation, tools: DiskToo
 
 /** Runs outside of the root, as there need not be a shell in it before the system is activated. */
 function installerScript({
-  system,
+  profile,
   machineId,
   kept,
-}: Pick<BootInstallation, "system" | "machineId"> & { readonly kept: readonly string[] }): string {
+}: Pick<BootInstallation, "profile" | "machineId"> & { readonly kept: readonly string[] }): string {
   const root = `/${CHANGES.root}`;
   const [activate, tmpfiles, installer, locales] = [
     "activate",
     "sw/bin/systemd-tmpfiles",
     "bin/switch-to-configuration",
     "sw/lib/locale/locale-archive",
-  ].map((path) => quoted(`${system}/${path}`));
+  ].map((path) => quoted(`${profile}/${path}`));
   return `#!/bin/sh
 # By these names, which udev makes elsewhere, bootctl and others look for disks.
 mkdir -p /dev/block

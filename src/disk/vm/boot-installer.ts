@@ -9,7 +9,8 @@ import { CHANGES, type GuestMount, quoted } from "./init.js";
 import { type Job, type JobResult, runJob } from "./run-job.js";
 
 /** Has a NixOS system install its boot loader on a disk that it is on. */
-export interface BootInstallation extends Pick<Job, "memoryMiB" | "deadlineMs" | "uefi" | "system" | "signal" | "onLine"> {
+export interface BootInstallation
+  extends Pick<Job, "memoryMiB" | "deadlineMs" | "uefi" | "system" | "signal" | "onLine"> {
   /** A raw disk, which is written to. */
   readonly disk: string;
   /** Where the system finds it: the disk itself is `/dev/vda`. The root comes first. */

@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Kinds of tests, by directory, those whose files take longest first: so no long file is left to run alone at the end. */
-const KINDS = ["fault", "acceptance", "real", "cli", "property", "golden", "unit"];
+const KINDS = ["fault", "hostile", "acceptance", "real", "cli", "property", "golden", "unit"];
 
 class LongestKindFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -7,8 +7,18 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.exit(1);
 }
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
-const { main } = await import("../dist/cli/main.js");
-const code = await main(process.argv.slice(2), version);
+const run = async () => {
+  try {
+    const { main } = await import("../dist/cli/main.js");
+    return await main(process.argv.slice(2), version);
+  } catch (error) {
+    // The program's own modules cannot be opened.
+    if (error?.code !== "EMFILE" && error?.code !== "ENFILE") throw error;
+    process.stderr.write(`error: too many files are open (${error.code})\n  hint: ulimit -n 1024 allows more\n`);
+    return 1;
+  }
+};
+const code = await run();
 // A write that was interrupted, to a socket that nobody reads, would keep the process alive.
 if (code > 128) process.exit(code);
 process.exitCode = code;

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Builds a real Nix store out of Debian packages, for tests, benchmarks and people who have no Nix store at hand.
 //
-//   node scripts/make-real-store.mjs small|nix|large|big   builds it, or finds it built; prints its description as JSON
+//   node scripts/make-real-store.mjs small|nix|system|large|big   builds it, or finds it built; prints its description as JSON
 //   node scripts/make-real-store.mjs small --plan           prints what would be downloaded and built, and builds nothing
 //
 // Every package becomes one derivation that unpacks the package into its output and writes down the outputs of the packages it
@@ -32,6 +32,18 @@ const SEEDS = {
   small: ["bash", "busybox-static", "coreutils", "curl", "git", "gnupg", "python3", "sqlite3", "tzdata", "vim"],
   nix: [
     ...["bash", "busybox-static", "ca-certificates", "coreutils", "curl", "git", "libxml2-utils", "nix-bin", "sqlite3"],
+  ],
+  system: [
+    ...[
+      "busybox-static",
+      "coreutils",
+      "efibootmgr",
+      "grub2-common",
+      "grub-common",
+      "grub-pc-bin",
+      "grub-efi-amd64-bin",
+    ],
+    ...["nix-bin", "systemd-boot"],
   ],
   large: [
     ...["bash", "busybox-static", "coreutils", "golang", "rustc", "rust-doc", "ghc", "gcc-arm-none-eabi"],
@@ -91,7 +103,9 @@ function main(args) {
     return;
   }
   const cache = cacheDirectory();
-  const recipe = [seeds, BUILDER, nixExpression, resolve, build].join("\n");
+  const recipe = [seeds, BUILDER, nixExpression, resolve, build, ...(kind === "system" ? [buildSystem] : [])].join(
+    "\n",
+  );
   const key = createHash("sha256").update(recipe).digest("hex").slice(0, 12);
   const directory = join(cache, `store-${kind}-${key}`);
   const description = join(directory, "store.json");
@@ -113,8 +127,9 @@ function main(args) {
     }
     const started = Date.now();
     const built = build(cache, directory, seeds);
+    const system = kind === "system" ? { toplevel: buildSystem(cache, built.storeRoot, directory) } : {};
     const seconds = Math.round((Date.now() - started) / 100) / 10;
-    writeFileSync(`${description}.tmp`, `${JSON.stringify({ kind, ...built, seconds }, undefined, 2)}\n`);
+    writeFileSync(`${description}.tmp`, `${JSON.stringify({ kind, ...built, ...system, seconds }, undefined, 2)}\n`);
     renameSync(`${description}.tmp`, description);
   }
   utimesSync(description, new Date(), new Date());
@@ -190,6 +205,77 @@ function build(cache, directory, seeds) {
     narSize: sizes.reduce((total, size) => total + Number(size), 0),
     entries: closure.reduce((total, path) => total + countEntries(storeRoot + path), 0),
   };
+}
+
+/**
+ * Builds a system that is used as one of NixOS is: `activate` makes what its programs look for outside of the store, and `switch-to-configuration`
+ * runs /etc/boot-installer, with all packages on its PATH. There is nothing in it to start: kernel and initrd are the installer's business.
+ *
+ * @param {string} cache @param {string} storeRoot @param {string} directory
+ * @returns {string} its logical store path
+ */
+function buildSystem(cache, storeRoot, directory) {
+  const script = `
+set -eu
+export PATH=/usr/bin:/bin LC_ALL=C
+mkdir -p "$out/bin"
+path= libraries=
+for each in $packages; do
+  for bin in bin sbin usr/bin usr/sbin; do
+    if [ -d "$each/$bin" ]; then path=$path:$each/$bin; fi
+  done
+  for lib in lib usr/lib; do
+    for directory in "$each/$lib/nix" "$each/$lib/x86_64-linux-gnu" "$each/$lib/x86_64-linux-gnu/systemd"; do
+      if [ -d "$directory" ]; then libraries=$libraries:$directory; fi
+    done
+  done
+done
+cat >"$out/activate" <<END
+#!$busybox/bin/busybox sh
+busybox=$busybox/bin/busybox
+for each in bin etc lib64 run; do \\$busybox mkdir -p /\\$each; done
+\\$busybox ln -sfn \\$busybox /bin/sh
+\\$busybox ln -sfn $libc/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 /lib64/ld-linux-x86-64.so.2
+\\$busybox ln -sfn $out /run/current-system
+[ "\\$IN_NIXOS_ENTER" = 1 ]
+END
+cat >"$out/bin/switch-to-configuration" <<END
+#!$busybox/bin/busybox sh
+set -eu
+[ "\\$1 \\$NIXOS_INSTALL_BOOTLOADER" = "boot 1" ]
+export PATH=\${path#:} LD_LIBRARY_PATH=\${libraries#:}
+grub=$grub
+grub_efi=$grubEfi
+systemd_boot=$systemdBoot
+. /etc/boot-installer
+END
+chmod 755 "$out/activate" "$out/bin/switch-to-configuration"
+`;
+  const expression = join(directory, "system.nix");
+  writeFileSync(
+    expression,
+    `let p = (import ./store.nix).paths; in derivation {
+  name = "nixos-system-test";
+  system = builtins.currentSystem;
+  builder = "/bin/sh";
+  args = [ "-c" ${quote(script)} ];
+  packages = builtins.attrValues p;
+  busybox = p.busybox-static;
+  libc = p.libc6;
+  grub = p.grub-pc-bin;
+  grubEfi = p.grub-efi-amd64-bin;
+  systemdBoot = p.systemd-boot-efi;
+}
+`,
+  );
+  const debs = join(cache, "debs");
+  const options = [
+    ...["--store", `local?root=${storeRoot}`, "--option", "build-users-group", "", "--option", "substituters", ""],
+    ...["--option", "sandbox", "false"],
+    ...["--option", "sandbox-paths", `/bin /usr /lib? /lib64? ${DEBS_IN_SANDBOX}=${debs}`],
+  ];
+  const env = { ...process.env, NIX_CONF_DIR: "/nonexistent", NIX_USER_CONF_FILES: "", NIX_CONFIG: "", NIX_PATH: "" };
+  return run("nix-build", [...options, "--no-out-link", "--quiet", "--quiet", expression], env).trim();
 }
 
 /**

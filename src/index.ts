@@ -45,6 +45,7 @@ export {
   readPreviousLayout,
   readSpecPrevious,
 } from "./build/plan/previous-image.js";
+export { type RebuildOptions, type RebuiltImage, rebuildImage } from "./build/rebuild.js";
 export type { ShellOptions } from "./build/shell/options.js";
 export { shellImageSpec } from "./build/shell/shell-image.js";
 export type { ClosureSpec, VirtualMachineSpec } from "./build/spec/parts.js";
@@ -75,8 +76,9 @@ export { writeOutputFile } from "./core/output-file.js";
 export { type OutputSink, openOutputSink } from "./core/output-sink.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";
-export type { DiskBuildOptions, DiskObserver, DiskSummary } from "./disk/build-disk.js";
+export type { DiskBuildOptions, DiskSummary } from "./disk/build-disk.js";
 export { buildDiskImage, runInVirtualMachine, verifyDiskImage } from "./disk/disk-images.js";
+export type { DiskObserver } from "./disk/disk-observer.js";
 export {
   type BootLoaderSpec,
   checkDiskSpec,
@@ -92,8 +94,11 @@ export type { Attribute, FileChange, FileItem, FilesDiff } from "./examine/diff-
 export type { LayerBlob, LayerPlace, LayersDiff } from "./examine/diff-layers.js";
 export { type ExportOptions, type ExportSummary, exportImage } from "./examine/export.js";
 export type { Finding, Severity } from "./examine/findings.js";
+export type { FirstDifference, HeaderField } from "./examine/first-difference.js";
 export { type InspectedImage, type InspectedLayer, inspectImages } from "./examine/inspect.js";
 export { type ValidatedImage, validateImages } from "./examine/validate.js";
+export type { Cause, ExpectedImage, ImageVerification, VerifiedLayer } from "./examine/verification.js";
+export { codecHere, packingOf, type VerifyOptions, verifyImage } from "./examine/verify.js";
 export { CostModel } from "./layers/cost-model.js";
 export { type Alternative, explainPath, findInClosure, type PathExplanation } from "./layers/explain.js";
 export { type Pipeline, parsePipeline } from "./layers/pipeline/parse.js";

@@ -14,6 +14,7 @@ import { type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
 import { Packer, UNPACKED } from "./packer.js";
 import { storePathsAnnotations } from "./recorded-store-paths.js";
 
+/** How an image is built. */
 export interface BuildOptions extends DeliveryOptions {
   /** Of layers made from the store, instead of the plan's; those of a base image stay as they are. By default they are not packed. */
   readonly compression?: Compression | undefined;
@@ -30,6 +31,7 @@ export interface BuildSummary extends ImageSummary {
   readonly layers: readonly BuiltLayer[];
 }
 
+/** A layer as it is in an image that was built. */
 export interface BuiltLayer extends LayerSummary {
   readonly mediaType: string;
   /** Of the blob as it is stored. */
@@ -103,7 +105,6 @@ function outgoingImage(
   const packing = { cache, blobCache, signal, progress };
   const packer = new Packer(compression, packing);
   const keeper = new Packer(UNPACKED, packing);
-  const annotations = storePathsAnnotations(plan.layers);
   const layers = reader.layers.map((layer): OutgoingLayer => {
     if (layer.kind === "ready") return readyLayer(layer);
     const known = layer.recorded && packer.known(layer.recorded);
@@ -127,14 +128,7 @@ function outgoingImage(
       };
     },
     config: (known) => document(MediaType.config, plan.formatConfig(known.map(({ diffId }) => diffId))),
-    manifest: (config, known) =>
-      document(
-        MediaType.manifest,
-        formatManifest(
-          config,
-          known.map(({ blob }, i) => withAnnotations(blob, annotations[i] ?? {})),
-        ),
-      ),
+    manifest: (config, known) => plannedManifest(plan, config, known),
   };
 
   async function writeReady(
@@ -145,6 +139,13 @@ function outgoingImage(
     const { blob: written } = await keeper.write(blob, sink, undefined);
     return { blob: { ...written, mediaType: layerMediaType(compression) }, diffId: diffId ?? written.digest };
   }
+}
+
+/** The manifest of a planned image, of its config and its layers as they became. */
+export function plannedManifest(plan: ImagePlan, config: Descriptor, layers: readonly KnownLayer[]): Document {
+  const annotations = storePathsAnnotations(plan.layers);
+  const described = layers.map(({ blob }, i) => withAnnotations(blob, annotations[i] ?? {}));
+  return document(MediaType.manifest, formatManifest(config, described));
 }
 
 /** A layer that is at hand stays as it is. */

@@ -17,6 +17,7 @@ export interface DeliveryObserver {
   }): void;
 }
 
+/** How layers are made and sent. */
 export interface DeliveryOptions {
   readonly signal?: AbortSignal | undefined;
   readonly observer?: DeliveryObserver | undefined;
@@ -37,6 +38,7 @@ export interface ImageSummary {
   readonly entries: number;
 }
 
+/** A layer of an image that was made. */
 export interface LayerSummary {
   readonly diffId: Digest;
   /** Bytes as they are stored. */

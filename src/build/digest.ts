@@ -12,18 +12,24 @@ import type { LayerDigest } from "./pipeline/shared.js";
  * read while the caller's hashes: a hash cannot be divided, but everything before it can.
  *
  * @param options.threads threads at work besides the caller's; by default one less than there are processors
+ * @param options.needed indexes of the layers that are hashed, all by default; of others nothing is read, and nothing given
  * @throws OciNixError as {@link openLayers}
  */
 export async function digestLayers(
   plan: ImagePlan,
-  options: { readonly signal?: AbortSignal | undefined; readonly threads?: number | undefined } = {},
+  options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly threads?: number | undefined;
+    readonly needed?: readonly number[];
+  } = {},
 ): Promise<readonly LayerDigest[]> {
-  const { signal, threads = availableParallelism() - 1 } = options;
-  const layers = openLayers(plan, { signal, threads, apart: smallLayers(plan.layers, threads + 1) });
+  const { signal, threads = availableParallelism() - 1, needed = [...plan.layers.keys()] } = options;
+  const apart = smallLayers(plan.layers, threads + 1).filter((index) => needed.includes(index));
+  const layers = openLayers(plan, { signal, threads, needed, apart });
   const out = new BlockWriter(nullSink, { blockSize: BULK_BLOCK_SIZE, signal });
   try {
     const digests: LayerDigest[] = [];
-    for (const index of plan.layers.keys()) {
+    for (const index of needed) {
       if (layers.isApart(index)) continue;
       const blob = await layers.open(index);
       digests[index] = { diffId: await blob.writeTo(out), size: blob.size };

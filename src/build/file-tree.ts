@@ -3,6 +3,7 @@ import { compareStrings, OciNixError } from "../core/errors.js";
 import { EventLoopTurns } from "../core/event-loop-turns.js";
 import type { GeneratedObject, SpecialFile } from "../core/generated-object.js";
 import { compileRegex } from "../core/regex.js";
+import { withoutTrailing } from "../core/trim.js";
 import type { LayerContent, LayerPlan, PermissionRule } from "../layers/plan.js";
 import { DEFAULT_STORE_DIR, type StorePath, storeDirOf } from "../nix/store-path.js";
 import { EntryList, type EntryListParts, type EntryType, type Ownership } from "../tar/entry-list.js";
@@ -134,7 +135,7 @@ function checkNoDuplicates(plan: LayerPlan): void {
 
 /** What stands before a store path to make it a file name: empty for the root itself. */
 export function rootPrefix(storeRoot: string): ByteString {
-  return encodeUtf8(storeRoot.replace(/\/+$/, ""));
+  return encodeUtf8(withoutTrailing(storeRoot, "/"));
 }
 
 /** Store paths where they are: entries go straight from the walk to the list. */

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { type JsonObject, parseJson } from "../core/json.js";
 import { readTextFile } from "../core/json-file.js";
+import { withoutTrailing } from "../core/trim.js";
 import { findStorePath } from "../nix/store-path.js";
 import { isNix2containerImage } from "../transport/nix2container.js";
 import { isDockertoolsConf } from "./dockertools/conf.js";
@@ -114,7 +115,7 @@ const MAX_LINKS = 40;
  * @throws the failed system call's error
  */
 function followIntoStore(arg: string, storeRoot: string): string | undefined {
-  const prefix = resolve(storeRoot).replace(/\/+$/, "");
+  const prefix = withoutTrailing(resolve(storeRoot), "/");
   const logical = (path: string) => {
     const inside = path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : path;
     return findStorePath(inside) === undefined ? undefined : inside;

@@ -2,6 +2,7 @@ import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
 import { fdSink } from "../core/byte-sink.js";
 import { type Digest, hexOf } from "../core/digest.js";
 import { createFile, type NewFile } from "../core/output-file.js";
+import { removeLeftovers } from "../core/temporary.js";
 import type { ImagePlan } from "./image-plan.js";
 import { openLayers } from "./layers.js";
 import type { LayerDigest } from "./pipeline/shared.js";
@@ -23,6 +24,7 @@ export async function writeLayerFiles(
 ): Promise<readonly LayerDigest[]> {
   const layers = openLayers(plan, { signal });
   const files: NewFile[] = [];
+  removeLeftovers(directory);
   try {
     const digests: LayerDigest[] = [];
     for (const index of plan.layers.keys()) {

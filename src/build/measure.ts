@@ -21,6 +21,7 @@ export interface MeasuredImage {
   readonly uploadBytes: number;
 }
 
+/** A layer as a push would send it. */
 export interface MeasuredBlob {
   readonly mediaType: string;
   readonly digest: Digest;

@@ -3,6 +3,7 @@ import { readSpecClosure } from "./plan/closure.js";
 import { databaseModes, databaseOwner, objectsIn, planSpecLayers } from "./plan/layers.js";
 import type { ImageSpec } from "./spec/spec.js";
 
+/** What a Nix database came to. */
 export interface NixDatabaseSummary {
   /** The database's file. */
   readonly database: string;

@@ -123,5 +123,9 @@ function commentedPaths(comment: string | undefined): readonly string[] | undefi
 }
 
 function isStorePath(path: string): path is StorePath {
-  return /^(?:\/[^/\p{C}]+)+$/u.test(path) && findStorePath(path)?.storePath === path;
+  // Of megabytes the expression would exhaust the stack.
+  return path.length <= MAX_PATH && /^(?:\/[^/\p{C}]+)+$/u.test(path) && findStorePath(path)?.storePath === path;
 }
+
+/** Longest path that Linux takes. */
+const MAX_PATH = 4095;

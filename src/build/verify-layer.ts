@@ -80,10 +80,10 @@ export async function verifyLayer(found: LayerDigest, layer: StoreLayer, place: 
 }
 
 /** Those that do not have their NAR hash any more; undefined where neither the closure nor a Nix database at hand knows them all. */
-async function damagedPaths(
+export async function damagedPaths(
   paths: readonly StorePath[],
   layer: StoreLayer,
-  { storeRoot, signal }: LayerPlace,
+  { storeRoot, signal }: Omit<LayerPlace, "number">,
 ): Promise<readonly StorePath[] | undefined> {
   try {
     const objects = layer.objects ?? (await readLocalClosure(paths, { storeRoot })).objects;

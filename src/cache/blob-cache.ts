@@ -33,6 +33,7 @@ export interface BlobCache {
   drop(digest: Digest): void;
 }
 
+/** How packed layers are kept. */
 export interface BlobCacheOptions {
   /** Told why blobs are not kept, once. */
   readonly onProblem?: ((message: string) => void) | undefined;

@@ -54,6 +54,7 @@ const LOCK_TIMEOUT_MS = 500;
 /** How often a database is opened again because it was found damaged or was replaced by another process. */
 const MAX_REOPENINGS = 3;
 
+/** How digests are remembered. */
 export interface DigestCacheOptions {
   /** Told why something is not known or not remembered; each kind of problem once. */
   readonly onProblem?: ((message: string) => void) | undefined;

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseDigest } from "../core/digest.js";
 import { atPlace, OciNixError } from "../core/errors.js";
+import { shownJson } from "../core/json.js";
 import { DIGESTS_FILE, type DigestDatabase } from "./digest-database.js";
 import { type BlobEntry, type LayerEntry, wellFormed } from "./digest-rows.js";
 import { named, withDatabase, withUsableDatabase } from "./maintenance.js";
@@ -30,6 +31,7 @@ export function exportCache(directory: string): string {
   return lines.map((line) => `${JSON.stringify(line)}\n`).join("");
 }
 
+/** What an import of digests came to. */
 export interface ImportSummary {
   /** How many digests were not known before. */
   readonly added: number;
@@ -123,7 +125,7 @@ function parseHeading(line: string): { readonly layers: number; readonly blobs: 
   const { format, version, layers, blobs } = parseLine(line);
   if (format !== FORMAT) throw invalid("no digests that oci-nix cache export wrote");
   if (version !== VERSION) {
-    throw new OciNixError("invalid-input", `version ${JSON.stringify(version)} of the format, not ${VERSION}`, {
+    throw new OciNixError("invalid-input", `version ${shownJson(version)} of the format, not ${VERSION}`, {
       hint: "export the digests with this version of oci-nix",
     });
   }
@@ -174,13 +176,13 @@ function addOnce<T>(entries: Map<string, T>, key: string, entry: T): void {
 
 function sizeOf(value: unknown, name: string): number {
   if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
-  throw invalid(`${name} is ${JSON.stringify(value) ?? "missing"}, not a whole number`);
+  throw invalid(`${name} is ${value === undefined ? "missing" : shownJson(value)}, not a whole number`);
 }
 
 function textOf(value: unknown, name: string): string {
   // Lone surrogates have no UTF-8.
   if (typeof value === "string" && wellFormed(value) === value) return value;
-  throw invalid(`${name} is ${JSON.stringify(value) ?? "missing"}, not a text`);
+  throw invalid(`${name} is ${value === undefined ? "missing" : shownJson(value)}, not a text`);
 }
 
 function invalid(message: string): OciNixError {

@@ -9,6 +9,7 @@ import { DIGESTS_FILE, DigestDatabase, fileIdentity, isDamage, setAside, UNUSABL
 /** Whoever asks for maintenance waits longer than a build does. */
 const LOCK_TIMEOUT_MS = 5000;
 
+/** What the cache holds. */
 export interface CacheInfo {
   readonly directory: string;
   readonly digests: {
@@ -46,6 +47,7 @@ export function cacheInfo(directory: string): CacheInfo {
   });
 }
 
+/** What is removed from the cache. */
 export interface PruneOptions {
   /** Removes what was not used for so many days. */
   readonly olderThanDays?: number | undefined;
@@ -55,6 +57,7 @@ export interface PruneOptions {
   readonly all?: boolean | undefined;
 }
 
+/** What was removed from the cache. */
 export interface PruneSummary {
   /** How many digests were forgotten. */
   readonly digests: number;

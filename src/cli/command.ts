@@ -5,6 +5,10 @@ export interface Flag {
   /** Given several times, in order; one value each. */
   readonly repeated?: boolean;
   readonly choices?: readonly string[];
+  /** Values that completion offers, where others are right as well. */
+  readonly suggested?: readonly string[];
+  /** What a string names: help shows it, and completion knows where to look. */
+  readonly names?: "file" | "directory" | "path" | "place";
   /** Of a number: may be below zero. */
   readonly signed?: boolean;
   readonly alias?: string;
@@ -38,6 +42,17 @@ export interface CommandGroup {
   readonly name: string;
   readonly describe: string;
   readonly commands: readonly Command[];
+}
+
+/** Commands and groups of them with the words that name each, in the order of the help. */
+export function everyCommand(
+  commands: readonly (Command | CommandGroup)[],
+  group = "",
+): readonly { readonly words: string; readonly command: Command | CommandGroup }[] {
+  return commands.flatMap((command) => {
+    const words = `${group} ${command.name}`.trim();
+    return [{ words, command }, ...everyCommand(command.commands ?? [], words)];
+  });
 }
 
 /** A string flag's value, or undefined. */

@@ -1,4 +1,4 @@
-import type { Command, CommandGroup, Flags } from "./command.js";
+import type { Command, CommandGroup } from "./command.js";
 import {
   BUILD_FLAGS,
   CACHE_DIRECTORY_FLAGS,
@@ -9,7 +9,6 @@ import {
   DISK_VERIFY_FLAGS,
   EXAMINE_FLAGS,
   EXPORT_FLAGS,
-  GLOBAL_FLAGS,
   MERGE_FLAGS,
   N2C_FLAGS,
   N2C_IMAGE_FLAGS,
@@ -19,6 +18,7 @@ import {
   PUSH_IMAGE_FLAGS,
   SHELL_FLAGS,
   STREAM_FLAGS,
+  VERIFY_FLAGS,
 } from "./flags.js";
 import { CLOSURE_FLAGS } from "./image-flags.js";
 
@@ -109,6 +109,13 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     load: () => import("./commands/diff.js"),
   },
   {
+    name: "verify",
+    describe: "Build an image once more, writing nothing, and say what of IMAGE is not as INPUT gives it",
+    inputs: "IMAGE INPUT...",
+    flags: VERIFY_FLAGS,
+    load: () => import("./commands/verify.js"),
+  },
+  {
     name: "export",
     describe: "Write the root file system of an image as one tar",
     inputs: "SOURCE",
@@ -173,6 +180,16 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
     ],
   },
   {
+    name: "completion",
+    describe: "Print the script with which a shell completes command lines of oci-nix",
+    inputs: "bash|zsh|fish",
+    flags: {},
+    load: async () => {
+      const { printCompletion } = await import("./commands/completion.js");
+      return { default: (invocation) => printCompletion(invocation, COMMANDS) };
+    },
+  },
+  {
     name: "n2c",
     describe: "Commands, flags and files of nix2container's own program",
     commands: [
@@ -189,7 +206,7 @@ export const COMMANDS: readonly (Command | CommandGroup)[] = [
         inputs: "OUTPUT GRAPH [PARENT-LAYERS...]",
         flags: {
           ...N2C_LAYER_FLAGS,
-          "tar-directory": { type: "string", describe: "Write the layers to DIRECTORY" },
+          "tar-directory": { type: "string", names: "directory", describe: "Write the layers to DIRECTORY" },
           ...N2C_FLAGS,
         },
         load: async () => ({ default: (await import("./commands/n2c.js")).layers }),
@@ -240,9 +257,4 @@ export function findCommand(args: readonly string[]): Named {
     const words = `${named.words} ${found.name}`.trim();
     named = { words, ...("load" in found ? { command: found } : {}), commands: found.commands ?? [], rest };
   }
-}
-
-/** The flags of a command, those of every command included. */
-export function flagsOf(command: Command): Flags {
-  return { ...command.flags, ...GLOBAL_FLAGS };
 }

@@ -1,5 +1,5 @@
-import type { Flags } from "./command.js";
-import { CLOSURE_FLAGS, DOCKERTOOLS_FLAGS, IMAGE_FLAGS } from "./image-flags.js";
+import type { Command, Flags } from "./command.js";
+import { CLOSURE_FLAGS, COMPRESSIONS, DOCKERTOOLS_FLAGS, IMAGE_FLAGS, STRATEGIES } from "./image-flags.js";
 
 /** How nix2container's program makes layers. */
 export const N2C_LAYER_FLAGS: Flags = {
@@ -8,16 +8,24 @@ export const N2C_LAYER_FLAGS: Flags = {
     signed: true,
     describe: "Layers at most (default 1); below 1: one for each store path",
   },
-  ignore: { type: "string", describe: "Leave this store path out" },
-  rewrites: { type: "string", describe: "JSON file of paths to move: [{path, regex, repl}]" },
-  perms: { type: "string", describe: "JSON file of permissions: [{path, regex, mode, uid, gid, uname, gname}]" },
-  history: { type: "string", describe: "JSON file of the layers' history: {created_by, author, comment}" },
-  "store-root": { type: "string", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
+  ignore: { type: "string", names: "path", describe: "Leave this store path out" },
+  rewrites: { type: "string", names: "file", describe: "JSON file of paths to move: [{path, regex, repl}]" },
+  perms: {
+    type: "string",
+    names: "file",
+    describe: "JSON file of permissions: [{path, regex, mode, uid, gid, uname, gname}]",
+  },
+  history: {
+    type: "string",
+    names: "file",
+    describe: "JSON file of the layers' history: {created_by, author, comment}",
+  },
+  "store-root": { type: "string", names: "directory", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
 };
 
 /** How nix2container's program makes images. */
 export const N2C_IMAGE_FLAGS: Flags = {
-  "from-image": { type: "string", describe: "Image file whose layers come first" },
+  "from-image": { type: "string", names: "file", describe: "Image file whose layers come first" },
   arch: { type: "string", describe: "CPU architecture (default that of this machine)" },
   created: { type: "string", describe: "Creation time (default 0001-01-01T00:00:00Z)" },
 };
@@ -29,11 +37,16 @@ export const N2C_FLAGS: Flags = {
 
 /** What is in a Nix database, where it goes and whose it is. */
 export const NIX_DATABASE_FLAGS: Flags = {
-  to: { type: "string", describe: "Directory that stands for the root: DIR/nix/var/nix/db and what belongs to it" },
+  to: {
+    type: "string",
+    names: "directory",
+    describe: "Directory that stands for the root: DIR/nix/var/nix/db and what belongs to it",
+  },
   uid: { type: "number", describe: "Owner of the database and all beside it (default 0)" },
   gid: { type: "number", describe: "Its group (default 0)" },
   exclude: {
     type: "string",
+    names: "path",
     repeated: true,
     describe: "Leave out this store path, which is not where the database is",
   },
@@ -42,7 +55,11 @@ export const NIX_DATABASE_FLAGS: Flags = {
 
 /** Where the cache is. */
 export const CACHE_DIRECTORY_FLAGS: Flags = {
-  "cache-dir": { type: "string", describe: "The cache (default oci-nix in $XDG_CACHE_HOME, or in ~/.cache)" },
+  "cache-dir": {
+    type: "string",
+    names: "directory",
+    describe: "The cache (default oci-nix in $XDG_CACHE_HOME, or in ~/.cache)",
+  },
 };
 
 /** What is remembered from one build to the next. */
@@ -84,6 +101,7 @@ const PUSH_FLAGS: Flags = {
 const COMPRESSION_FLAG: Flags = {
   compression: {
     type: "string",
+    suggested: COMPRESSIONS,
     describe: "Pack layers: none, gzip or zstd, with a level: zstd:19 (default gzip for registries, else none)",
   },
 };
@@ -109,6 +127,7 @@ export const PUSH_IMAGE_FLAGS: Flags = {
 export const BUILD_FLAGS: Flags = {
   to: {
     type: "string",
+    names: "place",
     repeated: true,
     describe:
       "Where to: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], containers-storage:NAME, docker-daemon:NAME or docker://NAME",
@@ -128,9 +147,14 @@ const { uname: _, gname: __, ...SHELL_BUILD_FLAGS } = BUILD_FLAGS;
 export const SHELL_FLAGS: Flags = {
   command: { type: "string", describe: "Commands that the interactive shell runs before it ends" },
   run: { type: "string", describe: "Commands that a shell runs which is not interactive" },
-  shell: { type: "string", describe: "The shell, a bash in the store (default that of bash-interactive or bash)" },
+  shell: {
+    type: "string",
+    names: "path",
+    describe: "The shell, a bash in the store (default that of bash-interactive or bash)",
+  },
   with: {
     type: "string",
+    names: "path",
     repeated: true,
     describe: "Store path that is shipped, too; bash, coreutils and cacert are looked for there first",
   },
@@ -138,6 +162,7 @@ export const SHELL_FLAGS: Flags = {
   ...SHELL_BUILD_FLAGS,
   to: {
     type: "string",
+    names: "place",
     repeated: true,
     describe: "Where to, as with build; without it a docker-archive goes to standard output",
   },
@@ -154,20 +179,29 @@ export const PLAN_FLAGS: Flags = {
     type: "boolean",
     describe: "Make and pack the layers, keeping none: sizes to the byte, as push would send them",
   },
-  html: { type: "string", describe: "Write a page with a map of the layers to FILE, which needs nothing else" },
+  html: {
+    type: "string",
+    names: "file",
+    describe: "Write a page with a map of the layers to FILE, which needs nothing else",
+  },
   why: { type: "string", describe: "Explain one store path, given whole or by a part of its name" },
   budget: {
     type: "string",
     repeated: true,
     describe: "Fail where it takes more: 40layers, or 500MB, to upload where there is a previous image, else in all",
   },
-  compare: { type: "string", describe: "Put strategies side by side: NAME,NAME,…" },
+  compare: { type: "string", suggested: STRATEGIES, describe: "Put strategies side by side: NAME,NAME,…" },
   history: {
     type: "string",
+    names: "file",
     repeated: true,
     describe: "With --compare: closure graph of an earlier release, oldest first",
   },
-  compression: { type: "string", describe: "With --exact: none, gzip (default) or zstd, with a level: zstd:19" },
+  compression: {
+    type: "string",
+    suggested: COMPRESSIONS,
+    describe: "With --exact: none, gzip (default) or zstd, with a level: zstd:19",
+  },
   ...IMAGE_FLAGS,
   ...DOCKERTOOLS_FLAGS,
   ...CACHE_FLAGS,
@@ -176,10 +210,15 @@ export const PLAN_FLAGS: Flags = {
 
 /** How images are copied. */
 export const COPY_FLAGS: Flags = {
-  compression: { type: "string", describe: "Pack layers anew: none, gzip or zstd (default: as they are)" },
+  compression: {
+    type: "string",
+    suggested: COMPRESSIONS,
+    describe: "Pack layers anew: none, gzip or zstd (default: as they are)",
+  },
   platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where the source has several" },
   lock: {
     type: "string",
+    names: "file",
     describe: "File that says which image the source's name in a registry stands for; made where it is missing",
   },
   ...DRY_RUN_FLAG,
@@ -191,10 +230,15 @@ export const COPY_FLAGS: Flags = {
 export const MERGE_FLAGS: Flags = {
   to: {
     type: "string",
+    names: "place",
     repeated: true,
     describe: "Where to, a place that takes several images: docker-archive:FILE, oci-archive:FILE or oci:DIR",
   },
-  compression: { type: "string", describe: "Pack layers anew: none, gzip or zstd (default: as they are)" },
+  compression: {
+    type: "string",
+    suggested: COMPRESSIONS,
+    describe: "Pack layers anew: none, gzip or zstd (default: as they are)",
+  },
   platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where a source has several" },
   ...DRY_RUN_FLAG,
   ...CACHE_FLAGS,
@@ -207,15 +251,47 @@ export const EXAMINE_FLAGS: Flags = {
   ...REGISTRY_FLAGS,
 };
 
+/** What an image is compared with, and how. */
+export const VERIFY_FLAGS: Flags = {
+  exact: {
+    type: "boolean",
+    describe: "Pack the layers, too: every stored byte has to be the same, config and manifest included",
+  },
+  compression: {
+    type: "string",
+    describe: "With --exact: none, gzip or zstd, with a level (default as the spec says, else as the image is packed)",
+  },
+  "no-read": { type: "boolean", describe: "Believe the image's manifest and config what its layers are" },
+  "trust-cache": {
+    type: "boolean",
+    describe: "Believe the digest cache what layers become, instead of reading the store",
+  },
+  all: { type: "boolean", describe: "List all files, not only the first 50 of each kind" },
+  platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where the image's name stands for several" },
+  ...IMAGE_FLAGS,
+  ...DOCKERTOOLS_FLAGS,
+  ...CACHE_DIRECTORY_FLAGS,
+  ...REGISTRY_FLAGS,
+};
+
 /** Which image is unpacked, and where to. */
 export const EXPORT_FLAGS: Flags = {
-  output: { type: "string", alias: "o", describe: "Write to FILE, which appears whole (default standard output)" },
+  output: {
+    type: "string",
+    names: "file",
+    alias: "o",
+    describe: "Write to FILE, which appears whole (default standard output)",
+  },
   ...EXAMINE_FLAGS,
 };
 
 /** What is on a disk, and where its image goes. */
 export const DISK_FLAGS: Flags = {
-  to: { type: "string", describe: "Write to FILE, which appears whole, or to DIRECTORY by the spec's baseName" },
+  to: {
+    type: "string",
+    names: "path",
+    describe: "Write to FILE, which appears whole, or to DIRECTORY by the spec's baseName",
+  },
   format: {
     type: "string",
     choices: ["raw", "qcow2", "qcow2-compressed", "vdi", "vpc", "vmdk", "vhdx"],
@@ -229,7 +305,7 @@ export const DISK_FLAGS: Flags = {
   size: { type: "string", describe: "Size of the disk in MiB, or auto (default auto)" },
   minimise: { type: "boolean", describe: "Make an automatic size the smallest that holds all" },
   label: { type: "string", describe: "Label of the root file system (default nixos)" },
-  "from-image": { type: "string", describe: "Take the root file system of the image at this place" },
+  "from-image": { type: "string", names: "place", describe: "Take the root file system of the image at this place" },
 };
 
 /** How a disk image is checked. */
@@ -254,3 +330,8 @@ export const GLOBAL_FLAGS: Flags = {
   help: { type: "boolean", alias: "h", describe: "Show this help" },
   color: { type: "string", choices: ["auto", "always", "never"], describe: "Colour on standard error (default auto)" },
 };
+
+/** The flags of a command, those of every command included. */
+export function flagsOf(command: Command): Flags {
+  return { ...command.flags, ...GLOBAL_FLAGS };
+}

@@ -1,4 +1,4 @@
-import type { Command, CommandGroup, Flags } from "./command.js";
+import type { Command, CommandGroup, Flag, Flags } from "./command.js";
 
 const WIDTH = 100;
 
@@ -32,9 +32,9 @@ function listOf(commands: readonly (Command | CommandGroup)[]): string[] {
 
 /** What `oci-nix COMMAND --help` prints. @param words the command's name, after its group's */
 export function formatCommandHelp(words: string, command: Command, flags: Flags): string {
-  const rows = Object.entries(flags).map(([name, { alias, type, repeated, choices, describe }]) => {
-    const value =
-      type === "boolean" ? "" : type === "number" ? " N" : choices === undefined ? " VALUE" : `=${choices.join("|")}`;
+  const rows = Object.entries(flags).map(([name, flag]) => {
+    const { alias, type, repeated, choices, describe } = flag;
+    const value = type === "boolean" ? "" : choices === undefined ? ` ${valueName(flag)}` : `=${choices.join("|")}`;
     const left = `${alias === undefined ? "    " : `-${alias}, `}--${name}${value}`;
     return [left, repeated === true ? `${describe} (repeatable)` : describe] as const;
   });
@@ -51,6 +51,14 @@ export function formatCommandHelp(words: string, command: Command, flags: Flags)
     "",
     ...(command.commands === undefined ? [] : [...listOf(command.commands), ""]),
   ].join("\n");
+}
+
+const VALUE_NAMES = { file: "FILE", directory: "DIR", path: "PATH", place: "PLACE" } as const;
+
+/** What stands for the value of a flag that takes one and has no choices. */
+export function valueName({ type, names }: Flag): string {
+  if (type === "number") return "N";
+  return names === undefined ? "VALUE" : VALUE_NAMES[names];
 }
 
 /** Wraps the text beside its label, further lines indented to the same column. */

@@ -1,14 +1,36 @@
 import type { Flags } from "./command.js";
 
+// Names are written here, too, as the library that has them would take time to load whenever help is shown.
+
+/** Names that `--strategy` takes. */
+export const STRATEGIES = [
+  "closure-cost",
+  "popularity",
+  "dockertools-auto",
+  "dockertools-popularity",
+  "nix2container",
+  "per-path",
+  "single",
+] as const;
+
+/** Names that `--compression` takes, without levels. */
+export const COMPRESSIONS = ["none", "gzip", "zstd"] as const;
+
+const HELPERS = ["fakeNss", "binSh", "usrBinEnv", "caCertificates", "shadowSetup"] as const;
+
+const TAR_PROFILES = ["oci", "dockertools", "nix2container"] as const;
+
 /** Where the closure is and where its files are. */
 export const CLOSURE_FLAGS: Flags = {
   closure: {
     type: "string",
+    names: "file",
     describe: "Read the closure graph from FILE instead of the Nix database",
   },
-  "store-root": { type: "string", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
+  "store-root": { type: "string", names: "directory", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
   "store-dir": {
     type: "string",
+    names: "directory",
     describe: "The store directory, where it is not that of the store paths",
   },
 };
@@ -21,19 +43,26 @@ const LAYER_FLAGS: Flags = {
   },
   strategy: {
     type: "string",
+    suggested: STRATEGIES,
     describe:
       "How to split: closure-cost (default), popularity, dockertools-auto, dockertools-popularity, nix2container, per-path or single",
   },
   "layering-pipeline": {
     type: "string",
+    names: "file",
     describe: "Split as this JSON file says, a layeringPipeline of nixpkgs, instead of by a strategy",
   },
   "one-layer": { type: "boolean", describe: "Put everything into one layer, on top of those of --from-image" },
   previous: {
     type: "string",
+    names: "place",
     describe: "Image that this one follows, of which closure-cost keeps unchanged layers: docker://NAME:TAG, or a file",
   },
-  "from-image": { type: "string", describe: "Image that this one is made on top of: docker://NAME, oci:DIR:TAG, …" },
+  "from-image": {
+    type: "string",
+    names: "place",
+    describe: "Image that this one is made on top of: docker://NAME, oci:DIR:TAG, …",
+  },
   "inherit-config": {
     type: "string",
     choices: ["all", "env", "none"],
@@ -41,11 +70,13 @@ const LAYER_FLAGS: Flags = {
   },
   exclude: {
     type: "string",
+    names: "path",
     repeated: true,
     describe: "Plan with this store path but never ship it",
   },
   "copy-to-root": {
     type: "string",
+    names: "path",
     repeated: true,
     describe: "Store path whose contents go to the root of the image",
   },
@@ -55,14 +86,20 @@ const LAYER_FLAGS: Flags = {
     describe:
       "Copy --copy-to-root as buildImage: keep symlinks to directories, or copy those (default: keep all symlinks)",
   },
-  perms: { type: "string", describe: "JSON file of permission rules: [{path, regex, mode, uid, gid, uname, gname}]" },
+  perms: {
+    type: "string",
+    names: "file",
+    describe: "JSON file of permission rules: [{path, regex, mode, uid, gid, uname, gname}]",
+  },
   contents: {
     type: "string",
+    names: "path",
     repeated: true,
     describe: "Store path, or directory in one, whose tree is joined into the root by symlinks",
   },
   helper: {
     type: "string",
+    suggested: HELPERS,
     repeated: true,
     describe: "Files that programs expect: fakeNss, binSh, usrBinEnv, caCertificates or shadowSetup",
   },
@@ -79,6 +116,7 @@ const LAYER_FLAGS: Flags = {
   "enable-fakechroot": { type: "boolean", describe: "Run --fake-root-commands with what they change as their root" },
   "command-path": {
     type: "string",
+    names: "directory",
     repeated: true,
     describe: "Directory with the programs for commands (default those of this machine)",
   },
@@ -116,6 +154,7 @@ export const IMAGE_FLAGS: Flags = {
   gname: { type: "string", describe: "Group's name (default root)" },
   "tar-profile": {
     type: "string",
+    suggested: TAR_PROFILES,
     describe: "Bytes of the layers: oci (default), dockertools or nix2container",
   },
   ...LAYER_FLAGS,
@@ -126,6 +165,7 @@ export const IMAGE_FLAGS: Flags = {
 export const DOCKERTOOLS_FLAGS: Flags = {
   "dockertools-args": {
     type: "string",
+    names: "file",
     describe: "Instead of INPUT: JSON file of the arguments that one of dockerTools' functions takes",
   },
   "dockertools-function": {

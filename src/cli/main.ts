@@ -1,4 +1,5 @@
-import { findCommand, flagsOf } from "./commands.js";
+import { findCommand } from "./commands.js";
+import { flagsOf } from "./flags.js";
 import { formatCommandHelp, formatGroupHelp, formatHelp } from "./help.js";
 
 /**

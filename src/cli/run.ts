@@ -1,17 +1,11 @@
 import { parseArgs } from "node:util";
-import { type ErrorCode, nearest, OciNixError } from "../index.js";
+import { nearest, OciNixError } from "../index.js";
 import type { Command, Flag, FlagValues } from "./command.js";
-import { findCommand, flagsOf, type Named } from "./commands.js";
+import { findCommand, type Named } from "./commands.js";
+import { exitStatusOf } from "./exit-status.js";
+import { flagsOf } from "./flags.js";
 import { Interrupts } from "./signals.js";
 import { reportError } from "./ui.js";
-
-/** Exit codes; every other failure is 1. */
-const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
-  usage: 2,
-  verification: 3,
-  interrupted: 130,
-  unavailable: 75,
-};
 
 /**
  * Runs one command.
@@ -29,11 +23,21 @@ export async function run(args: readonly string[]): Promise<number> {
     const code = await runCommand({ inputs: parsed.inputs, flags, signal: interrupts.signal });
     return typeof code === "number" ? code : 0;
   } catch (error) {
-    reportError(error, flags);
-    return interrupts.exitCode ?? (error instanceof OciNixError ? EXIT_CODES[error.code] : undefined) ?? 1;
+    reportError(withoutDescriptors(error) ?? error, flags);
+    return interrupts.exitCode ?? (error instanceof OciNixError ? exitStatusOf(error.code) : 1);
   } finally {
     interrupts.stop();
   }
+}
+
+/** Wherever there is no descriptor left, be it for a module, that is nobody's defect. */
+function withoutDescriptors(error: unknown): OciNixError | undefined {
+  const { code } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
+  if (error instanceof OciNixError || (code !== "EMFILE" && code !== "ENFILE")) return undefined;
+  return new OciNixError("limit", `too many files are open (${code})`, {
+    hint: "ulimit -n 1024 allows more",
+    cause: error,
+  });
 }
 
 interface Parsed {

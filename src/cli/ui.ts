@@ -27,7 +27,8 @@ export function reportError(error: unknown, flags: FlagValues): void {
     return;
   }
   const label = useColor(flags) ? "\x1b[1;31merror:\x1b[0m" : "error:";
-  const oneLine = visible(message.replace(/\s*\n\s*/g, " "));
+  const lines = message.split("\n").map((line) => line.trim());
+  const oneLine = visible(lines.filter((line) => line !== "").join(" "));
   printError(known === undefined ? `${label} internal error: ${oneLine}` : `${label} ${oneLine}`);
   if (known?.hint !== undefined) printError(`  hint: ${visible(known.hint)}`);
   if (known === undefined) {

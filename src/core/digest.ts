@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { OciNixError } from "./errors.js";
+import { shownJson } from "./json.js";
 
 /** `sha256:` and 64 lower-case hex digits. image-spec, "Digests". */
 export type Digest = `sha256:${string}`;
@@ -19,6 +20,6 @@ export function parseDigest(text: unknown, where: string): Digest {
   if (typeof text === "string" && /^sha256:[0-9a-f]{64}$/.test(text)) return text as Digest;
   throw new OciNixError(
     "invalid-input",
-    `${where}: ${JSON.stringify(text)} is not a sha256 digest (sha256: and 64 lower-case hex digits)`,
+    `${where}: ${shownJson(text)} is not a sha256 digest (sha256: and 64 lower-case hex digits)`,
   );
 }

@@ -1,3 +1,5 @@
+import { constants } from "node:os";
+
 /**
  * What kind of failure this is; the command line maps it to an exit code and prints it in `--json` errors.
  *
@@ -22,29 +24,46 @@ export type ErrorCode =
   | "unavailable"
   | "denied";
 
-/** The one error class: `message` says what, where and what was found; `hint` says what to do next. */
+/** Longest message and hint, in characters: they may quote input, which may be of any length. */
+const MAX_LENGTH = 4000;
+/** What is kept of the end of a longer one. */
+const END_LENGTH = 800;
+
+/** The one error class: `message` says what, where and what was found; `hint` says what to do next. Both are cut where they are absurdly long. */
 export class OciNixError extends Error {
   override readonly name = "OciNixError";
   readonly code: ErrorCode;
   readonly hint: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: { readonly hint?: string; readonly cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(cutShort(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.hint = options.hint;
+    this.hint = options.hint === undefined ? undefined : cutShort(options.hint);
   }
+}
+
+function cutShort(text: string): string {
+  if (text.length <= MAX_LENGTH) return text;
+  const start = text.slice(0, MAX_LENGTH - END_LENGTH - 100);
+  const end = text.slice(-END_LENGTH);
+  return `${start}… (${text.length - start.length - end.length} characters are left out) …${end}`;
 }
 
 /** The errno name (`ENOENT`, …) of a failed system call, or undefined for any other value. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
-  const code = (error as NodeJS.ErrnoException).code;
+  const { code, errno } = error as NodeJS.ErrnoException;
+  // libuv has no name for it: "Unknown system error -122".
+  if (errno === -constants.errno.EDQUOT) return "EDQUOT";
   return typeof code === "string" ? code : undefined;
 }
 
 const ERRNO_WORDS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EISDIR: "it is a directory",
+  EDQUOT: "disk quota exceeded",
+  EMFILE: "too many open files",
+  ENFILE: "too many open files",
   ELOOP: "too many symbolic links",
   ENOENT: "no such file or directory",
   ENOSPC: "no space left on device",
@@ -82,11 +101,17 @@ export function placed(where: string, error: unknown): unknown {
   return new OciNixError(code, `${where}: ${message}`, { cause, ...(hint === undefined ? {} : { hint }) });
 }
 
+/** A word that is longer is no slip. */
+const MAX_WORD = 300;
+
 /** The candidate nearest to `word` by edit distance, if near enough to be a likely slip; ties go to the first in code point order. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  if (word.length > MAX_WORD) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of [...candidates].sort(compareStrings)) {
+    // No fewer edits than one is longer than the other.
+    if (Math.abs(candidate.length - word.length) >= bestDistance) continue;
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) {
       best = candidate;

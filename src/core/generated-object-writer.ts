@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import {
   chmodSync,
   constants,
@@ -19,6 +18,7 @@ import { type ByteString, displayBytes, encodeUtf8, fsPath } from "./byte-string
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
 import type { GeneratedObject } from "./generated-object.js";
 import { type Contents, sameContents } from "./same-contents.js";
+import { temporaryName } from "./temporary.js";
 
 /**
  * Makes objects below a directory that stands for the root, in their order. What is there already is never changed: a directory is
@@ -140,7 +140,7 @@ class Made {
 
   object(object: GeneratedObject, file: ByteString): void {
     const isDirectory = object.type === "directory";
-    const temporary = `${parentOf(file)}/.oci-nix-${randomBytes(8).toString("hex")}.tmp`;
+    const temporary = temporaryName(parentOf(file));
     try {
       this.#make(object, temporary);
       renameSync(fsPath(temporary), fsPath(file));

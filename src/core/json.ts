@@ -6,6 +6,7 @@ import { OciNixError } from "./errors.js";
  */
 export type Json = null | boolean | string | JsonNumber | readonly Json[] | JsonObject;
 
+/** An object of JSON, its keys in the order of the text. */
 export type JsonObject = ReadonlyMap<string, Json>;
 
 /** A number as it was written. */
@@ -21,6 +22,7 @@ export class JsonNumber {
   }
 }
 
+/** Whether a value is an object of JSON. */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
   return value instanceof Map;
 }
@@ -120,6 +122,18 @@ export function parsePlainJson(text: string, source: string): unknown {
     return parseJson(text, source);
   }
 }
+
+/** What {@link parsePlainJson} gave, for messages: it may be nested more deeply than can be printed. */
+export function shownJson(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? String(value);
+    return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
+  } catch {
+    return Array.isArray(value) ? "an array" : "an object";
+  }
+}
+
+const SHOWN = 120;
 
 /** `value` as {@link Json}, objects in insertion order; for values made here, not for those where key order counts. */
 export function toJson(value: unknown): Json {

@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
-import { temporaryName } from "./temporary.js";
+import { removeLeftovers, temporaryName } from "./temporary.js";
 
 /** A file under a temporary name beside its own: it gets that name once it is whole, or none. */
 export interface NewFile {
@@ -29,7 +29,7 @@ export interface NewFile {
   close(): void;
   /** Gives the file its name, replacing what has it. @throws OciNixError `output` */
   commit(path: string): void;
-  /** Removes it, unless it has its name. */
+  /** Removes it, unless it has its name. Never fails. */
   discard(): void;
 }
 
@@ -53,26 +53,40 @@ export function createFile(directory: string): NewFile {
   }
   let isOpen = true;
   const close = () => {
-    if (isOpen) closeSync(fd);
+    if (!isOpen) return;
     isOpen = false;
+    closeSync(fd);
   };
   return {
     fd,
     path: temporary,
     close,
     commit(path) {
-      close();
       try {
+        close();
         renameSync(temporary, path);
       } catch (error) {
         throw cannotWrite(path, error);
       }
     },
     discard() {
-      close();
-      rmSync(temporary, { force: true });
+      try {
+        close();
+      } catch {
+        // What led here is what matters.
+      }
+      removeTemporary(temporary);
     },
   };
+}
+
+/** A file that cannot be removed now is removed by the next run. */
+function removeTemporary(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // Whatever was to be said is said already.
+  }
 }
 
 /**
@@ -88,7 +102,7 @@ export function adoptFile(file: string, path: string): boolean {
     try {
       copyFileSync(file, temporary, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
     } catch {
-      rmSync(temporary, { force: true });
+      removeTemporary(temporary);
       linkSync(file, temporary);
     }
     renameSync(temporary, path);
@@ -97,7 +111,7 @@ export function adoptFile(file: string, path: string): boolean {
     return false;
   } finally {
     // A rename between two links of one file does nothing and leaves both.
-    rmSync(temporary, { force: true });
+    removeTemporary(temporary);
   }
 }
 
@@ -148,6 +162,7 @@ export function writeOutputFile(path: string, text: string, { sync = false }: { 
   }
   const target = followLinks(path);
   const directory = dirname(target);
+  removeLeftovers(directory);
   const file = createFile(directory);
   try {
     writeFileSync(file.fd, text);

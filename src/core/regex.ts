@@ -5,6 +5,9 @@ import { OciNixError } from "./errors.js";
 
 const require = createRequire(import.meta.url);
 
+/** A longer pattern takes seconds and gigabytes to compile. */
+const MAX_PATTERN = 1 << 16;
+
 /** A compiled RE2 regular expression over byte strings: linear time, Go's syntax, undecodable bytes count as U+FFFD as in Go. */
 export interface ByteRegex {
   /** Whether it matches anywhere. */
@@ -15,6 +18,11 @@ export interface ByteRegex {
 
 /** @throws OciNixError `invalid-input` where `pattern` is not RE2; `where` names its origin */
 export function compileRegex(pattern: string, where: string): ByteRegex {
+  if (pattern.length > MAX_PATTERN) {
+    throw new OciNixError("limit", `${where}: a regular expression of ${pattern.length} characters`, {
+      hint: `up to ${MAX_PATTERN} are taken: make several rules of it`,
+    });
+  }
   // Loaded when first needed: few images have rules, and every thread would pay for it.
   const { RE2JS } = require("re2js") as typeof Re2;
   let compiled: Re2.RE2JS;
@@ -103,7 +111,7 @@ function expand(
     (whole, braced?: string, bare?: string) => {
       if (whole === "$$") return "$";
       const name = (braced ?? bare) as string;
-      const index = /^[0-9]+$/.test(name) ? Number(name) : names[name];
+      const index = /^[0-9]+$/.test(name) ? Number(name) : Object.hasOwn(names, name) ? names[name] : undefined;
       return index === undefined ? "" : group(index);
     },
   );

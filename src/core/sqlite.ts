@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import type Database from "better-sqlite3";
+import { loadNative } from "./native-module.js";
 
 export type SqliteDatabase = Database.Database;
 
@@ -12,7 +13,12 @@ let loaded: typeof Database | undefined;
 
 /** Loaded when first needed: a closure file needs no database. */
 function sqlite(): typeof Database {
-  loaded ??= require("better-sqlite3") as typeof Database;
+  loaded ??= loadNative("better-sqlite3", () => {
+    const found = require("better-sqlite3") as typeof Database;
+    // Its compiled part is loaded by the first database.
+    new found(":memory:").close();
+    return found;
+  });
   return loaded;
 }
 

@@ -1,6 +1,16 @@
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { type ByteString, encodeUtf8, fsPath } from "./byte-string.js";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
@@ -62,17 +72,18 @@ export interface TemporaryDirectory {
 }
 
 /**
- * Makes a directory for temporary files in that of the system, or in `TMPDIR`. Nobody else can look into it.
+ * Makes a directory for temporary files in another one, by default in that of the system, or in `TMPDIR`. Nobody else can look into it.
  * @throws OciNixError `output`
  */
-export function makeTemporaryDirectory(): TemporaryDirectory {
-  const path = temporaryName(tmpdir());
-  removeLeftovers(tmpdir());
+export function makeTemporaryDirectory(parent?: string): TemporaryDirectory {
+  const above = parent ?? tmpdir();
+  const path = temporaryName(above);
+  removeLeftovers(above);
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    throw new OciNixError("output", `cannot make a directory in ${tmpdir()}: ${describeErrno(error)}`, {
-      hint: "set TMPDIR to a directory that can be written to",
+    throw new OciNixError("output", `cannot make a directory in ${above}: ${describeErrno(error)}`, {
+      ...(parent === undefined ? { hint: "set TMPDIR to a directory that can be written to" } : {}),
       cause: error,
     });
   }
@@ -103,8 +114,11 @@ function removeTree(path: string): void {
 function removeByName(path: string): boolean {
   try {
     const stat = lstatSync(path);
-    // In a directory that all can write to, others may have made it, and may change it under our hands.
-    if (stat.isDirectory() && (stat.uid !== process.geteuid?.() || (stat.mode & 0o077) !== 0)) return true;
+    // In a directory that all can write to, others may have made it, and may change it under our hands: only where it is empty.
+    if (stat.isDirectory() && (stat.uid !== process.geteuid?.() || (stat.mode & 0o077) !== 0)) {
+      rmdirSync(path);
+      return true;
+    }
     if (stat.isDirectory()) openDirectories(encodeUtf8(path));
     rmSync(path, { recursive: true, force: true });
     return true;

@@ -1,22 +1,26 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
-import type { WriteProgress } from "../core/block-writer.js";
+import { OciNixError } from "../core/errors.js";
 import { syncDirectory, syncFile } from "../core/output-file.js";
 import { bootEntryFor } from "./boot-entry-for.js";
 import { type BootLoaderParts, bootLoaderFor } from "./boot-loader/boot-loader.js";
+import { Companions, checkNoCompanion, type PublishedImage } from "./companions.js";
+import type { DiskObserver } from "./disk-observer.js";
 import { checkDiskConflicts, type DiskSpec } from "./disk-spec.js";
-import { makeExt4 } from "./ext4/make-ext4.js";
-import { ext4Bytes, leastExt4Bytes } from "./ext4/size.js";
-import { makeFat } from "./fat.js";
 import { convertImage, type DiskFormat, formatExtension } from "./format/convert.js";
-import { type Identifiers, identifiersOf, volumeId, withOwnGuids } from "./identifiers.js";
-import { type DiskLayout, type Partition, partitionRegion, planLayout, rootRegion, type TableName } from "./layout.js";
+import { type Identifiers, identifiersOf } from "./identifiers.js";
+import { type InstalledBootLoader, installedBootLoader } from "./installed-boot-loader.js";
+import type { DiskLayout, Partition, TableName } from "./layout.js";
+import { runPostScript } from "./post-script.js";
 import { diskFile, makeRawFile, withName } from "./raw-file.js";
-import { makeRootTree, type RootTree } from "./root-tree.js";
-import { writeTable } from "./table.js";
+import { makeRootTree } from "./root-tree.js";
+import { finalLayout, layoutOf } from "./spec-layout.js";
 import { DiskTools } from "./tools.js";
+import type { Accelerator } from "./vm/qemu.js";
+import { type DiskContents, writeDisk } from "./write-disk.js";
 
 const MIB = 2 ** 20;
+const EFI_VARIABLES = "efi-vars.fd";
 
 /** Where a disk image goes, and who is told of it. */
 export interface DiskBuildOptions {
@@ -26,41 +30,41 @@ export interface DiskBuildOptions {
   readonly observer?: DiskObserver | undefined;
 }
 
-export interface DiskObserver {
-  /** Counts what is written into the root file system, and what of the disk is converted. */
-  readonly progress: WriteProgress;
-  /** A step begins. */
-  onStep(step: string): void;
-}
-
 /** What was made. */
 export interface DiskSummary {
-  readonly file: string;
+  /** The image; undefined where `postVM` removed it. */
+  readonly file: string | undefined;
+  /** What came with it: the variables of UEFI, and what `postVM` left. */
+  readonly companions: readonly string[];
   readonly format: DiskFormat;
   readonly partitionTableType: TableName;
   /** Of the disk, in bytes. */
   readonly size: number;
   /** Of the file, in bytes. */
-  readonly fileSize: number;
+  readonly fileSize: number | undefined;
   /** By number; none without a table. */
   readonly partitions: readonly Partition[];
   readonly root: { readonly label: string; readonly uuid: string; readonly entries: number };
   readonly storePaths: number;
+  /** What ran the virtual machine, where there was one. */
+  readonly accelerator: Accelerator | undefined;
   /** Program → version: what the bytes depend on besides the spec and this program. */
   readonly madeWith: Readonly<Record<string, string>>;
 }
 
 /**
- * Makes a disk image. It needs no virtual machine, no mount and no rights but to read what goes in.
+ * Makes a disk image. It needs no mount and no rights but to read what goes in, and a virtual machine only for `installBootLoader`.
  * @param spec as `checkDiskSpec` gives it
- * @throws OciNixError for anything wrong with the spec, the closure or the image; `invalid-input` or `limit` for a disk that is too small;
- *   `not-found` for a tool that is not installed; `output` where it cannot be written. Then there is no file.
+ * @throws OciNixError for anything wrong with the spec, the closure or the image; `invalid-input` or `limit` for a disk that is too small, `invalid-input`
+ *   for an installer or a script that fails; `not-found` for a tool that is not installed; `conflict` where something has the name of what comes with
+ *   the image; `output` where it cannot be written. Then there is no file.
  */
 export async function buildDiskImage(spec: DiskSpec, options: DiskBuildOptions): Promise<DiskSummary> {
   checkDiskConflicts(spec, "the disk");
   const { signal } = options;
   const { format = "raw", baseName = "nixos" } = spec;
   const path = diskFile(options.to, `${baseName}.${formatExtension(format)}`);
+  if (spec.touchEFIVars === true) checkNoCompanion(path, EFI_VARIABLES);
   const tools = new DiskTools({ signal });
   try {
     return await build(spec, { ...options, path, tools, format });
@@ -77,115 +81,107 @@ interface Build extends Omit<DiskBuildOptions, "to"> {
   readonly format: DiskFormat;
 }
 
-interface DiskPlan extends Pick<Build, "tools" | "signal" | "observer"> {
-  readonly spec: DiskSpec;
-  readonly layout: DiskLayout;
-  readonly boot: BootLoaderParts;
-  readonly ids: Identifiers;
-  readonly root: RootTree;
-  /** Of the root file system. */
-  readonly label: string;
-}
-
-async function build(spec: DiskSpec, { path, tools, format, signal, observer }: Build): Promise<DiskSummary> {
+async function build(spec: DiskSpec, made: Build): Promise<DiskSummary> {
+  const { path, tools, format } = made;
   const { partitionTableType: table = "legacy" } = spec;
   const { label = spec.onlyNixStore === true ? "nix-store" : "nixos" } = spec;
-  const step = (name: string) => observer?.onStep(name);
   const ids = identifiersOf(spec);
   // What boots is decided by where partitions begin, not by how large the root file system will be.
   const sketch = layoutOf(spec, ids, { rootBytes: MIB });
-  step("making the boot loader");
-  const boot = await bootLoader(spec, sketch, ids, tools);
-  step("listing the root file system");
-  const root = await makeRootTree(spec, {
-    directory: tools.directory,
-    bootFiles: boot.root,
-    signal,
-  });
+  const { root, boot, installed } = await bootable(spec, made, { ids, sketch, label });
   const layout = await finalLayout(spec, ids, root, sketch, tools);
-  const raw = makeRawFile(path, layout.size);
-  try {
-    await fill(raw.path, { ...{ spec, layout, boot, ids, root, label }, tools, signal, observer });
-    if (format === "raw") {
-      step("finishing");
-      await syncFile(raw.fd, path);
-      raw.commit(path);
-      syncDirectory(dirname(path));
-    } else {
-      step(`converting it to ${format}`);
-      const onProgress = (part: number) => {
-        if (observer !== undefined) observer.progress.bytes = Math.round(part * layout.size);
-      };
-      await convertImage(raw.path, path, format, tools, { compression: spec.compression, onProgress });
-    }
-  } finally {
-    raw.discard();
+  const contents = { layout, ids, root, label, minimise: spec.minimise, boot };
+  const { file, companions } = await published(spec, contents, made, installed?.efiVariables);
+  if (file === undefined && companions.length === 0) {
+    throw new OciNixError("invalid-input", "postVM removed the image, and left nothing in its place");
   }
   return {
-    ...{ file: path, format, partitionTableType: table, size: layout.size },
-    fileSize: statSync(path).size,
+    ...{ file, companions, format, partitionTableType: table, size: layout.size },
+    fileSize: file === undefined ? undefined : statSync(path).size,
     partitions: layout.partitions,
     root: { label, uuid: ids.rootUuid, entries: root.entries.count },
     storePaths: root.storePaths,
+    accelerator: installed?.accelerator,
     madeWith: Object.fromEntries(tools.versions),
   };
 }
 
-/** Writes all that is on the disk. @param file of the disk's size, and empty */
-async function fill(file: string, { tools, signal, observer, ...plan }: DiskPlan): Promise<void> {
-  const { spec, layout, boot, ids, root, label } = plan;
-  const step = (name: string) => observer?.onStep(name);
-  step("writing the partition table");
-  await writeTable(file, layout, tools);
-  step("writing the root file system");
-  const { minimise } = spec;
-  const ext4 = { label, uuid: ids.rootUuid, minimise, links: root.links, signal, progress: observer?.progress };
-  await makeExt4(rootRegion(file, layout), root.entries, ext4, tools);
-  for (const partition of layout.partitions) {
-    const volume = VOLUMES[partition.role];
-    if (volume === undefined) continue;
-    step(`writing the ${volume.title}`);
-    const fat = { label: volume.label, id: volumeId(ids.rootUuid, partition.role) };
-    await makeFat(partitionRegion(file, partition), boot[volume.files], fat, tools);
+interface Bootable extends Pick<DiskContents, "root" | "boot"> {
+  readonly installed: InstalledBootLoader | undefined;
+}
+
+/** The root file system, and what makes the disk start: ours, or what the system's own installer makes. */
+async function bootable(
+  spec: DiskSpec,
+  { path, tools, signal, observer }: Build,
+  planned: { readonly ids: Identifiers; readonly sketch: DiskLayout; readonly label: string },
+): Promise<Bootable> {
+  const { directory } = tools;
+  if (spec.installBootLoader !== true) {
+    observer?.onStep("making the boot loader");
+    const boot = await bootLoader(spec, planned.sketch, planned.ids, tools);
+    observer?.onStep("listing the root file system");
+    const root = await makeRootTree(spec, { directory, bootFiles: boot.root, signal });
+    return { root, boot, installed: undefined };
   }
-  boot.embed?.(file);
+  observer?.onStep("listing the root file system");
+  const root = await makeRootTree(spec, { directory, signal });
+  // A disk that is too small already is not worth a virtual machine.
+  await finalLayout(spec, planned.ids, root, planned.sketch, tools);
+  const installed = await installedBootLoader({ spec, ...planned, root, path, tools, signal, observer });
+  if (installed.root.length === 0) return { root, boot: installed, installed };
+  const withBoot = await makeRootTree(spec, { directory, installed: installed.root, signal });
+  return { root: withBoot, boot: installed, installed };
 }
 
-/** FAT file systems by the role of their partition. */
-const VOLUMES: Readonly<
-  Partial<Record<Partition["role"], { readonly label: string; readonly title: string; readonly files: "esp" | "boot" }>>
-> = {
-  esp: { label: "ESP", title: "EFI system partition", files: "esp" },
-  boot: { label: "BOOT", title: "boot partition", files: "boot" },
-  xbootldr: { label: "BOOT", title: "boot partition", files: "boot" },
-};
-
-function layoutOf(
+/** Writes the image, gives it its name, and what comes with it. */
+async function published(
   spec: DiskSpec,
-  ids: Identifiers,
-  size: { readonly rootBytes: number; readonly diskBytes?: number | undefined },
-): DiskLayout {
-  const { partitionTableType: table = "legacy", bootSize: bootEnd } = spec;
-  return withOwnGuids(planLayout({ table, bootEnd, ...size, rootGuid: ids.rootGuid, diskGuid: ids.diskGuid }), spec);
+  contents: DiskContents,
+  made: Build,
+  efiVariables: string | undefined,
+): Promise<PublishedImage> {
+  const { path, tools, signal, observer } = made;
+  const { postVM } = spec;
+  if (postVM === undefined && efiVariables === undefined) {
+    await writeImage(spec, contents, made, path);
+    return { file: path, companions: [] };
+  }
+  const companions = new Companions(path);
+  try {
+    await writeImage(spec, contents, made, companions.image);
+    if (efiVariables !== undefined) companions.add(efiVariables, EFI_VARIABLES);
+    if (postVM !== undefined) {
+      observer?.onStep("running postVM");
+      await runPostScript(postVM, companions, { tools, signal, onLine: observer?.onLine });
+    }
+    return companions.publish();
+  } finally {
+    companions.discard();
+  }
 }
 
-/** The layout of the whole disk. */
-async function finalLayout(
-  spec: DiskSpec,
-  ids: Identifiers,
-  { entries, links }: RootTree,
-  sketch: DiskLayout,
-  tools: DiskTools,
-): Promise<DiskLayout> {
-  const { diskSize = "auto", minimise = false, additionalSpace = minimise ? 0 : 512 * MIB } = spec;
-  const isFixed = diskSize !== "auto";
-  const least = isFixed || minimise;
-  const rootBytes =
-    (least ? await leastExt4Bytes(entries, tools, links) : ext4Bytes(entries)) + (isFixed ? 0 : additionalSpace);
-  const layout = layoutOf(spec, ids, { rootBytes, ...(isFixed ? { diskBytes: diskSize } : {}) });
-  // Identifiers stay, where they are made anew each time.
-  const partitions = layout.partitions.map((each, i) => ({ ...each, uuid: sketch.partitions[i]?.uuid ?? each.uuid }));
-  return { ...layout, partitions };
+/** @param to where it is whole, or not at all */
+async function writeImage(spec: DiskSpec, contents: DiskContents, made: Build, to: string): Promise<void> {
+  const { path, tools, format, observer } = made;
+  const raw = makeRawFile(path, contents.layout.size);
+  try {
+    await writeDisk(raw.path, contents, made);
+    if (format === "raw") {
+      observer?.onStep("finishing");
+      await syncFile(raw.fd, path);
+      raw.commit(to);
+      syncDirectory(dirname(to));
+    } else {
+      observer?.onStep(`converting it to ${format}`);
+      const onProgress = (part: number) => {
+        if (observer !== undefined) observer.progress.bytes = Math.round(part * contents.layout.size);
+      };
+      await convertImage(raw.path, to, format, tools, { compression: spec.compression, onProgress });
+    }
+  } finally {
+    raw.discard();
+  }
 }
 
 async function bootLoader(

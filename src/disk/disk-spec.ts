@@ -12,24 +12,13 @@ import {
   wholeNumber,
   wrong,
 } from "../build/spec/checks.js";
-import { type ClosureSpec, closure } from "../build/spec/parts.js";
+import { type ClosureSpec, closure, type VirtualMachineSpec, virtualMachine } from "../build/spec/parts.js";
 import { script } from "../build/spec/values.js";
 import { OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json } from "../core/json.js";
 import type { Schema } from "../core/json-schema.js";
 import type { BootLoaderKind } from "./boot-loader/boot-loader.js";
-import {
-  BOOT_LOADERS,
-  byteSize,
-  diskSize,
-  fileName,
-  guid,
-  label,
-  needsMachine,
-  oneOf,
-  ownerName,
-  target,
-} from "./disk-values.js";
+import { BOOT_LOADERS, byteSize, diskSize, fileName, guid, label, oneOf, ownerName, target } from "./disk-values.js";
 import { DISK_FORMATS, type DiskFormat } from "./format/convert.js";
 import { TABLE_NAMES, type TableName } from "./layout.js";
 
@@ -107,8 +96,16 @@ export interface DiskSpec {
   readonly format?: DiskFormat | undefined;
   /** Of the format `qcow2-compressed`; by default `zlib`. */
   readonly compression?: "zlib" | "zstd" | undefined;
-  /** Memory of a virtual machine in MiB, where one is needed. */
+  /** Memory of a virtual machine in MiB, where one is needed; by default 1024. */
   readonly memSize?: number | undefined;
+  /** What that machine runs before the system; by default what is installed. */
+  readonly vm?: VirtualMachineSpec | undefined;
+  /** Whether the system's own installer makes the disk start, in a virtual machine. */
+  readonly installBootLoader?: boolean | undefined;
+  /** Whether that machine starts by UEFI, with variables that the installer may change and that are kept beside the image. */
+  readonly touchEFIVars?: boolean | undefined;
+  /** A shell script that runs on this machine when the image is there. */
+  readonly postVM?: string | undefined;
 }
 
 const content = objectOf(
@@ -146,8 +143,6 @@ const bootLoader: Check<BootLoaderSpec> = objectOf(
   },
 );
 
-const INSTEAD = "bootLoader puts GRUB, systemd-boot or a UKI into the image without one";
-
 const FIELDS = {
   closure: field("Where the store paths come from", closure),
   fromImage: field("Place of an image whose root file system it gets", text, { examples: ["oci:base:1"] }),
@@ -177,9 +172,14 @@ const FIELDS = {
   format: field("Format of the file", oneOf(DISK_FORMATS), { default: "raw" }),
   compression: field("How qcow2-compressed is packed", oneOf(["zlib", "zstd"] as const), { default: "zlib" }),
   memSize: field("Memory of a virtual machine in MiB", wholeNumber(2 ** 24, 64), { default: 1024 }),
-  installBootLoader: field("Whether the system's own installer is run in a virtual machine: not in this version", flag),
-  touchEFIVars: field("Whether that may change EFI variables: not in this version", flag),
-  postVM: field("Shell script that is run afterwards: not in this version", script),
+  vm: field("What that virtual machine runs, by default what is installed", virtualMachine),
+  installBootLoader: field("Whether toplevel's own installer makes it start, in a virtual machine", flag, {
+    default: false,
+  }),
+  touchEFIVars: field("Whether that may change the variables of UEFI, which are kept as efi-vars.fd", flag, {
+    default: false,
+  }),
+  postVM: field("Shell script that runs on this machine when the image is there", script),
 } as const satisfies { readonly [Key in keyof Required<DiskSpec>]: Described<unknown> } & Readonly<
   Record<string, Described<unknown>>
 >;
@@ -196,15 +196,11 @@ export const DISK_SPEC_SCHEMA: Schema = {
 /**
  * Checks the spec of a disk image.
  * @param source what errors call it
- * @throws OciNixError `invalid-input` for an unknown key (naming the nearest known one), a wrong value or two that contradict each other;
- *   `unsupported` for what needs a virtual machine
+ * @throws OciNixError `invalid-input` for an unknown key (naming the nearest known one), a wrong value or two that contradict each other
  */
 export function checkDiskSpec(json: Json, source: string): DiskSpec {
   if (!isJsonObject(json)) throw wrong(source, "an object");
-  const { $schema: _, installBootLoader, touchEFIVars, postVM, ...spec } = checkFile(json, source);
-  if (installBootLoader === true) throw needsMachine(`${source}: installBootLoader`, INSTEAD);
-  if (touchEFIVars === true) throw needsMachine(`${source}: touchEFIVars`, INSTEAD);
-  if (postVM !== undefined) throw needsMachine(`${source}: postVM`, "run it over the finished image");
+  const { $schema: _, ...spec } = checkFile(json, source);
   checkDiskConflicts(spec, source);
   return spec;
 }
@@ -219,6 +215,9 @@ const BOOTS: Readonly<Record<TableName, readonly BootLoaderKind[]>> = {
   efixbootldr: ["none", "grub", "systemd-boot", "uki"],
   hybrid: ["none", "grub", "systemd-boot", "uki"],
 };
+
+/** Tables with an EFI system partition. */
+const UEFI_TABLES = TABLE_NAMES.filter((table) => BOOTS[table].includes("systemd-boot"));
 
 /** @throws OciNixError `invalid-input` where one field asks for what another one rules out, or what it needs is missing */
 export function checkDiskConflicts(spec: DiskSpec, source: string): void {
@@ -254,6 +253,7 @@ export function checkDiskConflicts(spec: DiskSpec, source: string): void {
       contents: spec.contents?.length === 0 ? undefined : spec.contents,
       configFile: spec.configFile,
       bootLoader: bootLoader?.kind === "none" ? undefined : bootLoader,
+      installBootLoader: spec.installBootLoader === true ? true : undefined,
       copyChannel: spec.copyChannel === true ? true : undefined,
     };
     const other = Object.entries(excluded).find(([, value]) => value !== undefined)?.[0];
@@ -277,5 +277,25 @@ export function checkDiskConflicts(spec: DiskSpec, source: string): void {
   }
   if (kind !== "none" && bootLoader?.kernel === undefined && toplevel === undefined) {
     fail("the boot loader needs a kernel", "give bootLoader.kernel, or toplevel, which has one");
+  }
+  if (spec.installBootLoader === true) {
+    if (toplevel === undefined) {
+      fail("installBootLoader needs toplevel", "name a NixOS system, whose installer is run, or take a bootLoader");
+    }
+    if (kind !== "none") {
+      fail("installBootLoader and bootLoader contradict each other", "drop one: either of them makes the disk start");
+    }
+    if (partitionTableType === "none") {
+      fail("the partition table none has no place for a boot loader to be installed", "take another table");
+    }
+  }
+  if (spec.touchEFIVars === true) {
+    if (spec.installBootLoader !== true) fail("touchEFIVars needs installBootLoader", "drop it: nothing changes them");
+    if (!UEFI_TABLES.includes(partitionTableType)) {
+      fail(
+        `touchEFIVars and the partition table ${partitionTableType} contradict each other`,
+        `it goes with ${UEFI_TABLES.join(", ")}`,
+      );
+    }
   }
 }

@@ -73,6 +73,13 @@ export class DiskTree {
     childrenOf(parent).set(name, new Place(node));
   }
 
+  /** Puts one thing at an absolute path, in place of what is there but for directories, which stay as they are. */
+  replace(path: ByteString, node: DiskNode): void {
+    const { parent, name } = this.#parentOf(path, node.from ?? "");
+    if (node.type === "directory" && parent.children?.get(name)?.node.type === "directory") return;
+    childrenOf(parent).set(name, new Place(node));
+  }
+
   /** Makes a directory, unless something is there. */
   ensureDirectory(path: ByteString, mode: number): void {
     const { parent, name } = this.#parentOf(path, path);

@@ -1,7 +1,10 @@
 import { check, parsed, wholeNumber, wrong } from "../build/spec/checks.js";
-import { OciNixError } from "../core/errors.js";
 import { JsonNumber } from "../core/json.js";
+import { withoutTrailing } from "../core/trim.js";
 import type { BootLoaderKind } from "./boot-loader/boot-loader.js";
+
+/** Longest path that Linux takes. */
+const MAX_PATH = 4095;
 
 export const BOOT_LOADERS = ["none", "grub", "systemd-boot", "uki"] as const satisfies readonly BootLoaderKind[];
 
@@ -69,8 +72,8 @@ export const fileName = parsed(
 /** Where something is in the root file system. */
 export const target = parsed(
   (path, where) => {
-    const trimmed = path.replace(/(?<=[^/])\/+$/, "");
-    if (/^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
+    const trimmed = withoutTrailing(path, "/");
+    if (trimmed.length <= MAX_PATH && /^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
     throw wrong(where, 'an absolute path below the root such as "/etc/motd"');
   },
   { pattern: "^/[^\\u0000-\\u001f\\u007f-\\u009f]+$" },
@@ -84,10 +87,3 @@ export const ownerName = parsed(
   },
   { pattern: "^[^:,\\s]+$" },
 );
-
-/** The error of what nothing here can run. @param instead what may do as well */
-export function needsMachine(where: string, instead: string): OciNixError {
-  return new OciNixError("unsupported", `${where} needs a virtual machine, and this version of oci-nix runs none`, {
-    hint: instead,
-  });
-}

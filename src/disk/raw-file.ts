@@ -41,7 +41,10 @@ export function makeRawFile(path: string, size: number): NewFile {
 /** An error, in which the image's own name stands for temporary ones. */
 export function withName(error: unknown, path: string): unknown {
   if (!(error instanceof OciNixError)) return errnoOf(error) === undefined ? error : cannotWrite(path, error);
-  const message = error.message.replace(/\/[^\s?@]*\/\.oci-nix-[0-9a-f]{8}-\d+-[0-9a-f]{12}\.tmp/g, basename(path));
+  const message = error.message.replace(
+    /\/[^\s?@]*\/\.oci-nix-[0-9a-f]{8}-\d+-[0-9a-f]{12}\.tmp(?:\/\.oci-nix-[0-9a-f]{8}-\d+-[0-9a-f]{12}\.tmp)?/g,
+    basename(path),
+  );
   if (message === error.message) return error;
   return new OciNixError(error.code, message, {
     ...(error.hint === undefined ? {} : { hint: error.hint }),

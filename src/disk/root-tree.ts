@@ -14,6 +14,7 @@ import type { DiskSpec } from "./disk-spec.js";
 import { DiskTree, ROOT } from "./disk-tree.js";
 import type { HardLinks } from "./ext4/plan.js";
 import { readImageTree } from "./image-tree.js";
+import type { ChangedEntry } from "./vm/changes.js";
 
 /** What the root file system of a disk holds. */
 export interface RootTree {
@@ -30,6 +31,8 @@ export interface RootTreeOptions {
   readonly directory: string;
   /** Files of the boot loader. */
   readonly bootFiles?: readonly BootLoaderFile[] | undefined;
+  /** What an installer that found all the rest left in the root file system; a directory comes before what is in it. */
+  readonly installed?: readonly ChangedEntry[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -70,6 +73,10 @@ export async function makeRootTree(spec: DiskSpec, options: RootTreeOptions): Pr
     if (spec.nixDatabase !== false) addDatabase(tree, closure, storeRoot, spec);
     addProfiles(tree, closure, spec);
     await addContents(tree, spec, { ...options, storeRoot, storeDir: closure.storeDir });
+  }
+  for (const { path, ...node } of options.installed ?? []) {
+    const source = node.type === "file" ? node.source : undefined;
+    tree.replace(path, { ...node, source, from: "the boot loader's installer" });
   }
   return { entries: await tree.entries(signal), links: new Map(), storePaths: paths.length };
 }

@@ -1,6 +1,6 @@
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { compareStrings, OciNixError } from "../core/errors.js";
+import { compareStrings, describeErrno, OciNixError } from "../core/errors.js";
 import { findOnPath, notOnPath } from "../core/process.js";
 import { type OnOutput, runInEnvironment } from "../core/run-tool.js";
 import { makeTemporaryDirectory, type TemporaryDirectory } from "../core/temporary.js";
@@ -38,6 +38,9 @@ export type DiskToolName = keyof typeof TOOLS;
 /** Where Debian keeps programs that are not on every user's path. */
 const SYSTEM_DIRECTORIES = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
+/** Where programs are on NixOS and elsewhere. */
+const SCRIPT_DIRECTORIES = ["/run/current-system/sw/bin", ...SYSTEM_DIRECTORIES, "/usr/local/bin", "/usr/bin", "/bin"];
+
 export interface RunOptions {
   readonly stdin?: string | Uint8Array | undefined;
   /** Exit statuses that are no failure; by default 0. */
@@ -65,7 +68,15 @@ export class DiskTools {
     this.#directory = makeTemporaryDirectory();
     this.#signal = options.signal;
     // The machine's own would change what mke2fs makes.
-    writeFileSync(join(this.directory, "mke2fs.conf"), MKE2FS_CONF);
+    try {
+      writeFileSync(join(this.directory, "mke2fs.conf"), MKE2FS_CONF);
+    } catch (error) {
+      this.close();
+      throw new OciNixError("output", `cannot write to ${this.directory}: ${describeErrno(error)}`, {
+        hint: "set TMPDIR to a directory that can be written to",
+        cause: error,
+      });
+    }
   }
 
   /** For temporary files; removed by {@link close}. */
@@ -129,6 +140,13 @@ export class DiskTools {
     const guarded = await this.#guard;
     const wrapper = guarded === undefined ? [] : [guarded, ...DIE_WITH_PARENT];
     return (await this.#start(name, args, { signal: signals, onOutput, wrapper })).status;
+  }
+
+  /** What a script of the spec has of an environment: that of tools, any of which it can run, besides what the system has. */
+  get scriptEnvironment(): Readonly<Record<string, string>> {
+    const programs = ["sh", "cp", ...Object.keys(TOOLS)].flatMap((name) => findTool(name) ?? []);
+    const path = new Set([...programs.map((file) => dirname(file)), ...SCRIPT_DIRECTORIES]);
+    return { ...ENVIRONMENT, PATH: [...path].join(":"), ...this.#own() };
   }
 
   /** Removes its temporary files. */

@@ -3,8 +3,10 @@ import { DiskTools } from "./tools.js";
 import { type VerifiedDisk, verifyDisk } from "./verify.js";
 import { type BootResult, checkBoot } from "./vm/boot-check.js";
 
+/** What boots a machine. */
 export type Firmware = "bios" | "uefi";
 
+/** How a disk image is checked. */
 export interface VerifyDiskOptions {
   /** By which firmware it is booted, once it is sound, and what has to show on its serial console. */
   readonly boot?:

@@ -5,6 +5,7 @@ import { parentOf, parentsOf } from "./entry-path.js";
 import { type FileNode, FileSystem } from "./file-system.js";
 import { everything, type FileState, type Interest, type LayerFiles, readLayerFiles } from "./layer-files.js";
 
+/** A file that only one of two images has. */
 export interface FileItem {
   /** From the root, as text for people: bytes that are no UTF-8 as `\xNN`. */
   readonly path: string;
@@ -16,6 +17,7 @@ export interface FileItem {
 /** What of a file is not the same. */
 export type Attribute = "type" | "mode" | "owner" | "size" | "content" | "target" | "device" | "xattrs" | "mtime";
 
+/** A file that two images have, and not the same. */
 export interface FileChange {
   readonly path: string;
   readonly type: FileState["type"];
@@ -25,15 +27,20 @@ export interface FileChange {
   readonly changes: readonly { readonly attribute: Attribute; readonly before: string; readonly after: string }[];
 }
 
+/** What files two images differ in. */
 export interface FilesDiff {
   readonly added: readonly FileItem[];
   readonly removed: readonly FileItem[];
   readonly changed: readonly FileChange[];
 }
 
+/** What errors call two images that are compared. */
+export const IMAGE_TITLES: readonly [string, string] = ["the first image", "the second image"];
+
 /**
  * Compares the file systems that two images make. Layers in `ownOfA` and `ownOfB` are read whole; of the others, which both have in the
  * same order, counts only what those touch: all else is the same in both.
+ * @param titles what errors call the images
  */
 export async function diffFiles(
   a: StoredImage,
@@ -41,6 +48,7 @@ export async function diffFiles(
   ownOfA: ReadonlySet<number>,
   ownOfB: ReadonlySet<number>,
   signal: AbortSignal | undefined,
+  [titleA, titleB]: readonly [string, string] = IMAGE_TITLES,
 ): Promise<FilesDiff> {
   const diff = { added: [] as FileItem[], removed: [] as FileItem[], changed: [] as FileChange[] };
   if (ownOfA.size === 0 && ownOfB.size === 0) return diff;
@@ -54,13 +62,10 @@ export async function diffFiles(
     return files;
   };
   const touched = new Touched();
-  for (const i of ownOfA) touched.add(await read(a, i, "the first image", everything));
-  for (const i of ownOfB) touched.add(await read(b, i, "the second image", everything));
+  for (const i of ownOfA) touched.add(await read(a, i, titleA, everything));
+  for (const i of ownOfB) touched.add(await read(b, i, titleB, everything));
   const systems: FileSystem[] = [];
-  for (const [image, own, which] of [
-    [a, ownOfA, "the first image"] as const,
-    [b, ownOfB, "the second image"] as const,
-  ]) {
+  for (const [image, own, which] of [[a, ownOfA, titleA] as const, [b, ownOfB, titleB] as const]) {
     const system = new FileSystem();
     for (const i of image.layers.keys()) {
       system.apply(await read(image, i, which, own.has(i) ? everything : touched));

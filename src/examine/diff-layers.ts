@@ -19,6 +19,7 @@ export interface LayerBlob {
   readonly compression: CompressionName;
 }
 
+/** What layers two images differ in. */
 export interface LayersDiff {
   /** Count of layers that both have in the same order. */
   readonly same: number;

@@ -11,6 +11,7 @@ import { shownName } from "./entry-path.js";
 import { type Inode, LayerEntriesReader } from "./layer-entries.js";
 import { RootFileSystem } from "./root-file-system.js";
 
+/** How the root file system of an image is written. */
 export interface ExportOptions {
   /** What errors call the image: its place. */
   readonly title?: string | undefined;

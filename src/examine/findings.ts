@@ -1,6 +1,7 @@
 /** `error`: some client refuses the image, or the bytes are not what they are said to be. `warning`: it depends. `note`: good to know. */
 export type Severity = "error" | "warning" | "note";
 
+/** Something about an image that is worth saying. */
 export interface Finding {
   readonly severity: Severity;
   /** What kind of finding this is, for programs: docs/inspect.md lists them. */

@@ -13,6 +13,8 @@ export interface LayerReading {
   readonly sniffed: CompressionName | undefined;
   /** Of the stored bytes. */
   readonly size: number;
+  /** Of the stored bytes; undefined where there is a {@link blobError}. */
+  readonly digest: Digest | undefined;
   /** Of the unpacked bytes; meaningless where there is {@link damage}. */
   readonly diffId: Digest;
   readonly unpackedSize: number;
@@ -57,30 +59,36 @@ class UnpackedSink implements ByteSink {
 /**
  * Reads a layer once: its stored bytes, its unpacked bytes and its entries. What is wrong with the bytes is part of the result, not an
  * error, as whoever examines an image wants to know it all.
+ * @param expectedSize bytes that it may unpack to in any case
  */
 export async function readLayer(
   layer: StoredLayer,
   visitor: TarVisitor,
   title: string,
   signal?: AbortSignal,
+  expectedSize = 0,
 ): Promise<LayerReading> {
   const entries = new TarEntries(visitor, title);
-  const sink = new UnpackedSink(entries, Math.max(MAX_UNPACKED, MAX_RATIO * layer.blob.size), title);
+  const sink = new UnpackedSink(entries, Math.max(MAX_UNPACKED, MAX_RATIO * layer.blob.size, expectedSize), title);
   const packed = new PackedSink(sink, title);
   const out = new BlockWriter(packed, { blockSize: BULK_BLOCK_SIZE, signal });
+  let digest: Digest | undefined;
   let blobError: OciNixError | undefined;
   try {
     try {
-      await layer.blob.writeTo(out);
+      digest = await layer.blob.writeTo(out);
       await out.flush();
     } catch (error) {
       if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;
       blobError = error;
+      // All bytes came, only not those that were recorded.
+      if (error.code === "verification") await out.flush();
     }
     const end = await packed.end(() => entries.end());
     return {
       sniffed: packed.sniffed,
       size: out.written,
+      digest,
       diffId: `sha256:${sink.hash.digest("hex")}`,
       unpackedSize: sink.size,
       end,

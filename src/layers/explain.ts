@@ -32,6 +32,7 @@ export interface PathExplanation {
 /** What is asked of a cost model. */
 type Costs = Pick<CostModel, "chanceOfChange" | "expectedBytes">;
 
+/** What it would cost to have a store path in another layer. */
 export interface Alternative {
   readonly layer: number;
   /** Bytes that a release is expected to push more, or, below zero, less. */

@@ -30,8 +30,10 @@ const STRATEGIES = {
 
 export type StrategyName = keyof typeof STRATEGIES;
 
+/** Names of all strategies. */
 export const STRATEGY_NAMES = Object.keys(STRATEGIES) as readonly StrategyName[];
 
+/** How closures are split where nothing else is said. */
 export const DEFAULT_STRATEGY: StrategyName = "closure-cost";
 
 /** Whether a strategy keeps layers of a previous image. */

@@ -9,6 +9,7 @@ export interface PreviousLayout {
   readonly layers: readonly PreviousLayer[];
 }
 
+/** A layer of the image that another one follows. */
 export interface PreviousLayer {
   /** All store paths it holds, each at its own place, sorted; at least one. */
   readonly storePaths: readonly StorePath[];

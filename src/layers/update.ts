@@ -7,6 +7,7 @@ import { type PreviousLayout, storePathsKey } from "./previous.js";
 /** Whether the previous image has the layer. */
 export type LayerFate = "kept" | "uploaded";
 
+/** How many layers, and how much that is. */
 export interface Amount {
   readonly layers: number;
   /** Undefined where nobody knows all sizes. */

@@ -1,4 +1,5 @@
 import { OciNixError } from "../core/errors.js";
+import { shownJson } from "../core/json.js";
 import { encodeNixBase32, parseHash } from "./hash.js";
 
 const METHODS: Readonly<Record<string, string>> = {
@@ -24,5 +25,5 @@ export function renderContentAddress(value: unknown, where: string): string {
       return `${METHODS[method]}${algorithm}:${encodeNixBase32(bytes)}`;
     }
   }
-  throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(value)} is not a content address`);
+  throw new OciNixError("invalid-input", `${where}: ${shownJson(value)} is not a content address`);
 }

@@ -2,6 +2,7 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { OciNixError } from "../core/errors.js";
 import { writeGeneratedObjects } from "../core/generated-object-writer.js";
+import { removeLeftovers } from "../core/temporary.js";
 import type { StoreObject } from "./closure.js";
 import { type DatabaseTreeOptions, nixDatabaseTree } from "./database-tree.js";
 import { stateDirOf } from "./store-path.js";
@@ -29,6 +30,8 @@ export function writeNixDatabase(
       hint: "Nix has its database open, or was killed; write to another directory, or move it away first",
     });
   }
+  removeLeftovers(directory);
+  for (const { path, type } of tree) if (type === "directory") removeLeftovers(`${directory}${path}`);
   writeGeneratedObjects(tree, directory);
   return { file, size: statSync(file).size };
 }

@@ -1,19 +1,10 @@
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  copyFileSync,
-  mkdtempSync,
-  openSync,
-  readSync,
-  rmSync,
-  statSync,
-} from "node:fs";
+import { chmodSync, closeSync, constants, copyFileSync, openSync, readSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { openSqlitePrivate, openSqliteReadOnly, type SqliteDatabase, sqliteCodeOf } from "../core/sqlite.js";
+import { makeTemporaryDirectory } from "../core/temporary.js";
 
 // All access to a database's files is synchronous. Closing a file drops all locks that this process has on it, also those of SQLite
 // (POSIX advisory locks), so no file may be closed between the beginning and the end of a query.
@@ -77,22 +68,25 @@ function runAndClose<T>(database: SqliteDatabase, query: (database: SqliteDataba
 }
 
 async function queryCopy<T>(file: string, query: (database: SqliteDatabase) => T): Promise<T> {
-  const directory = makeTemporaryDirectory(file);
+  const directory = makeTemporaryDirectory();
   try {
-    const copy = join(directory, "db.sqlite");
+    const copy = join(directory.path, "db.sqlite");
     await copyConsistently(file, copy);
-    return runAndClose(openSqlitePrivate(copy), query);
+    return readCopy(file, copy, query);
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    directory.remove();
   }
 }
 
-function makeTemporaryDirectory(file: string): string {
+function readCopy<T>(file: string, copy: string, query: (database: SqliteDatabase) => T): T {
   try {
-    return mkdtempSync(join(tmpdir(), "oci-nix-db-"));
+    return runAndClose(openSqlitePrivate(copy), query);
   } catch (error) {
-    throw new OciNixError("output", `${file} has to be copied to ${tmpdir()}, which fails: ${describeErrno(error)}`, {
-      hint: "set TMPDIR to a directory that can be written to",
+    // Of what was written just now: it is the place, not the database.
+    if (!/^SQLITE_(CANTOPEN|IOERR|FULL)/.test(sqliteCodeOf(error) ?? "")) throw error;
+    const message = `${file} was copied to ${tmpdir()}, where it cannot be read: ${(error as Error).message}`;
+    throw new OciNixError("output", `${message} (${sqliteCodeOf(error)})`, {
+      hint: "set TMPDIR to a directory with more space, on a disk that works",
       cause: error,
     });
   }

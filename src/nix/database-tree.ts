@@ -7,6 +7,7 @@ import { formatNixDatabase, SCHEMA_VERSION } from "./database-writer.js";
 import { readDerivation } from "./derivation.js";
 import { baseNameOf, isDerivation, stateDirOf } from "./store-path.js";
 
+/** How a Nix database and what belongs to it are made. */
 export interface DatabaseTreeOptions {
   readonly storeDir: string;
   /** Where the store's files are, for derivations among the objects: `/nix/store/x.drv` is read from `<storeRoot>/nix/store/x.drv`. */

@@ -1,6 +1,7 @@
 import { type ByteString, displayBytes } from "../core/byte-string.js";
 import { compareStrings, OciNixError } from "../core/errors.js";
 import { openForReading, readRange } from "../core/file-range.js";
+import { withoutTrailing } from "../core/trim.js";
 import { parseStorePath, type StorePath, storeDirOf } from "./store-path.js";
 
 /** What a build gives. */
@@ -51,7 +52,7 @@ export function parseDerivation(text: ByteString, storeDir: string, source: stri
  * @throws OciNixError also `not-found`, `unreadable`, `limit` where it has more than 64 MiB
  */
 export function readDerivation(derivation: StorePath, storeRoot: string, hint = GONE): Derivation {
-  const file = storeRoot.replace(/\/+$/, "") + derivation;
+  const file = withoutTrailing(storeRoot, "/") + derivation;
   return parseDerivation(readText(file, hint), storeDirOf(derivation), file);
 }
 

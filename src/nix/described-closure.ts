@@ -1,4 +1,5 @@
 import { OciNixError } from "../core/errors.js";
+import { shownJson } from "../core/json.js";
 import { type Closure, createClosure, type StoreObject } from "./closure.js";
 import { parseStorePath } from "./store-path.js";
 
@@ -91,7 +92,7 @@ function directoryOf(path: string): string {
 /** A size in bytes. @throws OciNixError `invalid-input` unless it is a whole number from 0 to 2^53 - 1 */
 export function checkSize(size: unknown, where: string): number {
   if (typeof size === "number" && Number.isSafeInteger(size) && size >= 0) return size;
-  throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(size)} is not a size in bytes`);
+  throw new OciNixError("invalid-input", `${where}: ${shownJson(size)} is not a size in bytes`);
 }
 
 /** The hint of every "unknown shape" error. */

@@ -1,4 +1,5 @@
 import { OciNixError } from "../core/errors.js";
+import { shownJson } from "../core/json.js";
 
 /** The digits of Nix's base-32 (no e, o, t, u), in order of value. Nix manual, "Nix32". */
 const DIGITS = "0123456789abcdfghijklmnpqrsvwxyz";
@@ -102,12 +103,7 @@ function decodeDigits(encoding: Encoding, digits: string): Uint8Array | undefine
 }
 
 function badHash(found: unknown, where: string, flaw: string): OciNixError {
-  return new OciNixError("invalid-input", `${where}: ${shown(found)} ${flaw}`, {
+  return new OciNixError("invalid-input", `${where}: ${shownJson(found)} ${flaw}`, {
     hint: "NAR hashes are written sha256:<52 Nix base-32 digits>, sha256:<64 hex digits> or sha256-<base-64>",
   });
-}
-
-function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
 }

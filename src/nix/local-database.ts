@@ -52,14 +52,22 @@ interface Row {
   readonly ca: unknown;
 }
 
+/** Bytes of a path, a hash or a content address; what is longer is none, and is not read. */
+const MAX_TEXT = 4096;
+/** A damaged table may have more rows than its file has room for. */
+const MAX_REFERENCES = 1_000_000;
+
 /** Breadth first from the roots, one indexed look-up an object and one for its references. */
 function describeReachable(database: SqliteDatabase, roots: readonly string[], file: string): DescribedObject[] {
   const columns = checkSchema(database, file);
-  const optional = (name: string) => (columns.has(name) ? name : `null as ${name}`);
-  const select = `select id, path, hash, narSize, ${optional("deriver")}, ${optional("ca")} from ValidPaths`;
+  const text = (name: string) => `case when octet_length(${name}) <= ${MAX_TEXT} then ${name} end as ${name}`;
+  const optional = (name: string) => (columns.has(name) ? text(name) : `null as ${name}`);
+  const select = `select id, ${text("path")}, ${text("hash")}, narSize, ${optional("deriver")}, ${optional("ca")} from ValidPaths`;
   const byPath = database.prepare<[string], Row>(`${select} where path = ?`);
   const byId = database.prepare<[number], Row>(`${select} where id = ?`);
-  const referencesOf = database.prepare<[number], number>("select reference from Refs where referrer = ?").pluck();
+  const referencesOf = database
+    .prepare<[number], number>(`select reference from Refs where referrer = ? limit ${MAX_REFERENCES + 1}`)
+    .pluck();
 
   const rows = new Map<number, Row>();
   for (const root of roots) {
@@ -75,6 +83,8 @@ function describeReachable(database: SqliteDatabase, roots: readonly string[], f
   // A Map's iteration reaches what is added meanwhile.
   for (const id of rows.keys()) {
     const ids = referencesOf.all(id);
+    if (ids.length > MAX_REFERENCES)
+      throw corrupt(file, `path number ${id} has more than ${MAX_REFERENCES} references`);
     references.set(id, ids);
     for (const reference of ids) {
       if (rows.has(reference)) continue;
@@ -114,6 +124,16 @@ function textOf(value: unknown): string | undefined {
 function checkSchema(database: SqliteDatabase, file: string): ReadonlySet<string> {
   const columnsOf = (table: string) =>
     new Set(database.prepare<[string], string>("select name from pragma_table_info(?)").pluck().all(table));
+  // A view would run whatever its author wants, for as long as he wants; virtual tables have no root page.
+  const isTable = database
+    .prepare<[string], number>(
+      "select count(*) from sqlite_schema where name = ? collate nocase and type = 'table' and rootpage > 0",
+    )
+    .pluck();
+  for (const table of ["ValidPaths", "Refs"]) {
+    if (columnsOf(table).size === 0 || isTable.get(table) === 1) continue;
+    throw new OciNixError("invalid-input", `${file} is not a Nix database: ${table} is no table of its own`);
+  }
   const validPaths = columnsOf("ValidPaths");
   const needed = [
     ["ValidPaths", validPaths, ["id", "path", "hash", "narSize"]],

@@ -1,4 +1,5 @@
 import { OciNixError } from "../core/errors.js";
+import { withoutTrailing } from "../core/trim.js";
 import { ACCEPTED_CLOSURES, checkSize, type DescribedClosure, type DescribedObject } from "./described-closure.js";
 import { normaliseNarHash } from "./hash.js";
 
@@ -41,7 +42,7 @@ class Lines {
   #taken = 0;
 
   constructor(text: string, source: string) {
-    this.#lines = text.replace(/[\r\n]+$/, "").split(/\r?\n/);
+    this.#lines = withoutTrailing(text, "\r\n").split(/\r?\n/);
     this.#source = source;
   }
 

@@ -51,7 +51,7 @@ export interface TarEnd {
   readonly trailing: boolean;
 }
 
-/** Extended headers that are larger are refused: a name or an extended attribute never needs as much. */
+/** Bytes of the extended headers of one entry; more are refused: names and extended attributes never need as many. */
 const MAX_EXTENDED = 1 << 20;
 
 const TYPES: Readonly<Record<string, TarEntryType>> = {
@@ -91,6 +91,8 @@ export class TarEntries implements ByteSink {
   #padding = 0;
   #extended = Buffer.alloc(0);
   #extendedAt = 0;
+  /** Of the headers since the last entry, in bytes. */
+  #extendedTotal = 0;
   #extendedType = "";
   #pax = new Map<string, ByteString>();
   #longName: ByteString | undefined;
@@ -183,10 +185,11 @@ export class TarEntries implements ByteSink {
     const type = String.fromCharCode(block[156] as number);
     if (type === "x" || type === "g" || type === "X" || type === "L" || type === "K") {
       const size = this.#number(124, 12, "size");
-      if (size > MAX_EXTENDED) {
+      this.#extendedTotal += size;
+      if (this.#extendedTotal > MAX_EXTENDED) {
         throw new OciNixError(
           "limit",
-          `${this.#title}: an extended header of ${size} bytes at byte ${this.#headerAt()}`,
+          `${this.#title}: extended headers of ${this.#extendedTotal} bytes at byte ${this.#headerAt()}`,
         );
       }
       this.#extendedType = type;
@@ -199,6 +202,7 @@ export class TarEntries implements ByteSink {
     const entry = this.#readEntry(type);
     this.#entry = entry;
     this.#pax = new Map();
+    this.#extendedTotal = 0;
     this.#longName = undefined;
     this.#longLink = undefined;
     this.#entries++;

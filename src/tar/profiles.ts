@@ -13,6 +13,7 @@ const PROFILES: Readonly<Record<TarProfileName, TarProfile>> = {
   nix2container: NIX2CONTAINER,
 };
 
+/** Names of all tar profiles that can be asked for. */
 export const TAR_PROFILE_NAMES = Object.keys(PROFILES) as readonly TarProfileName[];
 
 /** The profile of a layer, by the name that it has itself. */

@@ -15,8 +15,10 @@ export interface ArchiveMember {
   readonly linkTarget: string;
 }
 
-/** Extended headers that are larger are refused: a name never needs as much. */
+/** Bytes of the extended headers of one member; more are refused: a name never needs as many. */
 const MAX_EXTENDED = 1 << 20;
+/** Characters of all names and link targets together, which are kept. */
+const MAX_NAMES = 1 << 26;
 /** Images have a few members a layer. */
 const MAX_MEMBERS = 100_000;
 
@@ -43,6 +45,7 @@ export async function indexArchive(
     return readRange(fd, { offset, size }, source);
   };
   let extended = new Extended();
+  let names = 0;
   for (let at = 0, seen = 0; at < end; ) {
     const block = read(at, BLOCK);
     if (isZero(block, 0, BLOCK)) break;
@@ -52,8 +55,9 @@ export async function indexArchive(
     const recorded = headerNumber(block, 124, 12) ?? -1;
     if (recorded < 0) throw fail("a header whose size is no number", at);
     if (Extended.isOne(flag)) {
-      if (recorded > MAX_EXTENDED) {
-        throw new OciNixError("limit", `${source}: an extended header of ${recorded} bytes at byte ${at}`);
+      extended.size += recorded;
+      if (extended.size > MAX_EXTENDED) {
+        throw new OciNixError("limit", `${source}: extended headers of ${extended.size} bytes at byte ${at}`);
       }
       if (!extended.take(flag, read(contents, recorded))) throw fail("a malformed pax record", at);
       at = contents + padded(recorded);
@@ -61,7 +65,10 @@ export async function indexArchive(
       const member = memberOf(block, flag, contents, recorded, extended);
       if (member === undefined) throw fail("a member of no known size", at);
       if (contents + member.size > end) throw fail("it ends", end);
-      members.set(memberName(decodeUtf8(extended.name ?? ustarName(block))), member);
+      const name = memberName(decodeUtf8(extended.name ?? ustarName(block)));
+      names += name.length + member.linkTarget.length;
+      if (names > MAX_NAMES) throw new OciNixError("limit", `${source} has names of more than ${MAX_NAMES} characters`);
+      members.set(name, member);
       extended = new Extended();
       at = contents + padded(member.size);
     }
@@ -74,6 +81,8 @@ export async function indexArchive(
 
 /** What headers before a member's own say about it. Global ones count for nothing, as in Go. */
 class Extended {
+  /** Bytes of them all. */
+  size = 0;
   readonly #pax = new Map<string, ByteString>();
   #longName: ByteString | undefined;
   #longLink: ByteString | undefined;
@@ -98,7 +107,7 @@ class Extended {
     return this.#pax.get("linkpath") || this.#longLink;
   }
 
-  get size(): string | undefined {
+  get memberSize(): string | undefined {
     return this.#pax.get("size");
   }
 
@@ -125,11 +134,11 @@ function memberOf(
   recorded: number,
   extended: Extended,
 ): ArchiveMember | undefined {
-  if (extended.size !== undefined && !/^\d{1,15}$/.test(extended.size)) return undefined;
+  if (extended.memberSize !== undefined && !/^\d{1,15}$/.test(extended.memberSize)) return undefined;
   if (flag === "S" && block[482] !== 0) return undefined;
   const known = TYPES[flag] ?? "other";
   const type = known === "file" && extended.isSparse ? "other" : known;
-  const size = extended.size === undefined ? recorded : Number(extended.size);
+  const size = extended.memberSize === undefined ? recorded : Number(extended.memberSize);
   const isLink = type === "link" || type === "symlink";
   return {
     type,

@@ -80,7 +80,12 @@ function fileOutput(path: string): ArchiveOutput {
           put(Buffer.alloc(end - contents.position), contents.position);
         },
         async discard() {
-          if (end === start) ftruncateSync(file.fd, start);
+          if (end !== start) return;
+          try {
+            ftruncateSync(file.fd, start);
+          } catch (error) {
+            throw new OciNixError("output", `cannot write ${path}: ${describeErrno(error)}`, { cause: error });
+          }
         },
       };
     },

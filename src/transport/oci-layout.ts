@@ -46,6 +46,7 @@ export function openOciLayoutTarget(
     if (isReady) return;
     makeDirectories(directory);
     removeLeftovers(directory);
+    removeLeftovers(blobs);
     isReady = true;
   };
   /** Blobs that are written, but perhaps not on the disk yet. */

@@ -23,6 +23,7 @@ interface PlaceOptions {
   readonly deadlineMs?: number | undefined;
 }
 
+/** How a place is read. */
 export interface SourceOptions extends PlaceOptions {
   /** `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them. */
   readonly platform?: string | undefined;
@@ -30,6 +31,7 @@ export interface SourceOptions extends PlaceOptions {
   readonly lock?: ImageLock | undefined;
 }
 
+/** How a place is written to. */
 export interface TargetOptions extends PlaceOptions {
   /** Of registries: repositories that may have blobs of the image. */
   readonly mountFrom?: readonly string[] | undefined;

@@ -1,4 +1,4 @@
-import { closeSync, createReadStream, fstatSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, createReadStream, fstatSync, openSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -8,6 +8,7 @@ import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { abortReason, EventLoopTurns } from "../core/event-loop-turns.js";
 import { openForReading, readPieces, readRange } from "../core/file-range.js";
 import { runFilter, type Tool } from "../core/process.js";
+import { makeTemporaryDirectory } from "../core/temporary.js";
 import { hasChecksum } from "../tar/decode.js";
 import { BLOCK } from "../tar/header.js";
 
@@ -183,17 +184,15 @@ async function unpackToTemporary(
 
 /** A temporary file that is gone whenever the process ends, however it ends. */
 export function openNameless(): number {
+  const directory = makeTemporaryDirectory();
   try {
-    const directory = mkdtempSync(join(tmpdir(), "oci-nix-"));
-    try {
-      return openSync(join(directory, "archive.tar"), "wx+", 0o600);
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
+    return openSync(join(directory.path, "archive.tar"), "wx+", 0o600);
   } catch (error) {
     throw new OciNixError("output", `cannot make a temporary file in ${tmpdir()}: ${describeErrno(error)}`, {
       hint: "set TMPDIR to a directory that can be written to",
       cause: error,
     });
+  } finally {
+    directory.remove();
   }
 }

@@ -27,7 +27,7 @@ describe("oci-nix disk on the command line", () => {
 
   it("has help for itself and for verify", async () => {
     expect(String((await runCli(["disk", "--help"])).stdout)).toMatch(
-      /oci-nix disk SPEC.*--to VALUE.*verify {2}Look whether/s,
+      /oci-nix disk SPEC.*--to PATH.*verify {2}Look whether/s,
     );
     expect(String((await runCli(["disk", "verify", "--help"])).stdout)).toMatch(
       /oci-nix disk verify FILE.*--line VALUE/s,

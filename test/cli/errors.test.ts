@@ -255,6 +255,13 @@ describe("the command line", () => {
     expectError(await runCli(stream("--", "more")), 1, /must be the only input/);
   });
 
+  it("says it where it may not open as many files as it needs to begin with", async () => {
+    const wrapper = ["sh", "-c", 'ulimit -n 24; exec "$@"', "sh"];
+    const { status, stderr } = await runCli(["plan", "x.json"], { wrapper });
+    expect(stderr).toBe("error: too many files are open (EMFILE)\n  hint: ulimit -n 1024 allows more\n");
+    expect(status).toBe(1);
+  });
+
   it("says the same whatever the language", async () => {
     const env = { LANG: "de_DE.UTF-8", LC_ALL: "de_DE.UTF-8", LANGUAGE: "de" };
     expect((await runCli(["stream", "--cmd"], { env })).stderr).toBe((await runCli(["stream", "--cmd"])).stderr);

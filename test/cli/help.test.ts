@@ -13,7 +13,7 @@ describe("the help of a command", () => {
       expect(lines.length).toBeGreaterThan(10);
       const columns = lines.flatMap((line) => {
         const [, label = "", text = ""] =
-          /^( {2}(?:-\w, | {4})--\S+(?: (?:VALUE|N))?| {3,})(?: {2,}(\S.*))?$/.exec(line) ?? [];
+          /^( {2}(?:-\w, | {4})--\S+(?: [A-Z]+)?| {3,})(?: {2,}(\S.*))?$/.exec(line) ?? [];
         const below = /^( +)\S/.exec(line)?.[1]?.length ?? 0;
         return /^ {2,6}-/.test(line) ? (text === "" ? [] : [line.length - text.length]) : [label === "" ? -1 : below];
       });

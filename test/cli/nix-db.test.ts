@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
+import { temporaryName } from "../../src/core/temporary.js";
 import { readLocalClosure } from "../../src/nix/local-database.js";
 import { parseClosure } from "../../src/nix/read-closure.js";
 import { installForEverybody, runCli } from "../support/cli.js";
@@ -128,6 +129,19 @@ describe("oci-nix nix-db", () => {
     writeFileSync(database + end, "x");
     expectError(await nixDb("--to", to), 1, `db.sqlite${end} is there: nothing was written`);
     expect(readdirSync(join(to, "nix/var/nix/db"))).toEqual([`db.sqlite${end}`]);
+  });
+
+  it("goes on where another one was killed, and removes what that left", async () => {
+    const state = join(to, "nix/var/nix");
+    mkdirSync(join(state, "db"), { recursive: true });
+    const [file = "", made = ""] = [join(state, "db"), to].map((at) =>
+      temporaryName(at).replace(`-${process.pid}-`, `-${2 ** 22 + 1}-`),
+    );
+    writeFileSync(file, "half a database");
+    mkdirSync(made, 0o755);
+    expectOk(await nixDb("--store-root", store.storeRoot, "--to", to), "nix-db");
+    expect(readdirSync(to)).toEqual(["nix"]);
+    expect(readdirSync(join(state, "db")).sort()).toEqual(["db.sqlite", "schema"]);
   });
 
   it("says where the derivations are that it has to read", async () => {

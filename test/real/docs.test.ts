@@ -48,8 +48,12 @@ describe.skipIf(missing)("The code in documents", () => {
   it("is run but for what says why it is not", () => {
     expect(NOT_RUN).toEqual([
       "README.md: these two are what runs all tests",
+      "README.md: a test of its own installs what is packed",
       "README.md: it is what made this test run",
       "docs/compatibility.md: it is a test itself, of all clients",
+      "docs/faults.md: it takes minutes",
+      "docs/install.md: a test of its own installs what is packed",
+      "docs/install.md: a test of its own has all three shells",
       "docs/performance.md: it takes an hour",
       "docs/shell.md: it is for who types",
     ]);

@@ -2,6 +2,7 @@ import { type ByteString, encodeUtf8 } from "../../core/byte-string.js";
 import { compareStrings, OciNixError } from "../../core/errors.js";
 import type { EventLoopTurns } from "../../core/event-loop-turns.js";
 import type { Ownership } from "../../core/ownership.js";
+import { withoutTrailing } from "../../core/trim.js";
 import { findStorePath, type StorePath } from "../../nix/store-path.js";
 import { walkStore } from "../store-walk.js";
 import type { JoinedTree } from "./joined-tree.js";
@@ -38,7 +39,7 @@ export async function joinContents(
   contents: readonly string[],
   { files, checkShipped, owner, turns }: JoinOptions,
 ): Promise<void> {
-  const given = contents.map((path) => path.replace(/\/+$/, ""));
+  const given = contents.map((path) => withoutTrailing(path, "/"));
   for (const path of [...new Set(given)].sort(compareStrings)) {
     checkShipped(storePathOfContent(path), `contents: ${path}`);
     const start = files.resolve(encodeUtf8(path));

@@ -16,6 +16,9 @@ import {
   wrong,
 } from "../spec/checks.js";
 
+/** Longest path that Linux takes. */
+const MAX_PATH = 4095;
+
 interface FileAttributes {
   /** Absolute, without a slash at the end. */
   readonly target: string;
@@ -53,7 +56,7 @@ export interface HelperSpec {
 
 const target = parsed(
   (path, where) => {
-    if (/^(\/[^/]+)+$/.test(path) && !/\/\.\.?(\/|$)/.test(path)) return path;
+    if (path.length <= MAX_PATH && /^(\/[^/]+)+$/.test(path) && !/\/\.\.?(\/|$)/.test(path)) return path;
     throw wrong(where, 'an absolute path below the root such as "/etc/motd"');
   },
   { pattern: "^/[^\\u0000-\\u001f\\u007f-\\u009f]+$" },

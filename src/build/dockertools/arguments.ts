@@ -12,6 +12,7 @@ import { mebibytes } from "../spec/values.js";
 /** Functions of nixpkgs' dockerTools that make images; the first one that takes all arguments is meant where nobody says which. */
 export const DOCKERTOOLS_FUNCTIONS = ["streamLayeredImage", "buildLayeredImage", "buildImage"] as const;
 
+/** A function of dockerTools whose arguments can be translated. */
 export type DockertoolsFunction = (typeof DOCKERTOOLS_FUNCTIONS)[number];
 
 const [STREAM, LAYERED, IMAGE] = DOCKERTOOLS_FUNCTIONS;

@@ -5,6 +5,7 @@ import { OciNixError } from "../../core/errors.js";
 import { copyRange, openForReading, readRange } from "../../core/file-range.js";
 import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../../core/json.js";
 import { parseTimestamp } from "../../core/timestamp.js";
+import { withoutTrailing } from "../../core/trim.js";
 import { type LayerPlan, storeLayer, storePathsOf } from "../../layers/plan.js";
 import { MAX_LAYERS } from "../../layers/plan-layers.js";
 import type { Closure } from "../../nix/closure.js";
@@ -54,7 +55,7 @@ export async function planDockertoolsImage(
     if (typeof digits === "string" && /^\d{1,10}$/.test(digits)) return Number(digits);
     throw new OciNixError("invalid-input", `${source}: ${key} must be a whole number, in a string or not`);
   };
-  const storeDir = text("store_dir").replace(/\/+$/, "");
+  const storeDir = withoutTrailing(text("store_dir"), "/");
   const located = (path: string) => (path.startsWith(`${storeDir}/`) ? join(storeRoot, path) : path);
   const config = conf.get("config") ?? null;
   if (config !== null && !isJsonObject(config))

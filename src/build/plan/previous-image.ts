@@ -15,6 +15,7 @@ import { recogniseInput } from "../input.js";
 import { commentOf, type DocumentedLayer, documentedLayersOf, recordedLayers } from "../recorded-store-paths.js";
 import type { ImageSpec } from "../spec/spec.js";
 
+/** Which image it is that another one follows, and how it is reached. */
 export interface PreviousLayoutOptions extends Pick<SourceOptions, "signal" | "tlsVerify" | "deadlineMs"> {
   /** As images name it; by default amd64. */
   readonly architecture?: string | undefined;

@@ -1,5 +1,6 @@
 import { lstatSync } from "node:fs";
 import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
+import { withoutTrailing } from "../../core/trim.js";
 import { type Derivation, readDerivation } from "../../nix/derivation.js";
 import type { StorePath } from "../../nix/store-path.js";
 
@@ -47,7 +48,7 @@ function outputsOf(path: StorePath, storeRoot: string): ReadonlyMap<string, Stor
 }
 
 function isThere(path: StorePath, storeRoot: string): boolean {
-  const file = storeRoot.replace(/\/+$/, "") + path;
+  const file = withoutTrailing(storeRoot, "/") + path;
   try {
     lstatSync(file);
     return true;

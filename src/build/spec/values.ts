@@ -1,7 +1,11 @@
 import { OciNixError } from "../../core/errors.js";
 import { compileRegex } from "../../core/regex.js";
+import { withoutTrailing } from "../../core/trim.js";
 import type { Inheritance } from "../../oci/inherit-config.js";
 import { check, parsed, wholeNumber, wrong } from "./checks.js";
+
+/** Longest path that Linux takes. */
+const MAX_PATH = 4095;
 
 /** An RE2 expression. */
 export const regex = check({ type: "string" }, (value, where) => {
@@ -68,8 +72,8 @@ function checkArchitecture(architecture: string, where: string): string {
 export const storeDirectory = parsed(checkStoreDir);
 
 function checkStoreDir(directory: string, where: string): string {
-  const trimmed = directory.replace(/\/+$/, "");
-  if (/^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
+  const trimmed = withoutTrailing(directory, "/");
+  if (trimmed.length <= MAX_PATH && /^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
   throw wrong(where, "an absolute path such as /nix/store");
 }
 

@@ -18,7 +18,10 @@ export default async function disk({ inputs, flags, signal }: Invocation): Promi
   const steps = showSteps(flags);
   const start = performance.now();
   try {
-    const summary = await buildDiskImage(spec, { to, signal, observer: steps });
+    const onLine = (line: string) => {
+      if (flags.verbose === true && flags.json !== true) printError(visible(line));
+    };
+    const summary = await buildDiskImage(spec, { to, signal, observer: { ...steps, onLine } });
     steps.stop();
     printDisk(summary, (performance.now() - start) / 1000, flags);
   } finally {
@@ -46,15 +49,18 @@ function printDisk(summary: DiskSummary, seconds: number, flags: FlagValues): vo
     return;
   }
   if (flags.quiet === true) return;
-  const { file, format, partitionTableType, size, fileSize, partitions, root, madeWith } = summary;
+  const { file, companions, format, partitionTableType, size, fileSize = 0, partitions, root, madeWith } = summary;
   const mib = (bytes: number) => `${bytes / 2 ** 20} MiB`;
   printError(
-    `${visible(file)}: ${format}, a disk of ${mib(size)}, table ${partitionTableType}, ${root.entries} entries, ${formatBytes(fileSize)} in ${seconds.toFixed(1)} s`,
+    `${file === undefined ? "no image, as postVM removed it" : visible(file)}: ${format}, a disk of ${mib(size)}, table ${partitionTableType}, ${root.entries} entries, ${formatBytes(fileSize)} in ${seconds.toFixed(1)} s`,
   );
   for (const { number, role, start, size, uuid } of partitions) {
     printError(`  partition ${number}: ${role}, ${mib(size)} at ${mib(start)}, ${uuid}`);
   }
   printError(`  root file system: ext4, ${root.label}, ${root.uuid}`);
+  if (summary.accelerator !== undefined)
+    printError(`  boot loader installed in a virtual machine (${summary.accelerator})`);
+  for (const each of companions) printError(`  with ${visible(each)}`);
   const tools = Object.entries(madeWith).map(([name, version]) => `${name} ${version}`);
   printError(`  made with ${tools.join(", ")}: other versions may give other bytes`);
 }

@@ -4,13 +4,14 @@ import type * as Binding from "zstd-napi/binding.js";
 import type { ByteSink } from "../byte-sink.js";
 import { OciNixError } from "../errors.js";
 import { EventLoopTurns } from "../event-loop-turns.js";
+import { loadNative } from "../native-module.js";
 import type { CompressorOptions, Filter } from "./filter.js";
 
 const require = createRequire(import.meta.url);
 
 /** Loaded when first needed: most images are written without. */
 function zstd(): typeof Binding {
-  return require("zstd-napi/binding.js") as typeof Binding;
+  return loadNative("zstd-napi", () => require("zstd-napi/binding.js") as typeof Binding);
 }
 
 /** A job is what one thread packs: small enough that a layer of a few tens of megabytes keeps all of them busy. */

@@ -1,6 +1,7 @@
 import { lstatSync, readFileSync, readlinkSync } from "node:fs";
 import { type ByteString, displayBytes, encodeUtf8 } from "../../core/byte-string.js";
 import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
+import { withoutTrailing } from "../../core/trim.js";
 import type { BootEntry, BootFile } from "./boot-entry.js";
 
 /**
@@ -13,7 +14,7 @@ export function bootEntryOf(
   toplevel: ByteString,
   options: { readonly storeRoot?: string | undefined } = {},
 ): BootEntry {
-  const store = new Store((options.storeRoot ?? "/").replace(/\/+$/, ""));
+  const store = new Store(withoutTrailing(options.storeRoot ?? "/", "/"));
   const kernel = store.file(`${toplevel}/kernel`);
   if (kernel === undefined) {
     throw new OciNixError("not-found", `${toplevel} has no kernel`, {

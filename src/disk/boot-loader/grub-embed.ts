@@ -1,5 +1,5 @@
-import { closeSync, openSync, writeSync } from "node:fs";
 import { OciNixError } from "../../core/errors.js";
+import { writeBootCode } from "./boot-code.js";
 
 const SECTOR = 512;
 /** Code of an MBR; what follows is the disk's identifier and its table. */
@@ -58,16 +58,8 @@ export function linkGrub(bootImage: Buffer, coreImage: Buffer, place: CorePlace)
 
 /** Writes the code into the disk image, which has its partition table already. */
 export function embedGrub(file: string, { code, core, place }: GrubBootCode): void {
-  const fd = openSync(file, "r+");
-  try {
-    for (const [bytes, position] of [
-      [core, place.start],
-      [code, 0],
-    ] as const) {
-      for (let done = 0; done < bytes.length; )
-        done += writeSync(fd, bytes, done, bytes.length - done, position + done);
-    }
-  } finally {
-    closeSync(fd);
-  }
+  writeBootCode(file, [
+    { position: place.start, bytes: core },
+    { position: 0, bytes: code },
+  ]);
 }

@@ -1,11 +1,10 @@
-import { copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { describeErrno, OciNixError } from "../../core/errors.js";
+import { OciNixError } from "../../core/errors.js";
 import { openForReading } from "../../core/file-range.js";
 import type { DiskTools } from "../tools.js";
 import type { LinePattern } from "./console.js";
-import { findUefiFirmware, type UefiFirmware } from "./firmware.js";
-import { type Accelerator, type GuestDisk, type GuestEnd, qemuOption, runGuest } from "./qemu.js";
+import { findUefiFirmware, type UefiFirmware, uefiArguments } from "./firmware.js";
+import { type Accelerator, type GuestDisk, type GuestEnd, runGuest } from "./qemu.js";
 
 export interface BootCheck {
   readonly firmware: "bios" | "uefi";
@@ -64,7 +63,10 @@ export async function checkBoot(file: string, check: BootCheck, tools: DiskTools
     {
       memoryMiB,
       disks: [{ file, format, bus, access: "discard" }],
-      start: firmware === "bios" ? [] : uefiArguments(findUefiFirmware(check.uefi), tools.directory),
+      start:
+        firmware === "bios"
+          ? []
+          : uefiArguments(findUefiFirmware(check.uefi), join(tools.directory, "uefi-variables.fd")),
       deadlineMs,
       heartbeat: { line: () => true, withinMs: HEARTBEAT_MS },
       until: line,
@@ -78,18 +80,4 @@ export async function checkBoot(file: string, check: BootCheck, tools: DiskTools
     throw new OciNixError("invalid-input", `QEMU was killed (${end.signal}) while it booted ${file}`);
   }
   return { booted: end.kind === "line", seconds, end: end.kind, accelerator, log };
-}
-
-function uefiArguments({ code, variables }: UefiFirmware, directory: string): readonly string[] {
-  const copy = join(directory, "uefi-variables.fd");
-  try {
-    copyFileSync(variables, copy);
-  } catch (error) {
-    throw new OciNixError("unreadable", `cannot copy ${variables}: ${describeErrno(error)}`, { cause: error });
-  }
-  const flash = { if: "pflash", format: "raw" };
-  return [
-    ...["-drive", qemuOption({ ...flash, unit: "0", readonly: "on", file: code })],
-    ...["-drive", qemuOption({ ...flash, unit: "1", file: copy })],
-  ];
 }

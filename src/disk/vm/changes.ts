@@ -40,6 +40,29 @@ export interface TreeChanges {
  * @throws OciNixError `output` where there is no room for them; `invalid-input` for names that no layer can hold
  */
 export async function readChanges(archive: string, lower: EntryList, directory: string): Promise<TreeChanges> {
+  const { entries, names } = await readWritten(archive, directory);
+  const wrong = [...entries.keys()].find((path) => path.startsWith(".wh.") || path.includes("/.wh."));
+  if (wrong !== undefined) {
+    const message = `the script made ${displayBytes(wrong)}: in a layer, .wh. before a name deletes it`;
+    throw new OciNixError("invalid-input", message);
+  }
+  return compare(lower, { entries, names });
+}
+
+/** What a guest put into an archive. */
+export interface WrittenTree {
+  /** By path: what it put below {@link CHANGES.root}. A hard link is a file of its own. */
+  readonly entries: ReadonlyMap<ByteString, ChangedEntry>;
+  /** Names in directories that were written to. */
+  readonly names: ReadonlySet<ByteString>;
+}
+
+/**
+ * Reads a tar archive that a guest wrote to a disk, which may be empty.
+ * @param directory a new one, for the contents of files, which stay there
+ * @throws OciNixError `output` where there is no room for them; `invalid-input` for what is no archive
+ */
+export async function readWritten(archive: string, directory: string): Promise<WrittenTree> {
   const written = new Written(directory);
   const { fd, close } = openForReading(archive);
   try {
@@ -54,13 +77,11 @@ export async function readChanges(archive: string, lower: EntryList, directory: 
     written.finish();
     close();
   }
-  return compare(lower, written);
+  return written;
 }
 
-/** What an archive of changes holds. */
-class Written implements TarVisitor {
+class Written implements TarVisitor, WrittenTree {
   readonly entries = new Map<ByteString, ChangedEntry>();
-  /** Names in directories that were written to. */
   names: ReadonlySet<ByteString> = new Set();
   isOpen = false;
   readonly #directory: string;
@@ -114,12 +135,6 @@ class Written implements TarVisitor {
 
   #add(path: ByteString, entry: TarEntry): void {
     const { type, mode, uid, gid, size, linkName, devMajor: major, devMinor: minor } = entry;
-    if (path.startsWith(".wh.") || path.includes("/.wh.")) {
-      throw new OciNixError(
-        "invalid-input",
-        `the script made ${displayBytes(path)}: in a layer, .wh. before a name deletes it`,
-      );
-    }
     if (type === "link") {
       const target = this.entries.get(linkName.slice(CHANGES.root.length + 1));
       if (target === undefined) throw new Error(`a hard link to what is not there: ${displayBytes(linkName)}`);
@@ -157,7 +172,7 @@ function noRoom(error: unknown): OciNixError {
   });
 }
 
-function compare(lower: EntryList, { entries, names }: Written): TreeChanges {
+function compare(lower: EntryList, { entries, names }: WrittenTree): TreeChanges {
   const changed = new Set(entries.keys());
   const removed: ByteString[] = [];
   let hadRoot = false;

@@ -1,7 +1,8 @@
-import { existsSync } from "node:fs";
+import { copyFileSync, existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { OciNixError } from "../../core/errors.js";
+import { describeErrno, OciNixError } from "../../core/errors.js";
 import { findOnPath } from "../../core/process.js";
+import { qemuOption } from "./qemu.js";
 
 /** UEFI for a guest: its program, and the variables that it starts with. Files of this machine. */
 export interface UefiFirmware {
@@ -42,4 +43,22 @@ function places(): readonly UefiFirmware[] {
     code: join(directory, code),
     variables: join(directory, variables),
   }));
+}
+
+/**
+ * Arguments of QEMU for a guest that starts by this firmware.
+ * @param copy a new file, to which the guest's variables are written
+ * @throws OciNixError `unreadable`
+ */
+export function uefiArguments({ code, variables }: UefiFirmware, copy: string): readonly string[] {
+  try {
+    copyFileSync(variables, copy);
+  } catch (error) {
+    throw new OciNixError("unreadable", `cannot copy ${variables}: ${describeErrno(error)}`, { cause: error });
+  }
+  const flash = { if: "pflash", format: "raw" };
+  return [
+    ...["-drive", qemuOption({ ...flash, unit: "0", readonly: "on", file: code })],
+    ...["-drive", qemuOption({ ...flash, unit: "1", file: copy })],
+  ];
 }

@@ -24,6 +24,16 @@ export const CHANGES = {
   root: "root",
 } as const;
 
+/** What else decides what init does. */
+export interface InitOptions {
+  /** Where what the script changes is kept apart from the root. */
+  readonly changes?: KeptChanges | undefined;
+  /** Where the script runs: in the root, or in the guest's first one, by busybox, with the root as `/root`. Default: `root`. */
+  readonly place?: "root" | "initramfs" | undefined;
+  /** Whether the firmware's variables are at `/sys/firmware/efi/efivars` of the root. */
+  readonly efiVariables?: boolean | undefined;
+}
+
 /** What init shows as soon as it runs. */
 export const UP = "[vm] up";
 
@@ -60,14 +70,14 @@ const SCRIPT = "/dev/.job";
 /**
  * The script of a guest that mounts disks, runs /job/script in them as root, and says how it ended. Directories that are only there to mount
  * something are removed again.
- * @param changes where what the script changes is kept apart from the root
  */
-export function initScript(mounts: readonly GuestMount[], changes?: KeptChanges): string {
+export function initScript(mounts: readonly GuestMount[], options: InitOptions = {}): string {
+  const { changes, place = "root", efiVariables = false } = options;
   const environment = Object.entries(ENVIRONMENT).map(([name, value]) => quoted(`${name}=${value}`));
   const lines = mounts.map(({ device, at, type, access }) => {
     const isLower = at === "/" && changes !== undefined;
-    const place = isLower ? "/lower" : `/root${at === "/" ? "" : at}`;
-    const words = ["mount_disk", device, place, type, access === "read" && !isLower ? "ro" : "rw"];
+    const directory = isLower ? "/lower" : `/root${at === "/" ? "" : at}`;
+    const words = ["mount_disk", device, directory, type, access === "read" && !isLower ? "ro" : "rw"];
     return `${words.map(quoted).join(" ")}\n${isLower ? overlay(changes) : ""}`;
   });
   return `#!/bin/busybox sh
@@ -78,7 +88,8 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 echo; echo '${UP}'
 
-report() { sync; echo "$*" >/dev/ttyS1; reboot -f; sleep 60; }
+# Firmware may have begun a line.
+report() { sync; { echo; echo "$*"; } >/dev/ttyS1; reboot -f; sleep 60; }
 fail() { report "failed $*"; }
 
 made=
@@ -104,10 +115,10 @@ ${lines.join("")}for name in dev proc sys tmp; do directory /root/$name; done
 mount -t devtmpfs devtmpfs /root/dev || fail "cannot mount /dev"
 mount -t proc proc /root/proc
 mount -t sysfs sysfs /root/sys
-mount -t tmpfs -o mode=1777 tmpfs /root/tmp
+${efiVariables ? EFI_VARIABLES : ""}mount -t tmpfs -o mode=1777 tmpfs /root/tmp
 cp /job/script /root${SCRIPT} || fail "cannot copy the script"
 
-env -i ${environment.join(" ")} chroot /root ${SCRIPT} </dev/null
+env -i ${environment.join(" ")} ${place === "root" ? `chroot /root ${SCRIPT}` : "/job/script"} </dev/null
 status=$?
 kill -9 -1
 rm -f /root${SCRIPT}
@@ -119,6 +130,9 @@ ${changes === undefined ? "" : archive(changes)}umount /root || mount -o remount
 report "ended $status $(($1 * $2)) $3"
 `;
 }
+
+const EFI_VARIABLES =
+  'mount -t efivarfs efivarfs /root/sys/firmware/efi/efivars || fail "cannot mount the variables of UEFI"\n';
 
 /** Mounts the root so that what is written is in a directory of its own. Nothing of it depends on how the kernel was configured. */
 function overlay({ upper }: KeptChanges): string {
@@ -147,6 +161,6 @@ fi
 }
 
 /** A word for a shell. */
-function quoted(text: string): string {
+export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -12,15 +12,24 @@ const MODULES = {
 /**
  * The first root of a guest: busybox, the modules of its kernel, and what it does. Its bytes follow from those files alone.
  * @param init a script for busybox' shell
- * @param files by name, in the directory `/job`
+ * @param files by name, in the directory `/job`; `modules` are optional ones besides the usual
  * @throws OciNixError as {@link readModules}
  */
 export async function makeInitramfs(
   system: GuestSystem,
-  { init, files }: { readonly init: string; readonly files: Readonly<Record<string, string>> },
+  {
+    init,
+    files,
+    modules: more = [],
+  }: {
+    readonly init: string;
+    readonly files: Readonly<Record<string, string>>;
+    readonly modules?: readonly string[] | undefined;
+  },
   signal?: AbortSignal,
 ): Promise<Buffer> {
-  const modules = await readModules(system.modules, MODULES, signal);
+  const wanted = { needed: MODULES.needed, optional: [...MODULES.optional, ...more] };
+  const modules = await readModules(system.modules, wanted, signal);
   const directories = ["bin", "dev", "job", "modules", "proc", "root", "sys"];
   return cpioArchive([
     ...directories.map((path): CpioMember => ({ path, mode: DIRECTORY })),

@@ -1,12 +1,12 @@
-import { closeSync, ftruncateSync, mkdtempSync, openSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import { describeErrno, OciNixError } from "../../core/errors.js";
+import { OciNixError } from "../../core/errors.js";
 import { EntryList } from "../../tar/entry-list.js";
 import { makeExt4 } from "../ext4/make-ext4.js";
 import { leastExt4Bytes } from "../ext4/size.js";
-import type { Region } from "../region.js";
 import type { DiskTools } from "../tools.js";
 import { readChanges, type TreeChanges } from "./changes.js";
+import { makeGuestDisk } from "./guest-disk.js";
 import { type Job, type JobResult, runJob } from "./run-job.js";
 
 export interface RootRun extends Pick<Job, "script" | "deadlineMs" | "system" | "accelerators" | "signal" | "onLine"> {
@@ -40,7 +40,7 @@ export async function runAsRoot(run: RootRun, tools: DiskTools): Promise<RootRun
   const upper = { file: at("upper.img"), offset: 0, size: diskMiB * MIB };
   // An archive has less around each file than a file system, but its files have no holes.
   const archive = { file: at("changes.tar"), offset: 0, size: 2 * diskMiB * MIB };
-  for (const region of [lower, upper, archive]) makeSparse(region);
+  for (const { file, size } of [lower, upper, archive]) makeGuestDisk(file, size);
   const options = { uuid: UUID, signal: run.signal };
   await makeExt4(lower, tree, { ...options, label: "lower", minimise: true }, tools);
   await makeExt4(upper, new EntryList(), { ...options, label: "upper" }, tools);
@@ -62,20 +62,4 @@ export async function runAsRoot(run: RootRun, tools: DiskTools): Promise<RootRun
     );
   }
   return { ...(await readChanges(archive.file, tree, at("changes"))), log, accelerator, seconds };
-}
-
-function makeSparse({ file, size }: Region): void {
-  try {
-    const fd = openSync(file, "wx", 0o600);
-    try {
-      ftruncateSync(fd, size);
-    } finally {
-      closeSync(fd);
-    }
-  } catch (error) {
-    throw new OciNixError("output", `cannot make a disk of ${size} bytes: ${describeErrno(error)}`, {
-      hint: "set TMPDIR to a directory with more space",
-      cause: error,
-    });
-  }
 }

@@ -2,22 +2,25 @@ import { readFileSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { OciNixError } from "../../core/errors.js";
 import type { DiskTools } from "../tools.js";
-import { type GuestMount, initScript, type KeptChanges, parseReport, type ScriptEnd, UP } from "./init.js";
+import { type UefiFirmware, uefiArguments } from "./firmware.js";
+import { type GuestMount, type InitOptions, initScript, parseReport, type ScriptEnd, UP } from "./init.js";
 import { makeInitramfs } from "./initramfs.js";
 import { findGuestSystem, type GivenSystem } from "./kernel.js";
 import { type Accelerator, type GuestDisk, type GuestResult, PANIC, qemuOption, runGuest } from "./qemu.js";
 
-/** What is done in a virtual machine, as root. */
-export interface Job {
+/** What is done in a virtual machine, as root. With `changes`, the root is not changed. */
+export interface Job extends Pick<InitOptions, "changes" | "place"> {
   readonly disks: readonly Omit<GuestDisk, "bus">[];
   /** The first one is the job's root; `/dev`, `/proc`, `/sys` and a `/tmp` that is not kept are mounted besides. */
   readonly mounts: readonly GuestMount[];
-  /** The root is not changed then. */
-  readonly changes?: KeptChanges | undefined;
-  /** Runs in the root; without a line `#!` by its `/bin/sh`. Its environment is fixed, and it has no standard input. */
+  /** Without a line `#!` it is run by the `/bin/sh` of where it runs. Its environment is fixed, and it has no standard input. */
   readonly script: string;
   readonly memoryMiB: number;
   readonly deadlineMs: number;
+  /** Starts the guest by UEFI, whose variables the script may change. The file is a copy of theirs, made for it. */
+  readonly uefi?: { readonly firmware: UefiFirmware; readonly file: string } | undefined;
+  /** What helps where a disk of the guest is full. */
+  readonly whenFull?: string | undefined;
   /** What is not given is taken from installed packages. */
   readonly system?: GivenSystem | undefined;
   readonly accelerators?: readonly Accelerator[] | undefined;
@@ -50,20 +53,20 @@ const HOST_FULL = 1024 * 1024;
  *   start or is killed, disks cannot be mounted; the signal's reason. The last lines of the console are in its message.
  */
 export async function runJob(job: Job, tools: DiskTools): Promise<JobResult> {
-  const { disks, mounts, changes, script, memoryMiB, deadlineMs, accelerators, signal, onLine } = job;
+  const { disks, mounts, changes, place, uefi, script, memoryMiB, deadlineMs, accelerators, signal, onLine } = job;
   const system = findGuestSystem(job.system);
   const text = script.startsWith("#!") ? script : `#!/bin/sh\n${script}`;
   const [initramfs, report] = ["initramfs", "report"].map((name) => join(tools.directory, name)) as [string, string];
+  const init = initScript(mounts, { changes, place, efiVariables: uefi !== undefined });
+  const modules = uefi === undefined ? [] : ["efivarfs"];
   writeFileSync(report, "");
-  writeFileSync(
-    initramfs,
-    await makeInitramfs(system, { init: initScript(mounts, changes), files: { script: text } }, signal),
-  );
+  writeFileSync(initramfs, await makeInitramfs(system, { init, files: { script: text }, modules }, signal));
   const result = await runGuest(
     {
       memoryMiB,
       disks,
       start: [
+        ...(uefi === undefined ? [] : uefiArguments(uefi.firmware, uefi.file)),
         ...["-kernel", resolve(system.kernel), "-initrd", initramfs, "-append", COMMAND_LINE],
         ...["-chardev", `file,${qemuOption({ id: "report", path: report })}`, "-serial", "chardev:report"],
       ],
@@ -109,7 +112,8 @@ function jobResult(job: Job, result: GuestResult, report: ReturnType<typeof pars
     throw fail("invalid-input", `${reason}, before the script had ended`);
   }
   if (isFull(ended) || log.includes(NO_SPACE)) {
-    throw fail("limit", `its disk is full, and the script failed (exit ${ended.status})`, "make the disk larger");
+    const { whenFull = "make the disk larger" } = job;
+    throw fail("limit", `its disk is full, and the script failed (exit ${ended.status})`, whenFull);
   }
   return { status: ended.status, accelerator, log, seconds };
 }

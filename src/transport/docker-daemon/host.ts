@@ -5,6 +5,7 @@ import { sha256 } from "../../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
 import { isJsonObject, type Json, parseJson } from "../../core/json.js";
 import { readJsonFile, readTextFile } from "../../core/json-file.js";
+import { withoutTrailing } from "../../core/trim.js";
 
 /** Where a container engine listens. */
 export interface DockerHost {
@@ -156,7 +157,7 @@ function parseHost(text: string, origin: string | undefined, tls: TlsOptions | u
     address: text,
     origin,
     place: { host: host === "" ? "localhost" : host, port: Number(port ?? (security === undefined ? PORT : TLS_PORT)) },
-    basePath: path.replace(/\/+$/, ""),
+    basePath: withoutTrailing(path, "/"),
     tls: scheme === "http" ? undefined : security,
   };
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { OciNixError } from "../../core/errors.js";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "../../core/json.js";
 import { readTextFile } from "../../core/json-file.js";
+import { withoutTrailing } from "../../core/trim.js";
 import type { Clock } from "./clock.js";
 import { askHelper } from "./credential-helper.js";
 import { DOCKER_HUB_SERVER, isDockerHub, namesOf } from "./hosts.js";
@@ -167,7 +168,7 @@ function decodeAuth(text: string, key: string, file: string): readonly [string, 
   if (auth === "") return undefined;
   const isBase64 = /^[A-Za-z0-9+/]+=*$/.test(auth);
   // Docker pads with zero bytes.
-  const pair = Buffer.from(auth, "base64").toString("utf8").replace(/\0+$/, "");
+  const pair = withoutTrailing(Buffer.from(auth, "base64").toString("utf8"), "\0");
   const colon = pair.indexOf(":");
   if (isBase64 && colon > 0) return [pair.slice(0, colon), pair.slice(colon + 1)];
   throw new OciNixError("invalid-input", `${file}: auth of ${key} is not USER:PASSWORD in base64`, {

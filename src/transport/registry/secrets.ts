@@ -1,3 +1,4 @@
+import { withoutTrailing } from "../../core/trim.js";
 import { speakableUrl } from "./hosts.js";
 
 /** Stands for words that are not shown. */
@@ -44,7 +45,7 @@ export class Secrets {
     }
     const comparable = [...texts, ...layer].map(uniform);
     return [...this.#known].some((secret) =>
-      comparable.some((one) => one.includes(uniform(secret).replace(/=+$/, ""))),
+      comparable.some((one) => one.includes(withoutTrailing(uniform(secret), "="))),
     );
   }
 }

@@ -74,6 +74,15 @@ describe("a temporary directory", () => {
     expect(existsSync(foreign)).toBe(process.getuid?.() === 0);
   });
 
+  it("is removed where there is nothing in it, whoever made it", () => {
+    const made = leave();
+    rmSync(made, { recursive: true, force: true });
+    mkdirSync(made, 0o755);
+    if (process.getuid?.() === 0) chownSync(made, 12, 12);
+    makeTemporaryDirectory().remove();
+    expect(readdirSync(parent)).toEqual([]);
+  });
+
   it("is an error where it cannot be made", () => {
     vi.stubEnv("TMPDIR", join(parent, "none"));
     expect(() => makeTemporaryDirectory()).toThrow(/cannot make a directory in .*none: no such file or directory/);

@@ -48,7 +48,7 @@ describe("the spec of a disk image", () => {
       contents: [{ source: "/a/*", target: "/etc", mode: 0o600, user: "alice", group: "100" }],
       format: "qcow2-compressed",
     });
-    expect(spec).not.toHaveProperty("installBootLoader");
+    expect(spec).toMatchObject({ installBootLoader: false, touchEFIVars: false, postVM: undefined });
   });
 
   it.each([
@@ -96,16 +96,31 @@ describe("the spec of a disk image", () => {
     [{ toplevel: ROOT, bootLoader: { kind: "uki" } }, /table legacy has no place for the boot loader uki/],
     [{ toplevel: ROOT, partitionTableType: "none", bootLoader: { kind: "grub" } }, /table none has no place/],
     [{ closure, bootLoader: { kind: "grub" } }, /the boot loader needs a kernel/],
+    [{ closure, installBootLoader: true }, /installBootLoader needs toplevel/],
+    [{ fromImage: "oci:a:b", installBootLoader: true }, /installBootLoader needs toplevel/],
+    [
+      { toplevel: ROOT, installBootLoader: true, bootLoader: { kind: "grub" } },
+      /installBootLoader and bootLoader contradict/,
+    ],
+    [{ toplevel: ROOT, installBootLoader: true, onlyNixStore: true }, /onlyNixStore and installBootLoader contradict/],
+    [
+      { toplevel: ROOT, installBootLoader: true, partitionTableType: "none" },
+      /table none has no place for a boot load/,
+    ],
+    [{ toplevel: ROOT, touchEFIVars: true, partitionTableType: "efi" }, /touchEFIVars needs installBootLoader/],
+    [{ toplevel: ROOT, installBootLoader: true, touchEFIVars: true }, /touchEFIVars and the partition table legacy/],
   ])("refuses what contradicts itself: %j", (spec, message) => {
     expect(failure(spec)).toMatch(message);
   });
 
-  it.each([{ installBootLoader: true }, { touchEFIVars: true }, { postVM: "echo hello" }])(
-    "says that there is no virtual machine for %j",
-    (fields) => {
-      expect(failure({ closure, ...fields })).toMatch(/needs a virtual machine, and this version of oci-nix runs none/);
-    },
-  );
+  it.each([
+    { toplevel: ROOT, installBootLoader: true },
+    { toplevel: ROOT, installBootLoader: true, bootLoader: { kind: "none" }, partitionTableType: "legacy+boot" },
+    { toplevel: ROOT, installBootLoader: true, touchEFIVars: true, partitionTableType: "efixbootldr" },
+    { closure, postVM: "echo hello", partitionTableType: "none" },
+  ])("takes what a virtual machine or a script is for: %j", (spec) => {
+    expect(checked(spec)).toMatchObject(spec);
+  });
 
   it("has a schema that describes every field", () => {
     const { properties } = DISK_SPEC_SCHEMA as {

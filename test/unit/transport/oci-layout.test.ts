@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { temporaryName } from "../../../src/core/temporary.js";
 import { openOciLayoutTarget } from "../../../src/transport/oci-layout.js";
 import { formatTransport, parseTransport } from "../../../src/transport/transport.js";
 import { deliverAll, imageOf } from "../../support/outgoing.js";
@@ -110,6 +111,16 @@ describe("an OCI layout", () => {
     const image = imageOf(["b", "c"], { failing: "c" });
     await expect(deliverAll([image], [openOciLayoutTarget(directory, "1")])).rejects.toThrow("a file changed");
     expect(index()).toEqual(before);
+    expect(readdirSync(directory).sort()).toEqual(["blobs", "index.json", "oci-layout"]);
+  });
+
+  it("loses the temporary files of those who were killed, also among its blobs", async () => {
+    await write("1", "a");
+    const before = state();
+    const left = temporaryName(join(directory, "blobs", "sha256")).replace(`-${process.pid}-`, `-${2 ** 22 + 1}-`);
+    for (const file of [left, join(directory, basename(left))]) writeFileSync(file, "half a layer");
+    await write("1", "a");
+    expect(state()).toEqual(before);
     expect(readdirSync(directory).sort()).toEqual(["blobs", "index.json", "oci-layout"]);
   });
 

@@ -12,13 +12,17 @@ describe("what init does", () => {
   it.skipIf(requireTools("busybox"))(
     "is a script that busybox can read, whatever the names of directories",
     async () => {
-      const { status, stderr } = await runCommand(tool("busybox"), ["sh", "-n"], { stdin: initScript(MOUNTS) });
-      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      const changes = { upper: "/dev/vdc", archive: "/dev/vdd" };
+      for (const options of [{}, { changes }, { place: "initramfs", efiVariables: true }] as const) {
+        const stdin = initScript(MOUNTS, options);
+        const { status, stderr } = await runCommand(tool("busybox"), ["sh", "-n"], { stdin });
+        expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      }
     },
   );
 
-  it("gives the script an environment of four variables", () => {
-    const line = initScript(MOUNTS)
+  it.each(["root", "initramfs"] as const)("gives a script in the %s an environment of four variables", (place) => {
+    const line = initScript(MOUNTS, { place })
       .split("\n")
       .find((each) => each.startsWith("env -i"));
     expect(line?.match(/'[A-Z_]+=/g)).toEqual(["'PATH=", "'HOME=", "'LC_ALL=", "'TZ="]);
@@ -27,7 +31,9 @@ describe("what init does", () => {
 
 describe("the report of init", () => {
   it("is its last line", () => {
-    expect(parseReport("ended 0 1 2\r\nended 7 4096 12\r\n")).toEqual({ status: 7, free: 4096, freeInodes: 12 });
+    expect(parseReport("\x1b[2J\x1b[01;01H\r\nended 7 4096 12\r\n")).toEqual({
+      ...{ status: 7, free: 4096, freeInodes: 12 },
+    });
     expect(parseReport("failed there is no /dev/vda\r\n")).toEqual({ failure: "there is no /dev/vda" });
   });
 

@@ -138,22 +138,29 @@ describe.skipIf(requireTools(...READERS))("an image", () => {
     },
   );
 
-  it.each(PROFILES)("has names of 4,096 bytes and link targets of 4,095 by the profile %s", async (profile) => {
-    const link = "t".repeat(4095);
-    // As long as the path of a file may be, and, generated, longer.
-    const source = longPath(add(0), 4095);
-    mkdirSync(join(source, ".."), { recursive: true });
-    writeFileSync(source, "");
-    symlinkSync(link, join(storeRoot, path(0), "link"));
-    const generated = longPath("/generated", 4096);
-    const { files } = await built(specOf(1, { files: [{ target: generated, text: "x" }] }), "--tar-profile", profile);
-    for (const reader of READERS) {
-      const names = (await listed(reader, "t", files)).map((name) => name.replace(/^\.?\//, ""));
-      expect(names).toContain(source.slice(storeRoot.length + 1));
-      expect(names).toContain(generated.slice(1));
-      expect((await listed(reader, "tv", files)).filter((line) => line.endsWith(`/link -> ${link}`))).toHaveLength(1);
-    }
-  });
+  it.each(PROFILES)(
+    "has names and link targets of 4,095 bytes, with their NUL all that Linux takes, by the profile %s",
+    async (profile) => {
+      const link = "t".repeat(4095);
+      // The longest path of a file here, and the longest in an image, a directory, which ends in a slash.
+      const source = longPath(add(0), 4095);
+      mkdirSync(join(source, ".."), { recursive: true });
+      writeFileSync(source, "");
+      symlinkSync(link, join(storeRoot, path(0), "link"));
+      const generated = longPath("/generated", 4095);
+      const { files } = await built(
+        specOf(1, { files: [{ target: generated, directory: true }] }),
+        "--tar-profile",
+        profile,
+      );
+      for (const reader of READERS) {
+        const names = (await listed(reader, "t", files)).map((name) => name.replace(/^\.?\/|\/$/g, ""));
+        expect(names).toContain(source.slice(storeRoot.length + 1));
+        expect(names).toContain(generated.slice(1));
+        expect((await listed(reader, "tv", files)).filter((line) => line.endsWith(`/link -> ${link}`))).toHaveLength(1);
+      }
+    },
+  );
 
   it.each(PROFILES)(
     "has owners up to the largest id by the profile %s, of everything and by rules",
@@ -176,6 +183,14 @@ describe.skipIf(requireTools(...READERS))("an image", () => {
       }
     },
   );
+
+  it("cannot have a generated path that Linux does not take", async () => {
+    writeFileSync(join(add(0), "file"), "");
+    const spec = specOf(1, { files: [{ target: longPath("/generated", 4096), text: "x" }] });
+    const refused = await runCli(["stream", spec, "--no-cache"]);
+    expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining("files[0]: target must be") });
+    expect(refused.stdout).toHaveLength(0);
+  });
 
   it("cannot have a path that the system cannot read, and says which", async () => {
     const deep = add(0);

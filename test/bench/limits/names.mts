@@ -6,7 +6,7 @@ import { type Bench, Case, type Limit, listing, QUIETLY } from "./series.mjs";
 
 const PROFILES = ["oci", "dockertools", "nix2container"];
 
-/** Bytes of a path that Linux takes, and of a link target. */
+/** Bytes of a path that Linux takes, and of a link target; a NUL follows. */
 const PATH_MAX = 4095;
 
 const COMPONENT = 255;
@@ -24,15 +24,16 @@ export async function measureNames(bench: Bench): Promise<Limit> {
   symlinkSync("t".repeat(PATH_MAX), join(top, "link"));
   store.finish();
   const inStore = source.slice(storeRoot.length + 1);
-  for (const size of [100, 4096]) {
-    // What is generated goes beyond what the machine's own file system takes.
+  for (const size of [100, PATH_MAX]) {
     const generated = longPath("/generated", size);
-    limit.begin(size, store, { files: [{ target: generated, text: "x" }] });
+    limit.begin(size, store, { files: [{ target: generated, directory: true }] });
     for (const profile of PROFILES) {
       const build = `oci-nix build spec.json --to oci:a:1 --compression none --tar-profile ${profile} ${QUIETLY} 2>a.json`;
       await limit.measure(`build, ${profile}`, `rm -rf a; ${build}`);
       for (const reader of ["tar -P -tf", "bsdtar -tf"]) {
-        const names = (await limit.output(listing("a", reader))).split("\n").map((name) => name.replace(/^\.?\//, ""));
+        const names = (await limit.output(listing("a", reader)))
+          .split("\n")
+          .map((name) => name.replace(/^\.?\/|\/$/g, ""));
         for (const name of [inStore, generated.slice(1)]) {
           if (!names.includes(name))
             throw new Error(`${profile}: ${reader} does not list a name of ${name.length} bytes`);

@@ -32,6 +32,19 @@ export function addTo(set: Uint32Array, other: Uint32Array): void {
   for (let i = 0; i < set.length; i++) set[i] = (set[i] as number) | (other[i] as number);
 }
 
+/** Adds all of a set to another of the same length. @returns what was not in it, ascending */
+export function addedTo(set: Uint32Array, other: Uint32Array): number[] {
+  const added: number[] = [];
+  for (let i = 0; i < set.length; i++) {
+    const before = set[i] as number;
+    for (let word = (other[i] as number) & ~before; word !== 0; word &= word - 1) {
+      added.push(i * 32 + 31 - Math.clz32(word & -word));
+    }
+    set[i] = before | (other[i] as number);
+  }
+  return added;
+}
+
 /** The integers in a set, ascending. */
 export function integersIn(set: Uint32Array): number[] {
   const integers: number[] = [];

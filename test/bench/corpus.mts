@@ -3,7 +3,14 @@ import { existsSync, mkdirSync, rmSync, statfsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { PROJECT } from "./project.mjs";
-import { GeneratedStore, storePathName, writeManyEntries, writePattern, writeSparse } from "./store.mjs";
+import {
+  GeneratedStore,
+  type GraphObject,
+  storePathName,
+  writeManyEntries,
+  writePattern,
+  writeSparse,
+} from "./store.mjs";
 
 /** Something to make an image of. */
 export interface Corpus {
@@ -14,6 +21,8 @@ export interface Corpus {
   readonly roots?: readonly string[];
   /** Absent: the Nix database below the store root. */
   readonly graph?: string;
+  /** What is in the graph; absent with it. */
+  readonly objects?: readonly GraphObject[];
 }
 
 /** Commands that would take hours, or prove nothing, on a corpus. */
@@ -34,6 +43,18 @@ interface Recipe {
   fill(store: GeneratedStore): void;
 }
 
+function sparseRecipe(size: number): Recipe {
+  return {
+    description: `one sparse file of ${size / 1e9} GB`,
+    bytes: MIB,
+    entries: 10,
+    fill(store) {
+      const directory = store.add({ path: storePathName(0, "sparse"), narSize: size, references: [] });
+      writeSparse(join(directory, "sparse-file"), size);
+    },
+  };
+}
+
 const RECIPES: Readonly<Record<string, Recipe>> = {
   half: {
     description: "65 store paths, 2 GiB; one layer holds half of all bytes, most of them in one file",
@@ -50,15 +71,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
       for (let file = 0; file < 4096; file++) writePattern(join(directory, `file-${file}`), 64 * 1024);
     },
   },
-  sparse: {
-    description: `one sparse file of ${SPARSE_BYTES / 1e9} GB`,
-    bytes: MIB,
-    entries: 10,
-    fill(store) {
-      const directory = store.add({ path: storePathName(0, "sparse"), narSize: SPARSE_BYTES, references: [] });
-      writeSparse(join(directory, "sparse-file"), SPARSE_BYTES);
-    },
-  },
+  sparse: sparseRecipe(SPARSE_BYTES),
   million: {
     description: `${MANY} entries in one layer, empty or 16 bytes`,
     bytes: 5 * GIB,
@@ -117,8 +130,18 @@ export async function withEntries(entries: number, use: (corpus: Corpus) => Prom
   await generate(`entries-${entries}`, recipe, use);
 }
 
-/** `count` small store paths, each referring to up to three others: about as deep as real closures are. */
-export async function withStorePaths(count: number, use: (corpus: Corpus) => Promise<void>): Promise<void> {
+/** What a store path refers to, by number, of `count` in all: lower numbers. */
+export type Shape = (i: number, count: number) => readonly number[];
+
+/** About as deep as real closures are. */
+export const DEEP: Shape = (i) => [Math.floor(i / 2), Math.floor(i / 3), Math.floor(i * 0.9)];
+
+/** `count` small store paths that refer to others. */
+export async function withStorePaths(
+  count: number,
+  use: (corpus: Corpus) => Promise<void>,
+  shape: Shape = DEEP,
+): Promise<void> {
   const recipe: Recipe = {
     description: `${count} store paths of five entries`,
     bytes: count * 25_000,
@@ -126,7 +149,7 @@ export async function withStorePaths(count: number, use: (corpus: Corpus) => Pro
     fill(store) {
       const paths = Array.from({ length: count }, (_, i) => storePathName(i, `package-${i}-1.${i % 10}`));
       for (const [i, path] of paths.entries()) {
-        const below = new Set([Math.floor(i / 2), Math.floor(i / 3), Math.floor(i * 0.9)].filter((j) => j < i));
+        const below = new Set(shape(i, count).filter((j) => j >= 0 && j < i));
         const references = [...below].map((j) => paths[j] as string);
         const directory = store.add({ path, narSize: 1000 + ((i * 7919) % 5000), references });
         writePattern(join(store.directory(join(directory, "bin")), "program"), 1000);
@@ -137,6 +160,11 @@ export async function withStorePaths(count: number, use: (corpus: Corpus) => Pro
   await generate(`paths-${count}`, recipe, use);
 }
 
+/** One file of `bytes` bytes that is a hole. */
+export async function withSparseFile(bytes: number, use: (corpus: Corpus) => Promise<void>): Promise<void> {
+  await generate(`sparse-${bytes}`, sparseRecipe(bytes), use);
+}
+
 async function generate(name: string, recipe: Recipe, use: (corpus: Corpus) => Promise<void>): Promise<void> {
   const storeRoot = join(placeFor(recipe), `oci-nix-bench-${name}-${process.pid}`);
   temporary.add(storeRoot);
@@ -144,7 +172,7 @@ async function generate(name: string, recipe: Recipe, use: (corpus: Corpus) => P
     const store = new GeneratedStore(storeRoot);
     recipe.fill(store);
     store.finish();
-    await use({ name, description: recipe.description, storeRoot, graph: store.graph });
+    await use({ name, description: recipe.description, storeRoot, graph: store.graph, objects: store.objects });
   } finally {
     rmSync(storeRoot, { recursive: true, force: true });
     temporary.delete(storeRoot);

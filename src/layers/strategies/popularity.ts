@@ -1,8 +1,10 @@
 import { compareStrings } from "../../core/errors.js";
 import type { Closure } from "../../nix/closure.js";
 import type { StorePath } from "../../nix/store-path.js";
+import { addedTo, BitRows } from "../bit-rows.js";
 import { type Graph, graphOf } from "../graph.js";
 import { type LayerPlan, type StrategyOptions, storeLayer } from "../plan.js";
+import { type References, reversed } from "../references.js";
 
 /** nixpkgs' popularity contest with `limit_layers`: the most popular store paths one a layer, most popular first, the rest in the last. */
 export function planByPopularity(
@@ -56,29 +58,30 @@ function sortKey(path: StorePath): string {
   return `${path.slice(dash + 1)}-${path.slice(0, dash)}`;
 }
 
-/** For each node: its own value plus the values of all nodes that reach it. */
-function sumOverUsers(
-  references: readonly (readonly number[])[],
-  topological: readonly number[],
-  values: readonly bigint[],
-): bigint[] {
-  const words = Math.ceil(references.length / 32);
-  const users = references.map(() => new Uint32Array(words));
+/**
+ * For each node: its own value plus the values of all nodes from which it is reached.
+ *
+ * Mostly one of a node's users is reached from nearly all that the others are; its sum is gone on from, so that few values are added.
+ */
+function sumOverUsers(references: References, topological: readonly number[], values: readonly bigint[]): bigint[] {
+  const users = reversed(references);
+  /** Each node and all from which it is reached. */
+  const above = new BitRows(references.length, references.length);
   const sums = new Array<bigint>(references.length).fill(0n);
   for (const id of topological) {
-    const own = users[id] as Uint32Array;
+    const [first, ...others] = users[id] as readonly number[];
+    const own = above.row(id);
     let sum = values[id] as bigint;
-    for (let word = 0; word < words; word++) {
-      for (let bits = own[word] as number; bits !== 0; bits &= bits - 1) {
-        sum += values[word * 32 + (31 - Math.clz32(bits & -bits))] as bigint;
+    if (first !== undefined) {
+      const most = others.reduce((a, b) => ((sums[b] as bigint) > (sums[a] as bigint) ? b : a), first);
+      own.set(above.row(most));
+      sum += sums[most] as bigint;
+      for (const user of [first, ...others]) {
+        for (const added of addedTo(own, above.row(user))) sum += values[added] as bigint;
       }
     }
+    above.set(id, id);
     sums[id] = sum;
-    own[id >>> 5] = (own[id >>> 5] as number) | (1 << (id & 31));
-    for (const target of references[id] as readonly number[]) {
-      const above = users[target] as Uint32Array;
-      for (let word = 0; word < words; word++) above[word] = (above[word] as number) | (own[word] as number);
-    }
   }
   return sums;
 }

@@ -21,7 +21,6 @@ const tool = (debianPackage: string, nixPackage: string, ...version: readonly st
 /** All external programs that make, change or check disk images. */
 const TOOLS = {
   sfdisk: tool("fdisk", "util-linux"),
-  sgdisk: tool("gdisk", "gptfdisk"),
   mke2fs: tool("e2fsprogs", "e2fsprogs", "-V"),
   e2fsck: tool("e2fsprogs", "e2fsprogs", "-V"),
   "mkfs.vfat": tool("dosfstools", "dosfstools", "--help"),

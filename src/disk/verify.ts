@@ -4,10 +4,10 @@ import { type Finding, Findings } from "../examine/findings.js";
 import type { Region } from "./region.js";
 import type { DiskTools } from "./tools.js";
 import { checkFileSystem, type FileSystemKind, fileSystemAt } from "./verify/check-file-system.js";
+import { type FoundPartition, SECTOR } from "./verify/found-table.js";
 import { type ImageFormat, viewRaw } from "./verify/raw-view.js";
-import { type FoundPartition, readTable, tableKind } from "./verify/read-table.js";
+import { readTable, tableKind } from "./verify/read-table.js";
 
-const SECTOR = 512;
 /** Linux, ESP and extended boot loader, and FAT32 and Linux of an MBR. */
 const HOLD_FILE_SYSTEMS: readonly string[] = [
   "0FC63DAF-8483-4772-8E79-3D69D8477DE4",
@@ -73,19 +73,20 @@ async function look(file: string, looking: Looking): Promise<Found> {
   try {
     const whole: Region = { file, offset: 0, size };
     const fileSystem = fileSystemAt(fd, whole);
-    const kind = size < 2 * SECTOR ? undefined : tableKind(readRange(fd, { offset: 0, size: 2 * SECTOR }, file));
-    if (kind === undefined && fileSystem === undefined) {
-      findings.add("error", "empty", "disk", "there is no partition table on it, and neither ext4 nor FAT");
-      return nothing;
-    }
-    if (kind === undefined && fileSystem !== undefined) {
+    const head = readRange(fd, { offset: 0, size: Math.min(size, 2 * SECTOR) }, file);
+    const kind = size < SECTOR ? undefined : tableKind(head);
+    if (kind === undefined) {
+      if (fileSystem === undefined) {
+        findings.add("error", "empty", "disk", "there is no partition table on it, and neither ext4 nor FAT");
+        return nothing;
+      }
       onStep(`checking the file system (${fileSystem})`);
       await checkFileSystem(fileSystem, whole, { where: "disk", tools, findings });
       return { ...nothing, fileSystem };
     }
     onStep("checking the partition table");
-    const table = await readTable(file, size, tools, findings);
-    if (table === undefined) return nothing;
+    const table = await readTable(kind, { fd, file, size }, tools, findings);
+    if (table === undefined) return { ...nothing, label: kind };
     const partitions: VerifiedPartition[] = [];
     for (const partition of table.partitions) {
       partitions.push(await lookInto(partition, { ...looking, fd, disk: whole }));

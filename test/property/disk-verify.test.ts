@@ -95,7 +95,7 @@ async function look(file: string): Promise<void> {
 
 cleanUpDisks();
 
-describe.skipIf(requireTools("sfdisk", "sgdisk", "mke2fs", "e2fsck", "mkfs.vfat", "fsck.vfat", "mcopy", "qemu-img"))(
+describe.skipIf(requireTools("sfdisk", "mke2fs", "e2fsck", "mkfs.vfat", "fsck.vfat", "mcopy", "qemu-img"))(
   "an image that somebody damaged",
   () => {
     it.each([

@@ -1,5 +1,6 @@
-import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { makeFat } from "../../src/disk/fat.js";
 import { convertImage, DISK_FORMATS } from "../../src/disk/format/convert.js";
@@ -41,7 +42,7 @@ const codes = async (file: string) =>
 
 cleanUpDisks();
 
-describe.skipIf(requireTools("sfdisk", "sgdisk", "mke2fs", "e2fsck", "mkfs.vfat", "fsck.vfat", "mcopy", "qemu-img"))(
+describe.skipIf(requireTools("sfdisk", "mke2fs", "e2fsck", "mkfs.vfat", "fsck.vfat", "mcopy", "qemu-img"))(
   "a verified disk",
   () => {
     it.each(TABLE_NAMES.map((table) => ({ table })))("$table is valid, with all that is in it", async ({ table }) => {
@@ -55,6 +56,8 @@ describe.skipIf(requireTools("sfdisk", "sgdisk", "mke2fs", "e2fsck", "mkfs.vfat"
       for (const [index, { number, role, start, size }] of layout.partitions.entries()) {
         expect(found.partitions[index]).toMatchObject({ number, start, size });
         expect(found.partitions[index]?.fileSystem).toBe(fileSystems[role]);
+        const { type, uuid, name } = layout.partitions[index] as (typeof layout.partitions)[number];
+        if (found.label === "gpt") expect(found.partitions[index]).toMatchObject({ type, uuid, name });
       }
     });
 
@@ -80,6 +83,113 @@ describe.skipIf(requireTools("sfdisk", "sgdisk", "mke2fs", "e2fsck", "mkfs.vfat"
       expect((await codes(file)).sort()).toEqual(wanted.sort());
       expect(JSON.stringify(found.findings)).not.toContain("/tmp");
       expect(readFileSync(file).equals(before)).toBe(true);
+    });
+
+    it.each([
+      ["a byte of the first header", (file) => write(file, 512 + 18, "X"), ["error gpt table"]],
+      ["the first header", (file) => write(file, 512, Buffer.alloc(512)), ["error gpt table"]],
+      ["where the first header says it is", (file) => write(file, 512 + 24, "X"), ["error gpt table"]],
+      ["a byte of the first entries", (file) => write(file, 1024 + 56, "X"), ["error gpt table"]],
+      ["the last header", (file, size) => write(file, size - 500, "X"), ["error gpt table"]],
+      ["a byte of the last entries", (file, size) => write(file, size - 33 * 512 + 56, "X"), ["error gpt table"]],
+      ["the MBR", (file) => write(file, 0, Buffer.alloc(512)), ["error gpt table"]],
+      ["the type in the MBR", (file) => write(file, 450, Buffer.alloc(1)), ["error gpt table"]],
+      [
+        "both headers",
+        (file, size) => {
+          write(file, 512, Buffer.alloc(512));
+          write(file, size - 512, Buffer.alloc(512));
+        },
+        ["error gpt table", "error gpt table"],
+      ],
+    ] as readonly (readonly [string, (file: string, size: number) => void, readonly string[]])[])(
+      "has an error for a GPT without %s",
+      async (_, damage, wanted) => {
+        const file = await makeDisk("hybrid");
+        const { size } = statSync(file);
+        const { partitions } = await verifyDisk(file, diskTools());
+        damage(file, size);
+        const found = await verifyDisk(file, diskTools());
+        expect(found.valid).toBe(false);
+        expect(found.findings.map(({ severity, code, where }) => `${severity} ${code} ${where}`)).toEqual(wanted);
+        // With one copy it is still known what is where.
+        expect(found).toMatchObject({ label: "gpt", partitions: wanted.length > 1 ? [] : partitions });
+      },
+    );
+
+    it("has an error for a disk with a GPT that is cut off anywhere, or has become longer", async () => {
+      const file = await makeDisk("hybrid");
+      const { size } = statSync(file);
+      truncateSync(file, size + MIB);
+      expect(await codes(file)).toEqual(["error gpt table"]);
+      for (const left of [size - 512, size - MIB, 110 * MIB, 50 * MIB, MIB, 34 * 512, 1024]) {
+        truncateSync(file, left);
+        const { valid, findings } = await verifyDisk(file, diskTools());
+        expect(valid, `${left}`).toBe(false);
+        const wanted = left > 33 * 512 ? "cut-off" : "gpt";
+        expect(
+          findings.map(({ code }) => code),
+          `${left}`,
+        ).toContain(wanted);
+      }
+      truncateSync(file, 512);
+      expect(await codes(file)).toContain("error gpt table");
+    });
+
+    it("has an error for copies of a GPT that do not agree, and for what is not where it may be", async () => {
+      const file = await makeDisk("efi");
+      const { size } = statSync(file);
+      const before = readFileSync(file);
+      const restore = () => {
+        write(file, 0, before.subarray(0, 34 * 512));
+        write(file, size - 33 * 512, before.subarray(size - 33 * 512));
+      };
+      const entries = before.subarray(1024, 1024 + 128 * 128);
+      const change = (header: number, at: number, value: number | string) => {
+        const bytes = Buffer.from(readFileSync(file).subarray(header, header + 92));
+        if (typeof value === "string") bytes.write(value, at, "latin1");
+        else bytes.writeUInt32LE(value, at);
+        bytes.writeUInt32LE(0, 16);
+        bytes.writeUInt32LE(crc32(bytes), 16);
+        write(file, header, bytes);
+      };
+      const says = async () => (await verifyDisk(file, diskTools())).findings.map(({ message }) => message);
+      // Of the last copy the disk's GUID, of the first one the last sector for partitions.
+      change(size - 512, 56, "other");
+      expect(await says()).toEqual([expect.stringMatching(/two copies of the GPT do not say the same/)]);
+      restore();
+      change(512, 48, 100);
+      change(size - 512, 48, 100);
+      expect(await says()).toEqual([
+        expect.stringMatching(/partition 1 .*sectors 34 to 100/),
+        expect.stringMatching(/partition 2 .*sectors 34 to 100/),
+      ]);
+      restore();
+      // The second entry ends before it begins.
+      const turned = Buffer.from(entries);
+      turned.writeBigUInt64LE(20_000n, 128 + 40);
+      for (const [header, at] of [
+        [512, 1024],
+        [size - 512, size - 33 * 512],
+      ] as const) {
+        write(file, at, turned);
+        change(header, 88, crc32(turned));
+      }
+      expect(await says()).toContainEqual(expect.stringMatching(/partition 2 ends before it begins/));
+      restore();
+      for (const [at, value] of [
+        [80, 0xffffffff],
+        [84, 0xffffffff],
+        [84, 0],
+        [12, 0xffffffff],
+        [12, 1],
+        [72, 0xffffffff],
+      ] as const) {
+        change(512, at, value);
+        expect(await codes(file), `${at}`).toEqual(["error gpt table"]);
+        restore();
+      }
+      expect(await codes(file)).toEqual([]);
     });
 
     it("has errors for partitions that overlap, or are not on the disk, and warnings for unaligned ones", async () => {

@@ -5,6 +5,7 @@ import type { Region } from "./region.js";
 import type { DiskTools } from "./tools.js";
 import { checkFileSystem, type FileSystemKind, fileSystemAt } from "./verify/check-file-system.js";
 import { type FoundPartition, SECTOR } from "./verify/found-table.js";
+import { otherContentAt } from "./verify/other-content.js";
 import { type ImageFormat, viewRaw } from "./verify/raw-view.js";
 import { readTable, tableKind } from "./verify/read-table.js";
 
@@ -108,12 +109,9 @@ async function lookInto(
   if (fileSystem === undefined) {
     if (HOLD_FILE_SYSTEMS.includes(partition.type.toUpperCase())) {
       const where = `partition ${partition.number}`;
-      findings.add(
-        "warning",
-        "no-file-system",
-        where,
-        "neither ext4 nor FAT is in it, and nothing else is looked into",
-      );
+      const other = otherContentAt(fd, region);
+      if (other === undefined) findings.add("error", "no-file-system", where, "no file system is known in it");
+      else findings.add("warning", "no-file-system", where, `${other} is in it, which is not looked into`);
     }
     return partition;
   }

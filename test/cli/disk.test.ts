@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { DISK_SPEC_SCHEMA } from "../../src/disk/disk-spec.js";
 import { runCli } from "../support/cli.js";
@@ -12,6 +15,9 @@ describe("oci-nix disk on the command line", () => {
     [["disk", "a.json", "--too", "x"], 2, /did you mean --to\?/],
     [["disk", "verify"], 2, /one disk image must be named, not 0/],
     [["disk", "verify", "x", "--boot", "bios"], 2, /--boot and --line go together/],
+    [["disk", "verify", "x", "--boot", "bios", "--line", ""], 2, /--line is empty/],
+    [["disk", "verify", "x", "--boot", "bios", "--line", " \t"], 2, /--line is empty/],
+    [["disk", "verify", "x", "--deadline", "5"], 2, /--deadline .*--boot/],
     [["disk", "verify", "/nonexistent.img"], 1, /cannot read \/nonexistent\.img/],
   ] as const)("says what is wrong with %j", async (args, status, message) => {
     const result = await runCli(args);
@@ -23,6 +29,24 @@ describe("oci-nix disk on the command line", () => {
     const wrapper = ["sh", "-c", `echo '{"fromImage": "oci:a:b"}' | "$@"`, "sh"];
     const result = await runCli(["disk", "-", "--to", "/nonexistent/x"], { wrapper });
     expect(result).toMatchObject({ status: 1, stderr: expect.stringContaining("no directory /nonexistent") });
+  });
+
+  it("says sizes in MiB with two decimals, or in bytes", async () => {
+    const file = join(mkdtempSync(join(tmpdir(), "oci-nix-disk-")), "x");
+    const said = async (size: number) => {
+      truncateSync(file, size);
+      return /a disk of (.*?), no table/.exec((await runCli(["disk", "verify", file])).stdout.toString())?.[1];
+    };
+    try {
+      writeFileSync(file, "");
+      expect(await said(1)).toBe("1 byte");
+      expect(await said(1_000_000)).toBe("1000000 bytes");
+      expect(await said(2 ** 20)).toBe("1 MiB");
+      expect(await said(310 * 2 ** 20 - 1)).toBe("310.00 MiB");
+      expect(await said(2.5 * 2 ** 20)).toBe("2.50 MiB");
+    } finally {
+      rmSync(dirname(file), { recursive: true });
+    }
   });
 
   it("has help for itself and for verify", async () => {

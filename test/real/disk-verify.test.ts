@@ -197,7 +197,7 @@ describe.skipIf(requireTools("sfdisk", "mke2fs", "e2fsck", "mkfs.vfat", "fsck.vf
       const script =
         "label: dos\nstart=63,size=4096,type=83\nstart=8192,size=8192,type=83\nstart=32768,size=98304,type=83\n";
       await runOk(tool("sfdisk"), ["-q", "--no-reread", "--no-tell-kernel", file], { stdin: script });
-      const empty = [1, 2, 3].map((number) => `warning no-file-system partition ${number}`);
+      const empty = [1, 2, 3].map((number) => `error no-file-system partition ${number}`);
       expect(await codes(file)).toEqual(["warning alignment partition 1", ...empty]);
       // The second one begins in the first, and the third is cut off.
       write(file, 446 + 16 + 8, Uint8Array.of(0, 1, 0, 0));
@@ -208,6 +208,49 @@ describe.skipIf(requireTools("sfdisk", "mke2fs", "e2fsck", "mkfs.vfat", "fsck.vf
         "error outside partition 3",
         "error overlap partition 2",
         ...empty.slice(0, 2),
+      ]);
+    });
+
+    it("has an error for a partition whose file system is gone, and a warning for one that is not looked into", async () => {
+      const file = await makeDisk("efixbootldr");
+      const { partitions } = planLayout({ table: "efixbootldr", rootBytes: 6 * MIB, bootEnd: 105 * MIB });
+      for (const { start } of partitions) write(file, start, Buffer.alloc(4096));
+      const gone = [1, 2, 3].map((number) => `error no-file-system partition ${number}`);
+      expect(await codes(file)).toEqual(gone);
+      const root = partitionRegion(file, partitions[2] as (typeof partitions)[number]);
+      for (const [at, magic] of [
+        [0, "XFSB"],
+        [0x10040, "_BHRfS_M"],
+        [0, "LUKS\xba\xbe"],
+        [0, "hsqs"],
+        [0, "\x10\x20\xf5\xf2"],
+        [4086, "SWAPSPACE2"],
+        [512, "LABELONE"],
+      ] as const) {
+        const offset = magic === "\x10\x20\xf5\xf2" ? 1024 : at;
+        write(file, root.offset + offset, Buffer.from(magic, "latin1"));
+        expect(await codes(file), magic).toEqual([...gone.slice(0, 2), "warning no-file-system partition 3"]);
+        write(file, root.offset + offset, Buffer.alloc(16));
+      }
+    });
+
+    it("says what tools say without their control characters and rows of asterisks", async () => {
+      const file = await makeDisk("none");
+      write(file, 1024 + 0x18 + 4, Buffer.alloc(16, 0xff));
+      write(file, 8192, Buffer.alloc(65536, 0xff));
+      const { findings } = await verifyDisk(file, diskTools());
+      expect(findings.map(({ code }) => code)).toContain("file-system");
+      for (const { message } of findings) expect(message).not.toMatch(/\p{Cc}|\*\*| {2}/u);
+    });
+
+    it("has an error for a FAT that is too large to be checked", async () => {
+      const file = emptyDisk(512 * MIB);
+      await runOk(tool("mkfs.vfat"), ["-F", "32", "-s", "1", file]);
+      truncateSync(file, 2 ** 40);
+      // 2^31 sectors, and FATs for them.
+      write(file, 32, Uint8Array.of(0, 0, 0, 0x80, 0, 0, 0, 1));
+      expect((await verifyDisk(file, diskTools())).findings).toEqual([
+        { severity: "error", code: "file-system", where: "disk", message: expect.stringMatching(/its \d+ clusters/) },
       ]);
     });
 
@@ -259,7 +302,11 @@ describe.skipIf(requireTools("sfdisk", "mke2fs", "e2fsck", "mkfs.vfat", "fsck.vf
       head.writeBigUInt64LE(20n, 36);
       head.write(`# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 2 FLAT "${secret}" 0\n`, 512);
       writeFileSync(join(where, "listed"), head);
-      for (const name of ["backed", "split", "parented", "listed"]) {
+      const list = `# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 2 FLAT "${secret}" 0\n`;
+      writeFileSync(join(where, "list"), list);
+      await make("flat", "-f", "vmdk", "-o", "subformat=monolithicFlat");
+      for (const name of ["backed", "split", "parented", "listed", "list", "flat"]) {
+        expect((await verifyDisk(join(where, name), diskTools())).format).not.toBe("raw");
         expect(await codes(join(where, name)), name).toEqual(["error other-file image"]);
       }
     });

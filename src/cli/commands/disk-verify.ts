@@ -20,6 +20,14 @@ export default async function verify({ inputs, flags, signal }: Invocation): Pro
       hint: "--boot bios --line login: boots it, and waits for that line on its serial console",
     });
   }
+  if (line?.trim() === "") {
+    throw new OciNixError("usage", "--line is empty", { hint: "every console shows that; --line login:" });
+  }
+  if (firmware === undefined && flags.deadline !== undefined) {
+    throw new OciNixError("usage", "--deadline is that of --boot, which is not given", {
+      hint: "--boot bios --line login: --deadline 600",
+    });
+  }
   const deadlineMs = (number(flags, "deadline") ?? DEFAULT_DEADLINE_S) * 1000;
   const boot = firmware === undefined || line === undefined ? undefined : { firmware, line, deadlineMs };
   const onLine = (each: string) => {
@@ -40,15 +48,22 @@ function describe(file: string, verified: VerifiedImage): string {
     ({ severity, where, message, code }) => `${severity.padEnd(7)}  ${where}: ${message} [${code}]`,
   );
   const table = label === undefined ? `no table, ${fileSystem ?? "no file system"}` : `table ${label}`;
-  const disk = size === undefined ? "" : `, a disk of ${size / 2 ** 20} MiB, ${table}`;
+  const disk = size === undefined ? "" : `, a disk of ${formatSize(size)}, ${table}`;
   lines.push(`${file}: ${valid ? "valid" : "not valid"}: ${format}${disk}`);
   for (const each of partitions) {
     lines.push(
-      `  partition ${each.number}: ${each.size / 2 ** 20} MiB at ${each.start / 2 ** 20} MiB, ${each.fileSystem ?? "no file system"}`,
+      `  partition ${each.number}: ${formatSize(each.size)} at ${formatSize(each.start)}, ${each.fileSystem ?? "no file system"}`,
     );
   }
   for (const { firmware, booted, seconds, accelerator } of boots) {
     lines.push(`  ${booted ? "boots" : "does not boot"} by ${firmware}: ${seconds.toFixed(1)} s (${accelerator})`);
   }
   return lines.map((each) => `${visible(each)}\n`).join("");
+}
+
+function formatSize(bytes: number): string {
+  const mib = bytes / 2 ** 20;
+  if (Number.isInteger(mib)) return `${mib} MiB`;
+  if (mib > 1) return `${mib.toFixed(2)} MiB`;
+  return bytes === 1 ? "1 byte" : `${bytes} bytes`;
 }

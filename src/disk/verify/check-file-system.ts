@@ -13,6 +13,9 @@ const HEAD = 2048;
 const SUPERBLOCK = 1024;
 const EXT_MAGIC = 0xef53;
 
+/** fsck.vfat has all FATs in memory, and more: of a FAT with a hundred million clusters more than tools are given. */
+const MOST_CLUSTERS = 2 ** 26;
+
 /** What file system begins at a region. ext4 stands for the older ones, too, which have the same checks. */
 export function fileSystemAt(fd: number, { file, offset, size }: Region): FileSystemKind | undefined {
   if (size < HEAD) return undefined;
@@ -30,7 +33,8 @@ export async function checkFileSystem(
 ): Promise<void> {
   const fd = openSync(region.file, "r");
   try {
-    const length = (kind === "ext4" ? extLength : fatLength)(readRange(fd, { ...region, size: HEAD }, region.file));
+    const head = readRange(fd, { ...region, size: HEAD }, region.file);
+    const length = (kind === "ext4" ? extLength : fatLength)(head);
     if (length > region.size) {
       findings.add(
         "error",
@@ -39,7 +43,11 @@ export async function checkFileSystem(
         `its file system is ${length - region.size} bytes larger than it`,
       );
     }
-    if (kind === "ext4") {
+    const clusters = kind === "fat" ? Math.floor(length / clusterSize(head)) : 0;
+    if (clusters > MOST_CLUSTERS) {
+      const message = `its ${clusters} clusters are too many: a FAT of up to ${MOST_CLUSTERS} is looked at`;
+      findings.add("error", "file-system", where, message);
+    } else if (kind === "ext4") {
       await tools.run("e2fsck", ["-fn", `${basename(region.file)}?offset=${region.offset}`], { over: region.file });
     } else {
       // fsck.vfat knows no offset. qemu-img passes over what is empty without reading it.
@@ -62,6 +70,10 @@ function extLength(head: Buffer): number {
 
 function fatLength(head: Buffer): number {
   return (head.readUInt16LE(19) || head.readUInt32LE(32)) * head.readUInt16LE(11);
+}
+
+function clusterSize(head: Buffer): number {
+  return head.readUInt16LE(11) * (head[13] as number) || 1;
 }
 
 function wholeSectors(bytes: number): number {

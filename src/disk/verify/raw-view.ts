@@ -87,6 +87,7 @@ function probe(path: string): Probe {
     const hasFooter = starts(tail, "conectix");
     if (hasFooter || starts(head, "conectix")) return { ...result, format: "vpc", isCutOff: !hasFooter };
     if (starts(head, "KDMV")) return { ...result, format: "vmdk", usesOtherFile: vmdkUsesOtherFile(head) };
+    if (starts(head, "# Disk DescriptorFile")) return { ...result, format: "vmdk", usesOtherFile: true };
     return { ...result, format: starts(head, "vhdxfile") ? "vhdx" : "raw" };
   } finally {
     close();

@@ -8,6 +8,9 @@ import { HostilePlace } from "../support/hostile/run.js";
 import { type Answer, type Arrived, startHttpServer } from "../support/http-server.js";
 import { LayoutFixture, OCI } from "../support/layouts.js";
 
+/** Whether everything is run, or what tells most. */
+const LONG = process.env.OCI_NIX_HOSTILE_CASES !== undefined;
+
 const place = new HostilePlace();
 afterAll(() => place.close());
 
@@ -91,7 +94,7 @@ const withToken = (answer: (response: ServerResponse) => Answer | "answered"): T
 describe("a hostile registry", { timeout: 120_000 }, () => {
   it("that sends for ever is left, whatever was asked for", async () => {
     expect(await refused(at(MANIFEST, (_, response) => endless(response)))).toMatch(/longer than \d+ bytes/);
-    expect(await refused(at(CONFIG, (_, response) => endless(response)))).toMatch(/longer than \d+ bytes/);
+    if (LONG) expect(await refused(at(CONFIG, (_, response) => endless(response)))).toMatch(/longer than \d+ bytes/);
     expect(
       await refused(
         at(LAYER, (_, response) => endless(response)),
@@ -121,7 +124,7 @@ describe("a hostile registry", { timeout: 120_000 }, () => {
       at(MANIFEST, () => ({ headers: { "content-type": `${OCI}.manifest.v1+json`, ...headers }, body: manifestBytes }));
     expect(await refused(said({ "docker-content-digest": wrong }), 3)).toMatch(/arrived as sha256/);
     const huge = { ...right, config: { ...right.config, size: 10 ** 15 } };
-    expect(await refused(at(MANIFEST, () => json(huge)))).toMatch(/larger than \d+ bytes/);
+    if (LONG) expect(await refused(at(MANIFEST, () => json(huge)))).toMatch(/larger than \d+ bytes/);
     expect(
       await refused(
         at(LAYER, () => ({ body: Buffer.alloc(layer.length) })),
@@ -143,13 +146,13 @@ describe("a hostile registry", { timeout: 120_000 }, () => {
     expect(await refused(at(MANIFEST, () => packed))).toMatch(/content-encoding|not valid JSON|not text/i);
     const deep = `{"token": ${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
     expect(await refused(withToken(() => ({ body: deep })))).toMatch(/answers without a token/);
-    expect(await refused(at(MANIFEST, () => ({ body: deep })))).toMatch(/more than \d+ levels/);
+    if (LONG) expect(await refused(at(MANIFEST, () => ({ body: deep })))).toMatch(/more than \d+ levels/);
   });
 
   it("that leads elsewhere is not followed out of HTTP, nor for ever", async () => {
     const to = (location: string) => at(MANIFEST, () => ({ status: 307, headers: { location } }));
     expect(await refused(to("file:///etc/passwd"))).toMatch(/no URL of http or https/);
-    expect(await refused(to("//"))).toMatch(/no URL of http or https/);
+    if (LONG) expect(await refused(to("//"))).toMatch(/no URL of http or https/);
     expect(await refused(to("/v2/app/manifests/1"))).toMatch(/more than 10 redirects/);
     expect(await refused(to("http://192.0.2.1/"))).toMatch(/leads to http:\/\/192\.0\.2\.1.*plain http/);
   });

@@ -71,7 +71,7 @@ export { type ErrorCode, nearest, OciNixError } from "./core/errors.js";
 export type { GeneratedObject } from "./core/generated-object.js";
 export { writeGeneratedObjects } from "./core/generated-object-writer.js";
 export { formatJson, isJsonObject, type Json, type JsonObject, parseJson, toJson } from "./core/json.js";
-export { readJsonFile, readTextFile } from "./core/json-file.js";
+export { readJsonFile, readTextFile, readTextStream } from "./core/json-file.js";
 export { writeOutputFile } from "./core/output-file.js";
 export { type OutputSink, openOutputSink } from "./core/output-sink.js";
 export type { Ownership } from "./core/ownership.js";

@@ -1,8 +1,8 @@
 import { closeSync, lstatSync, openSync, readlinkSync, readSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { type JsonObject, parseJson } from "../core/json.js";
-import { readTextFile } from "../core/json-file.js";
+import type { JsonObject } from "../core/json.js";
+import { readJsonFile } from "../core/json-file.js";
 import { withoutTrailing } from "../core/trim.js";
 import { findStorePath } from "../nix/store-path.js";
 import { isNix2containerImage } from "../transport/nix2container.js";
@@ -69,7 +69,7 @@ function recogniseFile(file: string, inStore: boolean): Input | undefined {
   if (inStore && start !== "{") return undefined;
   if (start === "{") {
     try {
-      const json = parseJson(readText(file), file);
+      const json = readJsonFile(file);
       if (isDockertoolsConf(json)) return { kind: "dockertools-conf", json, source: file };
       if (isNix2containerImage(json)) return { kind: "nix2container-image", json, source: file };
       if (isSpec(json)) return { kind: "spec", json, source: file };
@@ -78,15 +78,6 @@ function recogniseFile(file: string, inStore: boolean): Input | undefined {
     }
   }
   return inStore ? undefined : { kind: "closure-file", file };
-}
-
-const MAX_JSON = 256 * 1024 * 1024;
-
-function readText(file: string): string {
-  if (statSync(file).size > MAX_JSON) {
-    throw new OciNixError("limit", `${file} is larger than ${MAX_JSON} bytes: no spec or conf.json is`);
-  }
-  return readTextFile(file);
 }
 
 function firstByte(file: string): string {
@@ -128,7 +119,7 @@ function followIntoStore(arg: string, storeRoot: string): string | undefined {
     if (link === undefined) return undefined;
     at = resolve(dirname(link), readlinkSync(link), `.${at.slice(link.length)}`);
   }
-  return undefined;
+  throw Object.assign(new Error(`more than ${MAX_LINKS} links`), { code: "ELOOP" });
 }
 
 /** The first symlink on the way to a path, itself included. */
@@ -175,9 +166,16 @@ function rootOf(arg: string, storeRoot: string): string {
 }
 
 function hintFor(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat?.isFile()) return "a spec, conf.json or closure graph must be the only input";
-  if (stat?.isFIFO())
+  if (kindIs(path, "isFile")) return "a spec, conf.json or closure graph must be the only input";
+  if (kindIs(path, "isFIFO"))
     return "a pipe cannot be the input: write it to a file, or give a closure graph on standard input as -";
   return "give store paths, for example what nix-build prints";
+}
+
+function kindIs(path: string, kind: "isFile" | "isFIFO"): boolean {
+  try {
+    return statSync(path)[kind]();
+  } catch {
+    return false;
+  }
 }

@@ -28,6 +28,10 @@ export function isJsonObject(value: Json | undefined): value is JsonObject {
 }
 
 const MAX_DEPTH = 512;
+/** Values of one text: each takes up to 200 bytes of memory, and as few as three of text. */
+const MAX_VALUES = 5_000_000;
+/** Those that are read as plain JavaScript values take much less. */
+const MAX_PLAIN_VALUES = 8 * MAX_VALUES;
 const BACKSLASH = 0x5c;
 const QUOTE = 0x22;
 const TOKEN = /[ \t\n\r]*(?:([{}[\],:])|(")|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)|(true|false|null))/y;
@@ -35,9 +39,10 @@ const TOKEN = /[ \t\n\r]*(?:([{}[\],:])|(")|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:
 /**
  * Parses JSON (RFC 8259); of a repeated key the last value counts, at the first one's place. A byte order mark is skipped.
  * @param source what errors call the text
- * @throws OciNixError `invalid-input` with line and column
+ * @throws OciNixError `invalid-input` with line and column; `limit` for more than five million values
  */
 export function parseJson(text: string, source: string): Json {
+  let values = 0;
   let at = text.startsWith("\ufeff") ? 1 : 0;
   const fail = (what: string): never => {
     const before = text.slice(0, at).split("\n");
@@ -75,6 +80,7 @@ export function parseJson(text: string, source: string): Json {
   };
   const value = (first: string, depth: number): Json => {
     if (depth > MAX_DEPTH) fail(`more than ${MAX_DEPTH} levels`);
+    if (++values > MAX_VALUES) throw tooMany(source, MAX_VALUES);
     if (first === "{") {
       const object = new Map<string, Json>();
       for (let next = token(); next !== "}"; next = token()) {
@@ -112,15 +118,31 @@ export function parseJson(text: string, source: string): Json {
 
 /**
  * Parses JSON to plain JavaScript values: for large inputs whose key order and number texts do not count.
- * @throws OciNixError as {@link parseJson}
+ * @throws OciNixError as {@link parseJson}, but `limit` for more than forty million values
  */
 export function parsePlainJson(text: string, source: string): unknown {
+  if (mayHaveMoreValues(text, MAX_PLAIN_VALUES)) throw tooMany(source, MAX_PLAIN_VALUES);
   try {
     return JSON.parse(text);
   } catch {
     // JSON.parse names the place in some messages only, and differently in each version of Node.
     return parseJson(text, source);
   }
+}
+
+function tooMany(source: string, max: number): OciNixError {
+  return new OciNixError("limit", `${source} has more than ${max} values`);
+}
+
+/** Counts what stands before values; commas and brackets in strings, too, of which nobody has so many. */
+function mayHaveMoreValues(text: string, max: number): boolean {
+  if (text.length <= max) return false;
+  let values = 0;
+  for (let at = 0; at < text.length && values <= max; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit === 0x2c || unit === 0x5b || unit === 0x7b) values++;
+  }
+  return values > max;
 }
 
 /** What {@link parsePlainJson} gave, for messages: it may be nested more deeply than can be printed. */

@@ -69,6 +69,8 @@ function describeReachable(database: SqliteDatabase, roots: readonly string[], f
     .prepare<[number], number>(`select reference from Refs where referrer = ? limit ${MAX_REFERENCES + 1}`)
     .pluck();
 
+  for (const query of [byPath, byId, referencesOf]) checkIndexed(database, query.source, file);
+
   const rows = new Map<number, Row>();
   for (const root of roots) {
     const row = byPath.get(root);
@@ -97,6 +99,19 @@ function describeReachable(database: SqliteDatabase, roots: readonly string[], f
     ...describeRow(row, file),
     references: (references.get(row.id) as readonly number[]).map((id) => pathOf(rows.get(id) as Row, file)),
   }));
+}
+
+/** Without its index each look-up would read the whole table. @throws OciNixError `invalid-input` */
+function checkIndexed(database: SqliteDatabase, query: string, file: string): void {
+  const steps = database.prepare<[null], { readonly detail: string }>(`explain query plan ${query}`).all(null);
+  if (steps.every(({ detail }) => detail.startsWith("SEARCH"))) return;
+  throw new OciNixError(
+    "invalid-input",
+    `${file} is not a Nix database that we can read: it lacks an index for ${query}`,
+    {
+      hint: "every version of Nix makes it; give the closure with --closure FILE",
+    },
+  );
 }
 
 function describeRow(row: Row, file: string): Omit<DescribedObject, "references"> {

@@ -1,6 +1,7 @@
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { parsePlainJson } from "../core/json.js";
+import { collectBytes } from "../core/json-file.js";
 import { type Closure, closureSizes } from "./closure.js";
 import { ACCEPTED_CLOSURES, buildClosure, type DescriptionOptions } from "./described-closure.js";
 import { describeGraphJson } from "./graph-json.js";
@@ -29,7 +30,8 @@ export function parseClosure(text: string, options: DescriptionOptions): Closure
 
 /**
  * {@link parseClosure} of a file's content.
- * @throws OciNixError also `not-found` and `unreadable`; `invalid-input` where it is not UTF-8
+ * @throws OciNixError also `not-found` and `unreadable`; `invalid-input` where it is not UTF-8; `limit` where it is larger than 500 MiB, or
+ *   does not end
  */
 export async function readClosureFile(
   path: string,
@@ -40,18 +42,17 @@ export async function readClosureFile(
 
 const STANDARD_INPUT = "/dev/stdin";
 
-/** Not by its path, which cannot be opened where it is a socket. */
-async function readStandardInput(): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const piece of process.stdin) pieces.push(piece as Buffer);
-  return Buffer.concat(pieces);
-}
+/** Bytes of a closure: it is one string, which JavaScript has of 512 MiB at most. A closure of 100,000 paths is about a tenth of it. */
+const MAX_CLOSURE = 500 * 1024 * 1024;
 
 async function readText(path: string): Promise<string> {
   let bytes: Buffer;
   try {
-    bytes = path === STANDARD_INPUT ? await readStandardInput() : await readFile(path);
+    // Not by its path, which cannot be opened where it is a socket.
+    const stream = path === STANDARD_INPUT ? process.stdin : createReadStream(path, { highWaterMark: 1 << 20 });
+    bytes = await collectBytes(stream, MAX_CLOSURE, path);
   } catch (error) {
+    if (error instanceof OciNixError) throw error;
     const code = errnoOf(error) === "ENOENT" ? "not-found" : "unreadable";
     throw new OciNixError(code, `cannot read the closure ${path}: ${describeErrno(error)}`, { cause: error });
   }

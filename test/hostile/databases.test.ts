@@ -70,6 +70,20 @@ describe("a Nix database that lies", { timeout: 60_000 }, () => {
     ).toMatch(/more than 1000000 references/);
   });
 
+  it("by having no indices, so that every look-up would read all, is refused", async () => {
+    const tables = (path: string, refs: string) =>
+      `create table ValidPaths (id integer primary key, path text ${path}, hash text, narSize int);
+       create table Refs (referrer, reference${refs});
+       insert into ValidPaths (path, hash, narSize) values ('${A}', '${HASH}', 1);`;
+    expect(await refused(tables("", ", primary key (referrer, reference)"))).toMatch(/lacks an index for .* path = /);
+    expect(await refused(tables("unique", ""))).toMatch(/lacks an index for .* referrer = /);
+    expect(
+      await refused(
+        tables("unique", ", primary key (referrer, reference)").replace("id integer primary key", "id integer"),
+      ),
+    ).toMatch(/lacks an index for .* id = /);
+  });
+
   it("in its pages is refused", async () => {
     expect(await refused(PATHS, (bytes) => bytes.fill(0xff, 4096))).toMatch(/not an intact SQLite database/);
     expect(await refused(PATHS, (bytes) => bytes.subarray(0, 5000))).toMatch(/not an intact SQLite database/);

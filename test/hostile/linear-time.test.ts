@@ -1,9 +1,13 @@
-import { describe, expect, it } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
 import { recordedLayers } from "../../src/build/recorded-store-paths.js";
 import { importCache } from "../../src/cache/exchange.js";
 import { nearest, OciNixError } from "../../src/core/errors.js";
 import { compileRegex } from "../../src/core/regex.js";
 import { withoutTrailing } from "../../src/core/trim.js";
+import { globPaths } from "../../src/disk/glob.js";
 import { parseClosure } from "../../src/nix/read-closure.js";
 import { checkRefName } from "../../src/oci/reference.js";
 
@@ -48,6 +52,25 @@ describe("input of megabytes", { timeout: 20_000 }, () => {
     expect(message.length).toBeLessThan(4001);
     expect(message).toMatch(/^a+… \(\d+ characters are left out\) …a+$/);
     expect(hint?.length).toBeLessThan(4001);
+  });
+});
+
+describe("a pattern of a disk's contents", () => {
+  const directory = mkdtempSync(join(tmpdir(), "oci-nix-hostile-"));
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  it("takes time in proportion to its stars, not to the ways in which they could share a name", () => {
+    writeFileSync(join(directory, "a".repeat(255)), "");
+    const cpuMs = (stars: number) => {
+      const before = process.cpuUsage();
+      expect(globPaths(`${directory}/${"*a".repeat(stars)}b`)).toEqual([]);
+      return process.cpuUsage(before).user / 1000;
+    };
+    // Backtracking takes years for fifty.
+    cpuMs(50);
+    const short = Math.max(cpuMs(5000), cpuMs(5000), 1);
+    expect(cpuMs(50_000) / short).toBeLessThan(60);
+    expect(globPaths(`${directory}/${"[".repeat(LONG)}`)).toEqual([]);
   });
 });
 

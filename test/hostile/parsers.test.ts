@@ -17,6 +17,14 @@ function shown(bytes: Buffer): { readonly bytes: Buffer; readonly [fc.toStringMe
 const { parsers, close } = await hostileParsers();
 afterAll(close);
 
+describe("of what hostile input is made", () => {
+  it.each(parsers)("something is taken by what reads $title", { timeout: 60_000 }, async ({ seeds, run }) => {
+    const taken: Buffer[] = [];
+    for (const seed of seeds) if (await takes(() => run(seed))) taken.push(seed);
+    expect(taken).not.toHaveLength(0);
+  });
+});
+
 describe("whatever it is given", () => {
   it.each(parsers)(
     "what reads $title gives a value or an error in words",

@@ -1,4 +1,3 @@
-import { buffer } from "node:stream/consumers";
 import {
   cacheDirectory,
   cacheInfo,
@@ -8,6 +7,7 @@ import {
   parseByteSize,
   pruneCache,
   readTextFile,
+  readTextStream,
   writeOutputFile,
 } from "../../index.js";
 import { type FlagValues, type Invocation, number, text } from "../command.js";
@@ -66,8 +66,9 @@ export async function exportDigests({ inputs, flags, signal }: Invocation): Prom
 export async function importDigests({ inputs, flags, signal }: Invocation): Promise<void> {
   const file = fileOf("import", inputs);
   const directory = directoryOf(flags);
-  const digests = file === "-" ? await readStandardInput() : readTextFile(file);
-  const summary = importCache(directory, digests, file === "-" ? "standard input" : file);
+  const source = file === "-" ? "standard input" : file;
+  const digests = file === "-" ? await readTextStream(process.stdin, source) : readTextFile(file);
+  const summary = importCache(directory, digests, source);
   await report(`${summary.added} digests added, ${summary.known} known already`, summary, flags, signal);
 }
 
@@ -96,13 +97,4 @@ function fileOf(command: string, inputs: readonly string[]): string {
 function refuseInputs(command: string, [first]: readonly string[]): void {
   if (first === undefined) return;
   throw new OciNixError("usage", `cache ${command} takes no arguments, not ${JSON.stringify(first)}`);
-}
-
-async function readStandardInput(): Promise<string> {
-  const bytes = await buffer(process.stdin);
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw new OciNixError("invalid-input", "standard input is not text in UTF-8", { cause: error });
-  }
 }

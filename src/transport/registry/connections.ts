@@ -16,6 +16,8 @@ import { secureContextFor } from "./tls.js";
 const CONNECTIONS_PER_ORIGIN = 16;
 const CONNECT_TIMEOUT_MS = 10_000;
 const BODY_TIMEOUT_MS = 120_000;
+/** A body that nobody reads, and that is longer or takes longer than this, costs its connection. */
+const DISCARDED = { limit: 128 * 1024, ms: 5000 } as const;
 
 /** How long is waited for a server that says nothing, in milliseconds. */
 export interface Patience {
@@ -194,7 +196,7 @@ function watched(
 function responseOf(
   status: number,
   headers: Readonly<Record<string, string | readonly string[] | undefined>>,
-  stream: Readable & { dump(): Promise<void> },
+  stream: Readable & { dump(options: { readonly limit: number; readonly signal: AbortSignal }): Promise<void> },
   options: { readonly explain: (error: unknown) => Error; readonly title: string; readonly secrets: Secrets },
 ): RegistryResponse {
   const { explain, title, secrets } = options;
@@ -227,7 +229,8 @@ function responseOf(
     },
     shown: (words) => secrets.shown(words),
     async discard() {
-      await stream.dump().catch(() => {});
+      const signal = AbortSignal.timeout(DISCARDED.ms);
+      await stream.dump({ limit: DISCARDED.limit, signal }).catch(() => {});
     },
   };
 }

@@ -8,6 +8,12 @@ class Raw {
   }
 }
 
+/** Inputs, and the valid ones that they were made of. */
+export interface HostileInputs {
+  readonly inputs: fc.Arbitrary<Buffer>;
+  readonly seeds: readonly Buffer[];
+}
+
 /** JSON in which an object may have a key twice, and anything may stand anywhere. */
 type Node = null | boolean | number | string | Raw | Node[] | Members;
 
@@ -141,9 +147,9 @@ const cut: fc.Arbitrary<Cut> = fc.record({
  * Documents made of valid ones: members removed, renamed, doubled and swapped, values replaced by hostile ones; sometimes bytes changed
  * besides. Now and then a seed as it is, so that what follows the parser is reached, too.
  */
-export function hostileJson(seeds: readonly Buffer[]): fc.Arbitrary<Buffer> {
+export function hostileJson(seeds: readonly Buffer[]): HostileInputs {
   const parsed = seeds.map((seed) => seed.toString("utf8"));
-  return fc
+  const inputs = fc
     .tuple(
       fc.nat({ max: seeds.length - 1 }),
       fc.array(change, { maxLength: 4 }),
@@ -156,17 +162,19 @@ export function hostileJson(seeds: readonly Buffer[]): fc.Arbitrary<Buffer> {
       const text = Buffer.from(textOf(root[0] as Node)).subarray(0, MAX_BYTES);
       return chance < 8 ? text : mangle(text, cuts, seeds);
     });
+  return { inputs, seeds };
 }
 
 /** Bytes made of valid ones: some changed, cut off, put in, doubled, joined to others. */
-export function hostileBytes(seeds: readonly Buffer[]): fc.Arbitrary<Buffer> {
-  return fc
+export function hostileBytes(seeds: readonly Buffer[]): HostileInputs {
+  const inputs = fc
     .tuple(fc.nat({ max: seeds.length - 1 }), fc.array(cut, { maxLength: 4 }))
     .map(([seed, cuts]) => mangle(seeds[seed] as Buffer, cuts, seeds));
+  return { inputs, seeds };
 }
 
-/** Texts of pieces that mean something to the parser, in any order and number. */
-export function hostileText(pieces: readonly string[]): fc.Arbitrary<Buffer> {
+/** Texts of pieces that mean something to the parser, in any order and number; now and then a valid one, more or less. */
+export function hostileText(pieces: readonly string[], valid: readonly string[]): HostileInputs {
   const odd = [
     "",
     "\0",
@@ -187,9 +195,11 @@ export function hostileText(pieces: readonly string[]): fc.Arbitrary<Buffer> {
     "-",
     ":",
   ];
-  return fc
+  const ofPieces = fc
     .array(fc.constantFrom(...pieces, ...pieces, ...odd), { maxLength: 24 })
     .map((chosen) => Buffer.from(chosen.join("")));
+  const { inputs: ofValid, seeds } = hostileBytes(valid.map((text) => Buffer.from(text)));
+  return { inputs: fc.oneof({ arbitrary: ofPieces, weight: 3 }, ofValid), seeds };
 }
 
 function mangle(start: Buffer, cuts: readonly Cut[], seeds: readonly Buffer[]): Buffer {

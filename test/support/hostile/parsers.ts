@@ -1,8 +1,7 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { Arbitrary } from "fast-check";
 import { parseRecord } from "../../../src/build/customisation/commands/fakeroot-record.js";
 import { DOCKERTOOLS_FUNCTIONS, translateDockertoolsArguments } from "../../../src/build/dockertools/arguments.js";
 import { isDockertoolsConf, planDockertoolsImage } from "../../../src/build/dockertools/conf.js";
@@ -70,14 +69,14 @@ import { parseRetryAfter } from "../../../src/transport/registry/retry.js";
 import { parseDocument } from "../../../src/transport/stored-files.js";
 import { parseTransport } from "../../../src/transport/transport.js";
 import { PROJECT } from "../cli.js";
-import { hostileBytes, hostileJson, hostileText } from "./mutations.js";
+import { hexSha256, packTar } from "../confs.js";
+import { type HostileInputs, hostileBytes, hostileJson, hostileText } from "./mutations.js";
 import { cacheDatabase, layoutIn, seedArchives, seedDatabase, seedLayers } from "./seeds.js";
 
 /** Something that takes what others wrote. */
-export interface HostileParser {
+export interface HostileParser extends HostileInputs {
   /** What it takes, in words. */
   readonly title: string;
-  readonly inputs: Arbitrary<Buffer>;
   /** Of a thousand cases that others get, how many this one gets: those that read files are slow. */
   readonly share: number;
   run(bytes: Buffer): unknown;
@@ -103,8 +102,8 @@ export async function hostileParsers(): Promise<HostileParsers> {
     return path;
   };
   const parsers: HostileParser[] = [];
-  const add = (title: string, inputs: Arbitrary<Buffer>, run: (bytes: Buffer) => unknown, share = 1000) => {
-    parsers.push({ title, inputs, share, run });
+  const add = (title: string, inputs: HostileInputs, run: (bytes: Buffer) => unknown, share = 1000) => {
+    parsers.push({ title, ...inputs, share, run });
   };
   const asJson = (run: (value: ReturnType<typeof parseJson>) => unknown) => (bytes: Buffer) =>
     run(parseDocument(bytes, "input"));
@@ -139,7 +138,10 @@ export async function hostileParsers(): Promise<HostileParsers> {
   );
   add(
     "derivations of pieces",
-    hostileText(["Derive(", "DrvWithVersion(", "[", "]", "(", ")", ",", '"', `"${A}"`, '"out"', "\\n"]),
+    hostileText(
+      ["Derive(", "DrvWithVersion(", "[", "]", "(", ")", ",", '"', `"${A}"`, '"out"', "\\n"],
+      [derivation.toString()],
+    ),
     (bytes) => parseDerivation(bytes.toString("latin1"), "/nix/store", "input"),
   );
 
@@ -219,18 +221,21 @@ export async function hostileParsers(): Promise<HostileParsers> {
   );
   add(
     "history comments and annotations",
-    hostileText([
-      "store paths: [",
-      "store paths, moved or changed: [",
-      "]",
-      "'",
-      '"',
-      ", ",
-      A,
-      B,
-      "\\x00",
-      "-customisation-layer",
-    ]),
+    hostileText(
+      [
+        "store paths: [",
+        "store paths, moved or changed: [",
+        "]",
+        "'",
+        '"',
+        ", ",
+        A,
+        B,
+        "\\x00",
+        "-customisation-layer",
+      ],
+      [`store paths: ['${A}', "${B}"]`],
+    ),
     (bytes) => {
       const comment = bytes.toString("utf8");
       parseStorePathsComment(comment);
@@ -256,7 +261,7 @@ export async function hostileParsers(): Promise<HostileParsers> {
     hostileJson([json(spec)]),
     asJson((value) => [isSpec(value), checkSpec(value, "input")]),
   );
-  const disk = { closure: spec.closure, diskSize: "2G", contents: [{ source: "/a/*", target: "/b" }] };
+  const disk = { closure: spec.closure, diskSize: 2048, contents: [{ source: "/a/*", target: "/b" }] };
   add(
     "disk spec files",
     hostileJson([json(disk)]),
@@ -296,17 +301,19 @@ export async function hostileParsers(): Promise<HostileParsers> {
     repo_tag: "app:1",
     config: containerConfig,
     customisation_layer: A,
-    store_layers: [[A], [B]],
+    store_layers: [[B]],
   };
+  const confStore = join(directory, "conf-store");
+  mkdirSync(join(confStore, A), { recursive: true });
+  mkdirSync(join(confStore, B));
+  writeFileSync(join(confStore, A, "layer.tar"), await packTar([["a", "text"]]));
+  writeFileSync(join(confStore, A, "checksum"), hexSha256(readFileSync(join(confStore, A, "layer.tar"))));
   add(
     "dockerTools' conf.json",
     hostileJson([json(conf)]),
     asJson(async (value) => {
       if (!isDockertoolsConf(value)) return;
-      const plan = await planDockertoolsImage(value, {
-        source: "input",
-        storeRoot: join(PROJECT, "testdata/sample-store"),
-      });
+      const plan = await planDockertoolsImage(value, { source: "input", storeRoot: confStore });
       plan.close();
     }),
   );
@@ -386,30 +393,33 @@ export async function hostileParsers(): Promise<HostileParsers> {
 
   add(
     "regular expressions of permission rules and rewrites",
-    hostileText([
-      "a",
-      "b",
-      "(",
-      ")",
-      "*",
-      "+",
-      "?",
-      "|",
-      "[",
-      "]",
-      "{2}",
-      "{1000}",
-      "^",
-      "$",
-      ".",
-      "\\pL",
-      "(?i)",
-      "(?P<n>",
-      "\\b",
-      "[:alpha:]",
-      "é",
-      "\\C",
-    ]),
+    hostileText(
+      [
+        "a",
+        "b",
+        "(",
+        ")",
+        "*",
+        "+",
+        "?",
+        "|",
+        "[",
+        "]",
+        "{2}",
+        "{1000}",
+        "^",
+        "$",
+        ".",
+        "\\pL",
+        "(?i)",
+        "(?P<n>",
+        "\\b",
+        "[:alpha:]",
+        "é",
+        "\\C",
+      ],
+      ["^/(a|b)+[[:alpha:]]*\\b$"],
+    ),
     (bytes) => {
       const regex = compileRegex(bytes.toString("utf8"), "input");
       for (const subject of ["", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", "\xff\xc3\xa9/nix", `${"a".repeat(2000)}!`]) {
@@ -449,24 +459,29 @@ export async function hostileParsers(): Promise<HostileParsers> {
     "\\",
   ];
   const text = (run: (value: string) => unknown) => (bytes: Buffer) => run(bytes.toString("utf8"));
-  const named = (title: string, run: (value: string) => unknown) => add(title, hostileText(names), text(run));
-  named("image names", (value) => checkName(value, "input"));
-  named("image tags", (value) => checkTag(value, "input"));
-  named("image names with tags", (value) => parseImageName(value, "input"));
-  named("names in layouts", (value) => checkRefName(value, "input"));
-  named("names as engines show them", (value) => [splitImageName(value), fullName(value), familiarName(value)]);
-  named("names in registries", (value) => parseRegistryName(value, "input"));
-  named("places", (value) => parseTransport(value));
-  named("platforms", (value) => parsePlatform(value, "input"));
-  named("digests", (value) => parseDigest(value, "input"));
-  named("engine addresses", (value) => dockerHost({ DOCKER_HOST: value, HOME: directory }));
-  named("proxies", (value) => [
+  const named = (title: string, valid: string, run: (value: string) => unknown) =>
+    add(title, hostileText(names, [valid]), text(run));
+  named("image names", "r.example:5000/team/app", (value) => checkName(value, "input"));
+  named("image tags", "v1.0_a", (value) => checkTag(value, "input"));
+  named("image names with tags", "r.example:5000/team/app:1", (value) => parseImageName(value, "input"));
+  named("names in layouts", "r.example/app:1", (value) => checkRefName(value, "input"));
+  named("names as engines show them", "docker.io/library/app:1", (value) => [
+    splitImageName(value),
+    fullName(value),
+    familiarName(value),
+  ]);
+  named("names in registries", "r.example:5000/team/app:1", (value) => parseRegistryName(value, "input"));
+  named("places", "docker://r.example/app:1", (value) => parseTransport(value));
+  named("platforms", "linux/arm/v7", (value) => parsePlatform(value, "input"));
+  named("digests", D, (value) => parseDigest(value, "input"));
+  named("engine addresses", "tcp://127.0.0.1:2375", (value) => dockerHost({ DOCKER_HOST: value, HOME: directory }));
+  named("proxies", "http://u:p@proxy.example:3128", (value) => [
     proxyFor(new URL("https://a.example"), { HTTPS_PROXY: value }),
     proxyFor(new URL("https://a.example"), { HTTPS_PROXY: "p", NO_PROXY: value }),
   ]);
   add(
     "store paths",
-    hostileText(["/nix/store/", A, "/", "-x", "..", "?", "=", "0".repeat(32)]),
+    hostileText(["/nix/store/", A, "/", "-x", "..", "?", "=", "0".repeat(32)], [A]),
     text((value) => {
       findStorePath(value);
       storePathsNamedIn(value, "/nix/store");
@@ -475,15 +490,15 @@ export async function hostileParsers(): Promise<HostileParsers> {
   );
   add(
     "times",
-    hostileText(["2024", "-01-31", "T", "00:00:00", ".5", "Z", "+01:00", "now", "99"]),
+    hostileText(["2024", "-01-31", "T", "00:00:00", ".5", "Z", "+01:00", "now", "99"], ["2024-01-31T00:00:00Z"]),
     text((value) => [parseTimestamp(value, "input"), goTimestamp(value, "input")]),
   );
   add(
     "sizes",
-    hostileText(["1", "500", ".", "MB", " ", "KiB", "e9"]),
+    hostileText(["1", "500", ".", "MB", " ", "KiB", "e9"], ["500MB"]),
     text((value) => parseByteSize(value, "input")),
   );
-  add("names of entries", hostileText(["a", "/", ".", "..", ".wh.", ".wh..wh..opq", "\\"]), (bytes) => [
+  add("names of entries", hostileText(["a", "/", ".", "..", ".wh.", ".wh..wh..opq", "\\"], ["./a/.wh.b"]), (bytes) => [
     entryPath(bytes.toString("latin1")),
     whiteoutOf(bytes.toString("latin1")),
   ]);
@@ -516,25 +531,28 @@ export async function hostileParsers(): Promise<HostileParsers> {
   );
   add(
     "challenges",
-    hostileText([
-      "Bearer ",
-      "Basic ",
-      "realm=",
-      '"https://a.example/token"',
-      "service=",
-      "scope=",
-      ",",
-      "=",
-      "==",
-      '"',
-      "\\",
-      "token68AAAA",
-    ]),
+    hostileText(
+      [
+        "Bearer ",
+        "Basic ",
+        "realm=",
+        '"https://a.example/token"',
+        "service=",
+        "scope=",
+        ",",
+        "=",
+        "==",
+        '"',
+        "\\",
+        "token68AAAA",
+      ],
+      ['Bearer realm="https://a.example/token",service="r.example",scope="repository:a:pull"'],
+    ),
     (bytes) => parseChallenges(bytes.toString("latin1")),
   );
   add(
     "Retry-After",
-    hostileText(["1", "Wed, 21 Oct 2026 07:28:00 GMT", "-", "9999999999"]),
+    hostileText(["1", "Wed, 21 Oct 2026 07:28:00 GMT", "-", "9999999999"], ["Wed, 21 Oct 2026 07:28:00 GMT"]),
     text((value) => parseRetryAfter(value, 0)),
   );
   add(
@@ -565,7 +583,7 @@ export async function hostileParsers(): Promise<HostileParsers> {
     (bytes) => importCache(join(directory, "cache"), bytes.toString("utf8"), "input"),
     100,
   );
-  const deepExport = hostileJson([json({ format: "oci-nix digests", version: 1, layers: 1, blobs: 1 })]);
+  const deepExport = hostileJson([json({ format: "oci-nix digests", version: 1, layers: 0, blobs: 0 })]);
   const deepLines = hostileJson([
     json({ layer: D, diffId: D, size: 1, title: "t" }),
     json({ blob: D, codec: "gzip:6", digest: D, size: 1 }),
@@ -605,7 +623,9 @@ export async function hostileParsers(): Promise<HostileParsers> {
   for (const name of ["gzip", "zstd"] as const) {
     add(
       `${name} data`,
-      hostileBytes(name === "gzip" ? packed : [Buffer.from("28b52ffd0458610000616263640a", "hex"), ...packed]),
+      hostileBytes(
+        name === "gzip" ? packed : [Buffer.from("28b52ffd045855000020616263640100238e087fc85dea", "hex"), ...packed],
+      ),
       async (bytes) => {
         let size = 0;
         const count = (piece: Uint8Array) => {
@@ -640,12 +660,12 @@ export async function hostileParsers(): Promise<HostileParsers> {
     async (bytes) => examine(await readArchive(file("archive.tar.gz", bytes))),
     50,
   );
-  const layoutWith = layoutIn(directory);
+  const layout = layoutIn(directory, layers[0] as Buffer);
   const database = seedDatabase(directory);
   add(
     "index.json of layouts",
-    hostileJson([json(index), json({ schemaVersion: 2, manifests: [] })]),
-    async (bytes) => examine(await readOciLayout(layoutWith(bytes))),
+    hostileJson([layout.index, json(index)]),
+    async (bytes) => examine(await readOciLayout(layout.replace(bytes))),
     150,
   );
 

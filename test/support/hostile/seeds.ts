@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -112,14 +112,19 @@ export const NIX_SCHEMA = `
   create index IndexReferrer on Refs (referrer);
   create index IndexReference on Refs (reference);`;
 
-/** A directory that is an OCI layout but for its index.json. */
-export function layoutIn(directory: string): (index: Buffer) => string {
+/** An OCI layout with an image of one layer, and a way to put another index.json in its place, which gives the layout's directory. */
+export function layoutIn(directory: string, layer: Buffer): { readonly index: Buffer; replace(index: Buffer): string } {
   const layout = join(directory, "layout");
-  mkdirSync(join(layout, "blobs/sha256"), { recursive: true });
-  writeFileSync(join(layout, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
-  return (index) => {
-    writeFileSync(join(layout, "index.json"), index);
-    return layout;
+  const fixture = new LayoutFixture();
+  fixture.add(fixture.image({ layers: [{ tar: layer }] }), "app:1");
+  fixture.write(layout);
+  const file = join(layout, "index.json");
+  return {
+    index: readFileSync(file),
+    replace(index) {
+      writeFileSync(file, index);
+      return layout;
+    },
   };
 }
 

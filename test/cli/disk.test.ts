@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { DISK_SPEC_SCHEMA } from "../../src/disk/disk-spec.js";
 import { runCli } from "../support/cli.js";
@@ -23,6 +26,27 @@ describe("oci-nix disk on the command line", () => {
     const wrapper = ["sh", "-c", `echo '{"fromImage": "oci:a:b"}' | "$@"`, "sh"];
     const result = await runCli(["disk", "-", "--to", "/nonexistent/x"], { wrapper });
     expect(result).toMatchObject({ status: 1, stderr: expect.stringContaining("no directory /nonexistent") });
+  });
+
+  it.each([
+    ["", /a disk image is not written to an empty name/],
+    ["-", /a disk image is not written to standard output/],
+    ["missing/", /there is no directory .*missing to write to/],
+    ["base.json", /base\.json is read, and would be replaced by the disk image/],
+  ])("does not write to %j", async (to, message) => {
+    const cwd = mkdtempSync(join(tmpdir(), "oci-nix-disk-cli-"));
+    try {
+      const spec = '{"closure": {"roots": []}, "additionalPaths": [], "nixDatabase": false}';
+      writeFileSync(join(cwd, "base.json"), spec);
+      const { stderr, status } = await runCli(["disk", "base.json", "--to", to], { cwd });
+      expect(stderr).toMatch(message);
+      expect(stderr).not.toMatch(/internal error/);
+      expect(status).toBeGreaterThan(0);
+      expect(readdirSync(cwd)).toEqual(["base.json"]);
+      expect(readFileSync(join(cwd, "base.json"), "utf8")).toBe(spec);
+    } finally {
+      rmSync(cwd, { recursive: true, force: true });
+    }
   });
 
   it("has help for itself and for verify", async () => {

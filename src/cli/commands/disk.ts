@@ -14,14 +14,15 @@ export default async function disk({ inputs, flags, signal }: Invocation): Promi
   if (to === undefined) {
     throw new OciNixError("usage", "nothing says where the disk image goes", { hint: "--to FILE, or --to DIRECTORY" });
   }
-  const spec = readDiskSpec(input === "-" ? "/dev/stdin" : input, changesOf(flags));
+  const file = input === "-" ? "/dev/stdin" : input;
+  const spec = readDiskSpec(file, changesOf(flags));
   const steps = showSteps(flags);
   const start = performance.now();
   try {
     const onLine = (line: string) => {
       if (flags.verbose === true && flags.json !== true) printError(visible(line));
     };
-    const summary = await buildDiskImage(spec, { to, signal, observer: { ...steps, onLine } });
+    const summary = await buildDiskImage(spec, { to, inputs: [file], signal, observer: { ...steps, onLine } });
     steps.stop();
     printDisk(summary, (performance.now() - start) / 1000, flags);
   } finally {

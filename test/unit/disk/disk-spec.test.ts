@@ -72,6 +72,8 @@ describe("the spec of a disk image", () => {
     [{ label: "a label of a disk" }, /label must be 1 to 16 ASCII characters/],
     [{ baseName: "a/b" }, /baseName must be a file name/],
     [{ rootGPUID: "F222" }, /rootGPUID must be a GUID/],
+    [{ rootGPUID: "00000000-0000-0000-0000-000000000000" }, /rootGPUID must be a GUID that is not zero/],
+    [{ rootFSUID: "00000000-0000-0000-0000-000000000000" }, /rootFSUID must be a GUID that is not zero/],
     [{ contents: [{ source: "/a", target: "/b", user: "alice" }] }, /contents\[0\] must be an object with both "user"/],
     [{ contents: [{ source: "/a", target: "/" }] }, /target must be an absolute path below the root/],
     [{ contents: [{ source: "/a", target: "/b/../c" }] }, /target must be an absolute path below the root/],

@@ -12,6 +12,7 @@ describe("oci-nix disk on the command line", () => {
     [["disk", "a.json"], 2, /nothing says where the disk image goes/],
     [["disk", "/nonexistent.json", "--to", "x"], 1, /cannot read \/nonexistent\.json/],
     [["disk", "a.json", "--to", "x", "--format", "iso"], 2, /--format takes one of raw, qcow2/],
+    [["disk", "a.json", "--to", "x", "--size", "5G"], 2, /--size takes a number of MiB, or auto, not "5G"/],
     [["disk", "a.json", "--too", "x"], 2, /did you mean --to\?/],
     [["disk", "verify"], 2, /one disk image must be named, not 0/],
     [["disk", "verify", "x", "--boot", "bios"], 2, /--boot and --line go together/],

@@ -39,7 +39,12 @@ function changesOf(flags: FlagValues): ReadonlyMap<string, Json> {
     if (value !== undefined) changes.set(field, value);
   }
   const size = text(flags, "size");
-  if (size !== undefined) changes.set("diskSize", /^\d{1,15}$/.test(size) ? toJson(Number(size)) : size);
+  if (size !== undefined && size !== "auto" && !/^\d{1,15}$/.test(size)) {
+    throw new OciNixError("usage", `--size takes a number of MiB, or auto, not ${JSON.stringify(size)}`, {
+      hint: "--size 5120 is a disk of 5 GiB",
+    });
+  }
+  if (size !== undefined) changes.set("diskSize", size === "auto" ? size : toJson(Number(size)));
   if (flags.minimise === true) changes.set("minimise", true);
   return changes;
 }

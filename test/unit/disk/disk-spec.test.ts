@@ -97,6 +97,7 @@ describe("the spec of a disk image", () => {
     [{ closure, minimise: true, diskSize: 100 }, /minimise and diskSize contradict/],
     [{ toplevel: ROOT, bootLoader: { kind: "uki" } }, /table legacy has no place for the boot loader uki/],
     [{ toplevel: ROOT, partitionTableType: "none", bootLoader: { kind: "grub" } }, /table none has no place/],
+    [{ closure, bootLoader: { kind: "none", kernel: "/k" } }, /bootLoader\.kernel and the kind none contradict/],
     [{ closure, bootLoader: { kind: "grub" } }, /the boot loader needs a kernel/],
     [{ closure, installBootLoader: true }, /installBootLoader needs toplevel/],
     [{ fromImage: "oci:a:b", installBootLoader: true }, /installBootLoader needs toplevel/],

@@ -61,6 +61,7 @@ export function errnoOf(error: unknown): string | undefined {
 const ERRNO_WORDS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EISDIR: "it is a directory",
+  EFBIG: "larger than the file system or a limit (ulimit -f) allows",
   EDQUOT: "disk quota exceeded",
   EMFILE: "too many open files",
   ENFILE: "too many open files",

@@ -43,7 +43,8 @@ export function createFile(directory: string): NewFile {
   try {
     fd = openSync(temporary, "wx");
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") {
+    // Some directories are there and take no file, as /proc.
+    if (errnoOf(error) === "ENOENT" && statSync(directory, { throwIfNoEntry: false }) === undefined) {
       throw new OciNixError("not-found", `there is no directory ${directory} to write to`, {
         hint: "make it first",
         cause: error,

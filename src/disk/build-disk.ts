@@ -9,6 +9,7 @@ import type { DiskObserver } from "./disk-observer.js";
 import { checkDiskConflicts, type DiskSpec } from "./disk-spec.js";
 import { convertImage, type DiskFormat, formatExtension } from "./format/convert.js";
 import { type Identifiers, identifiersOf } from "./identifiers.js";
+import { checkOutputApart } from "./inputs.js";
 import { type InstalledBootLoader, installedBootLoader } from "./installed-boot-loader.js";
 import type { DiskLayout, Partition, TableName } from "./layout.js";
 import { runPostScript } from "./post-script.js";
@@ -26,6 +27,8 @@ const EFI_VARIABLES = "efi-vars.fd";
 export interface DiskBuildOptions {
   /** The file, which appears whole; in a directory it is called as the spec says. */
   readonly to: string;
+  /** Files that are read besides those that the spec names, as the spec itself is: the image takes the place of none of them. */
+  readonly inputs?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly observer?: DiskObserver | undefined;
 }
@@ -57,13 +60,14 @@ export interface DiskSummary {
  * @param spec as `checkDiskSpec` gives it
  * @throws OciNixError for anything wrong with the spec, the closure or the image; `invalid-input` or `limit` for a disk that is too small, `invalid-input`
  *   for an installer or a script that fails; `not-found` for a tool that is not installed; `conflict` where something has the name of what comes with
- *   the image; `output` where it cannot be written. Then there is no file.
+ *   the image; `usage` where the image would replace what it is made of; `output` where it cannot be written. Then there is no file.
  */
 export async function buildDiskImage(spec: DiskSpec, options: DiskBuildOptions): Promise<DiskSummary> {
   checkDiskConflicts(spec, "the disk");
   const { signal } = options;
   const { format = "raw", baseName = "nixos" } = spec;
   const path = diskFile(options.to, `${baseName}.${formatExtension(format)}`);
+  checkOutputApart(path, spec, options.inputs);
   if (spec.touchEFIVars === true) checkNoCompanion(path, EFI_VARIABLES);
   const tools = new DiskTools({ signal });
   try {
@@ -75,7 +79,7 @@ export async function buildDiskImage(spec: DiskSpec, options: DiskBuildOptions):
   }
 }
 
-interface Build extends Omit<DiskBuildOptions, "to"> {
+interface Build extends Omit<DiskBuildOptions, "to" | "inputs"> {
   readonly path: string;
   readonly tools: DiskTools;
   readonly format: DiskFormat;

@@ -275,6 +275,11 @@ export function checkDiskConflicts(spec: DiskSpec, source: string): void {
       `it goes with ${tables}`,
     );
   }
+  const unused =
+    kind === "none" ? (["kernel", "initrd", "cmdline"] as const).find((key) => bootLoader?.[key]) : undefined;
+  if (unused !== undefined) {
+    fail(`bootLoader.${unused} and the kind none contradict each other`, "drop it, or take a boot loader");
+  }
   if (kind !== "none" && bootLoader?.kernel === undefined && toplevel === undefined) {
     fail("the boot loader needs a kernel", "give bootLoader.kernel, or toplevel, which has one");
   }

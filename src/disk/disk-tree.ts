@@ -154,7 +154,8 @@ export class DiskTree {
         continue;
       }
       if (child.storePath !== undefined || node.type !== "directory") {
-        const what = child.storePath === undefined ? `a ${node.type}` : "a store path, which cannot be changed";
+        const type = node.type === "symlink" ? "a symlink that leads in a circle" : `a ${node.type}`;
+        const what = child.storePath === undefined ? type : "a store path, which cannot be changed";
         const message = `${displayBytes(from)} goes to ${displayBytes(path)}, but ${displayBytes(next)} on the way is ${what}`;
         throw new OciNixError("conflict", message, { hint: "give it another target" });
       }

@@ -42,13 +42,13 @@ export const byteSize = parsed(
   { pattern: "^\\d{1,15}([KMGT](B|iB)?)?$" },
 );
 
-/** A GUID, in lower case. */
+/** A GUID, in lower case; that of zeros is none to file systems and partition tables. */
 export const guid = parsed(
   (value, where) => {
-    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)) return value.toLowerCase();
-    throw wrong(where, "a GUID such as F222513B-DED1-49FA-B591-20CE86A2FE7F");
+    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value) && /[^0-]/.test(value)) return value.toLowerCase();
+    throw wrong(where, "a GUID that is not zero, such as F222513B-DED1-49FA-B591-20CE86A2FE7F");
   },
-  { pattern: "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$" },
+  { pattern: "^(?!0{8}(-0{4}){3}-0{12}$)[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$" },
 );
 
 /** A label that ext4 and a partition table can hold. */

@@ -59,7 +59,7 @@ const RANDOM_SEED = "loader/random-seed";
 /**
  * Has the system of a spec install its boot loader on a disk of its own in a virtual machine, and takes what it made for booting from there. All
  * else that it wrote is left out: the rest of the image is made as any other.
- * @throws OciNixError `not-found` for a system without an installer; as `installBoot` and `writeDisk`
+ * @throws OciNixError `not-found` for a system without an installer; as `checkInstalled`, `installBoot` and `writeDisk`
  */
 export async function installedBootLoader(installation: Installation): Promise<InstalledBootLoader> {
   const { spec, ids, sketch, root, label, path, tools, signal, observer } = installation;
@@ -91,7 +91,9 @@ export async function installedBootLoader(installation: Installation): Promise<I
       },
       tools,
     );
-    return { ...partsOf(entries, layout, readBootCode(disk.path, layout)), efiVariables, accelerator };
+    const parts = partsOf(entries, layout, readBootCode(disk.path, layout));
+    checkInstalled(parts, spec);
+    return { ...parts, efiVariables, accelerator };
   } finally {
     disk.discard();
   }
@@ -104,6 +106,19 @@ function checkInstaller({ toplevel = "", closure }: DiskSpec): void {
   if (lstatSync(fsPath(file), { throwIfNoEntry: false }) !== undefined) return;
   throw new OciNixError("not-found", `${toplevel} has no installer of a boot loader: there is no ${installer}`, {
     hint: "name the toplevel of a NixOS system that can be switched to (system.switch.enable), or take a bootLoader",
+  });
+}
+
+/** @throws OciNixError `invalid-input` where nothing could start the disk */
+export function checkInstalled(
+  { root, esp, boot, embed }: Pick<InstalledBootLoader, "root" | "esp" | "boot" | "embed">,
+  { toplevel = "" }: DiskSpec,
+): void {
+  const isFile = ({ type }: ChangedEntry) => type !== "directory";
+  if (embed !== undefined || esp.length > 0 || boot.length > 0 || root.some(isFile)) return;
+  const message = `the boot loader's installer of ${toplevel} installed nothing: neither code before the first partition nor a file of /boot or the ESP`;
+  throw new OciNixError("invalid-input", message, {
+    hint: "enable a boot loader in the system's configuration (boot.loader), or take a bootLoader",
   });
 }
 

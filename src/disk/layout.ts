@@ -98,6 +98,10 @@ export type TableName = keyof typeof TABLES;
 
 export const TABLE_NAMES = Object.keys(TABLES) as readonly TableName[];
 
+/** Smaller FAT file systems are not made. */
+const LEAST_FAT = 4 * MIB;
+/** More of 4 KiB clusters take a table that programs do not read into memory. */
+const LARGEST_FAT = 32 * 1024 * MIB;
 /** Where make-disk-image's boot partition ends. */
 const BOOT_END = 256 * MIB;
 
@@ -196,14 +200,13 @@ function checkBootEnd(bootEnd: number, table: TableName, parts: readonly Part[])
   const boot = parts.find(({ end }) => end === "bootEnd");
   if (boot === undefined) return 0;
   const end = roundUp(bootEnd);
-  if (Number.isSafeInteger(end) && end > toBytes(boot.start, 0)) return end;
-  throw new OciNixError(
-    "invalid-input",
-    `bootSize is ${bootEnd} bytes, but the boot partition begins at ${boot.start} MiB`,
-    {
-      hint: `in ${table} bootSize is the offset at which that partition ends: 256M`,
-    },
-  );
+  const size = end - toBytes(boot.start, 0);
+  if (size >= LEAST_FAT && size <= LARGEST_FAT) return end;
+  const limit = size > LARGEST_FAT ? `has at most ${LARGEST_FAT / MIB} MiB` : `has at least ${LEAST_FAT / MIB} MiB`;
+  const message = `bootSize is ${bootEnd / MIB} MiB, but the boot partition begins at ${boot.start} MiB and ${limit}`;
+  throw new OciNixError("invalid-input", message, {
+    hint: `in ${table} bootSize is the offset at which that partition ends: 256M`,
+  });
 }
 
 function checkSize(

@@ -159,8 +159,9 @@ async function addContents(
 ): Promise<void> {
   const { contents = [], configFile, toplevel, bootLoader } = spec;
   const configuration = "/etc/nixos/configuration.nix";
-  const config = configFile === undefined ? [] : [{ source: configFile, target: configuration, mode: 0o644 }];
-  await copyContents(tree, [...contents, ...config], options);
+  const config = { where: "configFile", source: configFile ?? "", target: configuration, mode: 0o644, isFile: true };
+  const named = contents.map((content, i) => ({ ...content, where: `contents[${i}]` }));
+  await copyContents(tree, configFile === undefined ? named : [...named, config], options);
   if (toplevel !== undefined && !tree.has("/etc/NIXOS")) {
     tree.put("/etc/NIXOS", {
       type: "file",

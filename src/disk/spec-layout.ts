@@ -1,5 +1,5 @@
 import type { DiskSpec } from "./disk-spec.js";
-import { ext4Bytes, leastExt4Bytes } from "./ext4/size.js";
+import { automaticExt4Bytes, leastExt4Bytes } from "./ext4/size.js";
 import { type Identifiers, withOwnGuids } from "./identifiers.js";
 import { type DiskLayout, planLayout } from "./layout.js";
 import type { RootTree } from "./root-tree.js";
@@ -33,8 +33,9 @@ export async function finalLayout(
 ): Promise<DiskLayout> {
   const { diskSize = "auto", minimise = false, additionalSpace = minimise ? 0 : 512 * MIB } = spec;
   const isFixed = diskSize !== "auto";
-  const least = isFixed || minimise;
   const rootBytes =
-    (least ? await leastExt4Bytes(entries, tools, links) : ext4Bytes(entries)) + (isFixed ? 0 : additionalSpace);
+    isFixed || minimise
+      ? (await leastExt4Bytes(entries, tools, links)) + (isFixed ? 0 : additionalSpace)
+      : await automaticExt4Bytes(entries, additionalSpace, tools, links);
   return withUuidsOf(sketch, layoutOf(spec, ids, { rootBytes, ...(isFixed ? { diskBytes: diskSize } : {}) }));
 }

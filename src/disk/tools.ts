@@ -116,11 +116,14 @@ export class DiskTools {
     if (typeof status === "number" && okStatus.includes(status)) return stdout;
     const how = typeof status === "number" ? `exit ${status}` : status;
     const words = `${stdout}\n${stderr}${complaints}`.trim().split("\n").slice(-LAST_LINES).join("\n");
+    const isBeside = over !== undefined && !over.startsWith(`${this.directory}/`);
     const isFull = words.includes("No space left on device");
     throw new OciNixError(
       isFull ? "output" : "invalid-input",
       `${[name, ...args].join(" ")} failed (${how}): ${words}`,
-      isFull ? { hint: "make room there, or set TMPDIR to a directory with more space" } : {},
+      isFull
+        ? { hint: isBeside ? "make room there" : "make room there, or set TMPDIR to a directory with more space" }
+        : {},
     );
   }
 

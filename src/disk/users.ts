@@ -19,22 +19,27 @@ export class Users {
 
   /**
    * The number of a user's name; a number is itself, as is `root` where nothing says otherwise.
-   * @throws OciNixError `not-found` where nobody is called so
+   * @throws OciNixError `not-found` where nobody is called so; `invalid-input` for a number that nobody has
    */
   uid(name: string, where: string): number {
-    return idOf(name, this.#users, `${where}: user ${JSON.stringify(name)} is not in the image's /etc/passwd`);
+    return idOf(name, this.#users, where, `user ${JSON.stringify(name)} is not in the image's /etc/passwd`);
   }
 
   /** The same for a group. @throws OciNixError `not-found` */
   gid(name: string, where: string): number {
-    return idOf(name, this.#groups, `${where}: group ${JSON.stringify(name)} is not in the image's /etc/group`);
+    return idOf(name, this.#groups, where, `group ${JSON.stringify(name)} is not in the image's /etc/group`);
   }
 }
 
-function idOf(name: string, ids: ReadonlyMap<string, number>, missing: string): number {
+function idOf(name: string, ids: ReadonlyMap<string, number>, where: string, missing: string): number {
   const id = ids.get(name) ?? (/^\d{1,10}$/.test(name) ? Number(name) : name === "root" ? 0 : undefined);
   if (id !== undefined && id <= MAX_ID) return id;
-  throw new OciNixError("not-found", missing, {
+  if (/^\d+$/.test(name)) {
+    throw new OciNixError("invalid-input", `${where}: ${name} is larger than any number of a user or group`, {
+      hint: `the largest is ${MAX_ID}`,
+    });
+  }
+  throw new OciNixError("not-found", `${where}: ${missing}`, {
     hint: "give a number, or let contents bring that file: a NixOS system makes its own only when it starts",
   });
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -12,6 +12,7 @@ describe("oci-nix disk on the command line", () => {
     [["disk", "a.json"], 2, /nothing says where the disk image goes/],
     [["disk", "/nonexistent.json", "--to", "x"], 1, /cannot read \/nonexistent\.json/],
     [["disk", "a.json", "--to", "x", "--format", "iso"], 2, /--format takes one of raw, qcow2/],
+    [["disk", "a.json", "--to", "x", "--size", "5G"], 2, /--size takes a number of MiB, or auto, not "5G"/],
     [["disk", "a.json", "--too", "x"], 2, /did you mean --to\?/],
     [["disk", "verify"], 2, /one disk image must be named, not 0/],
     [["disk", "verify", "x", "--boot", "bios"], 2, /--boot and --line go together/],
@@ -46,6 +47,27 @@ describe("oci-nix disk on the command line", () => {
       expect(await said(2.5 * 2 ** 20)).toBe("2.50 MiB");
     } finally {
       rmSync(dirname(file), { recursive: true });
+    }
+  });
+
+  it.each([
+    ["", /a disk image is not written to an empty name/],
+    ["-", /a disk image is not written to standard output/],
+    ["missing/", /there is no directory .*missing to write to/],
+    ["base.json", /base\.json is read, and would be replaced by the disk image/],
+  ])("does not write to %j", async (to, message) => {
+    const cwd = mkdtempSync(join(tmpdir(), "oci-nix-disk-cli-"));
+    try {
+      const spec = '{"closure": {"roots": []}, "additionalPaths": [], "nixDatabase": false}';
+      writeFileSync(join(cwd, "base.json"), spec);
+      const { stderr, status } = await runCli(["disk", "base.json", "--to", to], { cwd });
+      expect(stderr).toMatch(message);
+      expect(stderr).not.toMatch(/internal error/);
+      expect(status).toBeGreaterThan(0);
+      expect(readdirSync(cwd)).toEqual(["base.json"]);
+      expect(readFileSync(join(cwd, "base.json"), "utf8")).toBe(spec);
+    } finally {
+      rmSync(cwd, { recursive: true, force: true });
     }
   });
 

@@ -14,14 +14,15 @@ export default async function disk({ inputs, flags, signal }: Invocation): Promi
   if (to === undefined) {
     throw new OciNixError("usage", "nothing says where the disk image goes", { hint: "--to FILE, or --to DIRECTORY" });
   }
-  const spec = readDiskSpec(input === "-" ? "/dev/stdin" : input, changesOf(flags));
+  const file = input === "-" ? "/dev/stdin" : input;
+  const spec = readDiskSpec(file, changesOf(flags));
   const steps = showSteps(flags);
   const start = performance.now();
   try {
     const onLine = (line: string) => {
       if (flags.verbose === true && flags.json !== true) printError(visible(line));
     };
-    const summary = await buildDiskImage(spec, { to, signal, observer: { ...steps, onLine } });
+    const summary = await buildDiskImage(spec, { to, inputs: [file], signal, observer: { ...steps, onLine } });
     steps.stop();
     printDisk(summary, (performance.now() - start) / 1000, flags);
   } finally {
@@ -38,7 +39,12 @@ function changesOf(flags: FlagValues): ReadonlyMap<string, Json> {
     if (value !== undefined) changes.set(field, value);
   }
   const size = text(flags, "size");
-  if (size !== undefined) changes.set("diskSize", /^\d{1,15}$/.test(size) ? toJson(Number(size)) : size);
+  if (size !== undefined && size !== "auto" && !/^\d{1,15}$/.test(size)) {
+    throw new OciNixError("usage", `--size takes a number of MiB, or auto, not ${JSON.stringify(size)}`, {
+      hint: "--size 5120 is a disk of 5 GiB",
+    });
+  }
+  if (size !== undefined) changes.set("diskSize", size === "auto" ? size : toJson(Number(size)));
   if (flags.minimise === true) changes.set("minimise", true);
   return changes;
 }

@@ -39,7 +39,7 @@ const CONTROL = /[\x00-\x1f\x7f]/;
 /** The x86 kernel takes no longer one (COMMAND_LINE_SIZE, with the null at the end). */
 const LONGEST_COMMAND_LINE = 2047;
 
-/** @throws OciNixError `invalid-input` for what no configuration file can say; `not-found`, `unreadable`, `invalid-input` for a kernel that is none */
+/** @throws OciNixError `invalid-input` for what no configuration file can say; `not-found`, `unreadable`, `invalid-input` for a kernel that is none, or an initrd that cannot be read */
 export function checkEntry(entry: BootEntry): void {
   if (!ID.test(entry.id)) {
     throw new OciNixError(
@@ -76,6 +76,7 @@ export function checkEntry(entry: BootEntry): void {
     );
   }
   if (entry.kernel.source !== undefined) checkKernel(entry.kernel.source);
+  if (entry.initrd?.source !== undefined) openForReading(entry.initrd.source).close();
 }
 
 /** @throws OciNixError `not-found` naming who wants to copy a file whose bytes nobody gave */

@@ -27,6 +27,14 @@ export function inodesFor(plan: TreePlan, bytes: number): number {
   return plan.inodes + LOST_AND_FOUND_INODE + Math.floor(spare / BLOCKS_PER_INODE);
 }
 
+/** Bytes that mke2fs gives an inode by itself. */
+const BYTES_PER_INODE = 16_384;
+
+/** Whether a file system of a size has inodes enough for so many files where nothing is said of them. */
+export function hasInodesFor(files: number, bytes: number): boolean {
+  return files + LOST_AND_FOUND_INODE <= Math.floor(bytes / BYTES_PER_INODE);
+}
+
 /** Makes an empty file system in a region of zeros. @throws OciNixError `invalid-input` */
 export async function formatExt4(region: Region, options: FormatOptions, tools: DiskTools): Promise<void> {
   const { label, uuid, inodes } = options;

@@ -4,7 +4,7 @@ import type { EntryList } from "../../tar/entry-list.js";
 import type { Region } from "../region.js";
 import type { DiskTools } from "../tools.js";
 import { BlockFile } from "./block-file.js";
-import { formatExt4, inodesFor, takeOver } from "./format.js";
+import { formatExt4, hasInodesFor, inodesFor, takeOver } from "./format.js";
 import { BlockGroups } from "./groups.js";
 import { LOST_AND_FOUND_INODE } from "./inode.js";
 import { type HardLinks, planTree } from "./plan.js";
@@ -16,7 +16,7 @@ export interface Ext4Options {
   readonly label: string;
   /** In lower case. */
   readonly uuid: string;
-  /** Leaves no blocks to root alone, and makes no more inodes than the tree needs. */
+  /** Leaves no blocks to root alone, and makes no more inodes than the tree needs; so does a tree that has more files than there would be inodes. */
   readonly minimise?: boolean | undefined;
   /** Which entries are further names of files. */
   readonly links?: HardLinks | undefined;
@@ -45,7 +45,8 @@ export async function makeExt4(
   const plan = planTree(entries, links);
   const file = new BlockFile(region);
   try {
-    await formatExt4(region, { label, uuid, inodes: minimise ? inodesFor(plan, region.size) : undefined }, tools);
+    const inodes = minimise || !hasInodesFor(plan.inodes, region.size) ? inodesFor(plan, region.size) : undefined;
+    await formatExt4(region, { label, uuid, inodes }, tools);
     const groups = new BlockGroups(file);
     takeOver(file, groups);
     checkRoom(entries, plan, { inodes: groups.inodes - LOST_AND_FOUND_INODE, blocks: groups.freeBlocks });

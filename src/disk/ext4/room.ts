@@ -25,7 +25,7 @@ export function checkRoom(entries: EntryList, plan: TreePlan, room: Room): void 
       "limit",
       `the tree has ${plan.inodes} files, and the file system has ${room.inodes} inodes for them`,
       {
-        hint: "make it larger: it has an inode for every 16 KiB",
+        hint: "make it larger",
       },
     );
   }

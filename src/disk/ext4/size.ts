@@ -4,7 +4,7 @@ import { EntryCursor, type EntryList } from "../../tar/entry-list.js";
 import type { Region } from "../region.js";
 import type { DiskTools } from "../tools.js";
 import { BLOCK, BlockFile } from "./block-file.js";
-import { formatExt4, inodesFor, takeOver } from "./format.js";
+import { formatExt4, hasInodesFor, inodesFor, takeOver } from "./format.js";
 import { BlockGroups } from "./groups.js";
 import { type HardLinks, planTree } from "./plan.js";
 import { storeXattrs } from "./xattrs.js";
@@ -34,6 +34,22 @@ export function ext4Bytes(entries: EntryList): number {
   }
   const bytes = (blocks + BLOCKS_PER_FILE * files) * BLOCK;
   return bytes + Math.floor((bytes * RESERVED) / 1000);
+}
+
+/**
+ * The size that make-disk-image gives a file system for these entries, and more where that would not hold them: bytes.
+ * @param additional space besides, in bytes
+ * @throws OciNixError as {@link planTree}
+ */
+export async function automaticExt4Bytes(
+  entries: EntryList,
+  additional: number,
+  tools: DiskTools,
+  links?: HardLinks,
+): Promise<number> {
+  const bytes = ext4Bytes(entries) + additional;
+  // Where files are many and small, inodes take what make-disk-image counts on for the files themselves.
+  return hasInodesFor(entries.count, bytes) ? bytes : Math.max(bytes, await leastExt4Bytes(entries, tools, links));
 }
 
 /**

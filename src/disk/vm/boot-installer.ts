@@ -49,7 +49,9 @@ export async function installBoot(installation: BootInstallation, tools: DiskToo
       mounts,
       place: "initramfs",
       script: installerScript({ profile, machineId, kept }),
-      whenFull: "make the boot partition larger: bootSize is the offset at which it ends",
+      whenFull: mounts.some(({ at }) => at === "/boot")
+        ? "make the boot partition larger: bootSize is the offset at which it ends"
+        : "its root file system has a GiB for what activation and installer write: have them write less",
     },
     tools,
   );

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { OciNixError } from "../../../src/core/errors.js";
 import type { DiskSpec } from "../../../src/disk/disk-spec.js";
 import { makeRootTree } from "../../../src/disk/root-tree.js";
 import { EntryCursor } from "../../../src/tar/entry-list.js";
@@ -107,6 +108,29 @@ describe("the root file system of a disk", () => {
     expect(found.get("/etc/nixos/configuration.nix")).toMatchObject({
       what: "file 644 0:0",
       source: join(directory, "configuration.nix"),
+    });
+  });
+
+  it("has what contents and configFile name, which errors say", async () => {
+    const fail = async (spec: DiskSpec) =>
+      await listing(spec).then(
+        () => undefined,
+        (error: OciNixError) => error,
+      );
+    const missing = join(directory, "missing");
+    expect(await fail({ configFile: directory })).toMatchObject({
+      code: "invalid-input",
+      message: `configFile: ${directory} is a directory, not a file`,
+    });
+    const one = { source: content("one", ""), target: "/one" };
+    expect(await fail({ contents: [one, { source: missing, target: "/a" }] })).toMatchObject({
+      code: "not-found",
+      message: `contents[1]: cannot read ${missing}: no such file or directory (ENOENT)`,
+      hint: "correct its source",
+    });
+    expect(await fail({ contents: [{ source: "/dev/null", target: "/a" }] })).toMatchObject({
+      message: "contents[0]: /dev/null is no file, directory or symlink",
+      hint: "correct its source",
     });
   });
 

@@ -119,6 +119,13 @@ describe.skipIf(requireTools("grub-mkimage"))("the boot loader of a disk", () =>
     await expect(changed({ commandLine: "a".repeat(2048) })).rejects.toThrow("2048 bytes, 2047 are possible");
   });
 
+  it("is refused where the initrd is not there, by its name", async () => {
+    const initrd = { source: "/nonexistent/initrd", bootPath: "/initrd.img" };
+    await expect(make(SMALL_DISKS.efi, { entry: { ...options.entry, initrd } })).rejects.toThrow(
+      "cannot read /nonexistent/initrd: no such file or directory (ENOENT)",
+    );
+  });
+
   it("is refused where kernel and initrd want one place", async () => {
     const { entry } = options;
     const initrd = { ...entry.kernel, source: "/etc/passwd" };

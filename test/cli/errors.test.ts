@@ -364,7 +364,7 @@ describe("an interrupt", () => {
     execFileSync("mkfifo", [fifo]);
     const running = startCli(["closure", "--closure", fifo, paths[0] as string]);
     running.stdout.resume();
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await new Promise((resolve) => setTimeout(resolve, 3000));
     running.child.kill("SIGINT");
     const result = await running.ended;
     expect(result.stderr).toBe("error: interrupted by SIGINT\n");

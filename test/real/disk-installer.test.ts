@@ -1,13 +1,4 @@
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -285,26 +276,36 @@ busybox find / -xdev -name .nix-defexpr >/boot/homes
         where = fresh("killed");
         const file = specFile(where, "sleep 1000");
         const before = readdirSync(where);
-        const running = startCli(["disk", file, "--to", where]);
+        const running = startCli(["disk", file, "--to", where], { timeoutMs: LIMIT_MS });
         running.stdout.resume();
-        process.kill(await machine(where), "SIGKILL");
-        const result = await running.ended;
+        let isOver = false;
+        const ended = running.ended.finally(() => {
+          isOver = true;
+        });
+        // One that has not begun under KVM is followed by another, without.
+        for (; !isOver; await sleep(100)) for (const pid of machines(where)) kill(pid);
+        const result = await ended;
         expect(failing(result, before)).toMatch(/QEMU was killed \(SIGKILL\)/);
       });
     });
 
-    /** The process of QEMU that has a disk in a directory, once it has booted. */
-    async function machine(where: string): Promise<number> {
-      for (;;) {
-        for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-          const commandLine = join("/proc", pid, "cmdline");
-          const words = existsSync(commandLine) ? readQuietly(commandLine).split("\0") : [];
-          if (words[0] === tool("qemu-system-x86_64") && words.some((word) => word.includes(`${where}/`))) {
-            return Number(pid);
-          }
-        }
-        await sleep(50);
+    function kill(pid: number): void {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It has ended by itself.
       }
+    }
+
+    /** The processes of QEMU that have a disk in a directory. */
+    function machines(where: string): readonly number[] {
+      return readdirSync("/proc")
+        .filter((name) => /^\d+$/.test(name))
+        .filter((pid) => {
+          const words = readQuietly(join("/proc", pid, "cmdline")).split("\0");
+          return words[0] === tool("qemu-system-x86_64") && words.some((word) => word.includes(`${where}/`));
+        })
+        .map(Number);
     }
 
     function readQuietly(file: string): string {

@@ -81,6 +81,13 @@ describe("verifying an image", () => {
     expect(found.layers[0]?.problem).toContain("damaged or cut off gzip data");
   });
 
+  it("compares no files where one layer cannot be unpacked and all say that they are the input's", async () => {
+    const cut = layerOf(A, { stored: gzipSync(A).subarray(0, 40), packed: "gzip" });
+    const found = await verify(imageOf([cut, layerOf(B)]), imageOf([layerOf(A), layerOf(B)]));
+    expect(found.verified).toBe(false);
+    expect(found.files).toBeNull();
+  });
+
   it("fails where the image cannot be reached, which says nothing of it", async () => {
     const layer = layerOf(A);
     const failing = (code: "unavailable" | "denied" | "not-found") => ({

@@ -1,18 +1,14 @@
 import type { Command, CommandGroup } from "./command.js";
+import { DISK_FLAGS, DISK_VERIFY_FLAGS } from "./disk-flags.js";
 import {
   BUILD_FLAGS,
   CACHE_DIRECTORY_FLAGS,
   CACHE_PRUNE_FLAGS,
   COPY_FLAGS,
   DIFF_FLAGS,
-  DISK_FLAGS,
-  DISK_VERIFY_FLAGS,
   EXAMINE_FLAGS,
   EXPORT_FLAGS,
   MERGE_FLAGS,
-  N2C_FLAGS,
-  N2C_IMAGE_FLAGS,
-  N2C_LAYER_FLAGS,
   NIX_DATABASE_FLAGS,
   PLAN_FLAGS,
   PUSH_IMAGE_FLAGS,
@@ -21,6 +17,7 @@ import {
   VERIFY_FLAGS,
 } from "./flags.js";
 import { CLOSURE_FLAGS } from "./image-flags.js";
+import { N2C_FLAGS, N2C_IMAGE_FLAGS, N2C_LAYER_FLAGS } from "./n2c-flags.js";
 
 /** All commands, in the order of the help. */
 export const COMMANDS: readonly (Command | CommandGroup)[] = [

@@ -1,40 +1,6 @@
 import type { Command, Flags } from "./command.js";
 import { CLOSURE_FLAGS, COMPRESSIONS, DOCKERTOOLS_FLAGS, IMAGE_FLAGS, STRATEGIES } from "./image-flags.js";
 
-/** How nix2container's program makes layers. */
-export const N2C_LAYER_FLAGS: Flags = {
-  "max-layers": {
-    type: "number",
-    signed: true,
-    describe: "Layers at most (default 1); below 1: one for each store path",
-  },
-  ignore: { type: "string", names: "path", describe: "Leave this store path out" },
-  rewrites: { type: "string", names: "file", describe: "JSON file of paths to move: [{path, regex, repl}]" },
-  perms: {
-    type: "string",
-    names: "file",
-    describe: "JSON file of permissions: [{path, regex, mode, uid, gid, uname, gname}]",
-  },
-  history: {
-    type: "string",
-    names: "file",
-    describe: "JSON file of the layers' history: {created_by, author, comment}",
-  },
-  "store-root": { type: "string", names: "directory", describe: "Read /nix/store/x from DIR/nix/store/x (default /)" },
-};
-
-/** How nix2container's program makes images. */
-export const N2C_IMAGE_FLAGS: Flags = {
-  "from-image": { type: "string", names: "file", describe: "Image file whose layers come first" },
-  arch: { type: "string", describe: "CPU architecture (default that of this machine)" },
-  created: { type: "string", describe: "Creation time (default 0001-01-01T00:00:00Z)" },
-};
-
-/** What all of nix2container's commands have. */
-export const N2C_FLAGS: Flags = {
-  debug: { type: "boolean", alias: "d", describe: "The same as --verbose" },
-};
-
 /** What is in a Nix database, where it goes and whose it is. */
 export const NIX_DATABASE_FLAGS: Flags = {
   to: {
@@ -103,6 +69,15 @@ const COMPRESSION_FLAG: Flags = {
     type: "string",
     suggested: COMPRESSIONS,
     describe: "Pack layers: none, gzip or zstd, with a level: zstd:19 (default gzip for registries, else none)",
+  },
+};
+
+/** How layers of images that are there are packed. */
+const REPACK_FLAG: Flags = {
+  compression: {
+    type: "string",
+    suggested: COMPRESSIONS,
+    describe: "Pack layers anew: none, gzip or zstd (default: as they are)",
   },
 };
 
@@ -210,11 +185,7 @@ export const PLAN_FLAGS: Flags = {
 
 /** How images are copied. */
 export const COPY_FLAGS: Flags = {
-  compression: {
-    type: "string",
-    suggested: COMPRESSIONS,
-    describe: "Pack layers anew: none, gzip or zstd (default: as they are)",
-  },
+  ...REPACK_FLAG,
   platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where the source has several" },
   lock: {
     type: "string",
@@ -234,11 +205,7 @@ export const MERGE_FLAGS: Flags = {
     repeated: true,
     describe: "Where to, a place that takes several images: docker-archive:FILE, oci-archive:FILE or oci:DIR",
   },
-  compression: {
-    type: "string",
-    suggested: COMPRESSIONS,
-    describe: "Pack layers anew: none, gzip or zstd (default: as they are)",
-  },
+  ...REPACK_FLAG,
   platform: { type: "string", describe: "OS/ARCHITECTURE[/VARIANT], where a source has several" },
   ...DRY_RUN_FLAG,
   ...CACHE_FLAGS,
@@ -259,6 +226,7 @@ export const VERIFY_FLAGS: Flags = {
   },
   compression: {
     type: "string",
+    suggested: COMPRESSIONS,
     describe: "With --exact: none, gzip or zstd, with a level (default as the spec says, else as the image is packed)",
   },
   "no-read": { type: "boolean", describe: "Believe the image's manifest and config what its layers are" },
@@ -283,36 +251,6 @@ export const EXPORT_FLAGS: Flags = {
     describe: "Write to FILE, which appears whole (default standard output)",
   },
   ...EXAMINE_FLAGS,
-};
-
-/** What is on a disk, and where its image goes. */
-export const DISK_FLAGS: Flags = {
-  to: {
-    type: "string",
-    names: "path",
-    describe: "Write to FILE, which appears whole, or to DIRECTORY by the spec's baseName",
-  },
-  format: {
-    type: "string",
-    choices: ["raw", "qcow2", "qcow2-compressed", "vdi", "vpc", "vmdk", "vhdx"],
-    describe: "Format of the file (default raw)",
-  },
-  table: {
-    type: "string",
-    choices: ["none", "legacy", "legacy+gpt", "legacy+boot", "efi", "efixbootldr", "hybrid"],
-    describe: "Partition table (default legacy)",
-  },
-  size: { type: "string", describe: "Size of the disk in MiB, or auto (default auto)" },
-  minimise: { type: "boolean", describe: "Make an automatic size the smallest that holds all" },
-  label: { type: "string", describe: "Label of the root file system (default nixos)" },
-  "from-image": { type: "string", names: "place", describe: "Take the root file system of the image at this place" },
-};
-
-/** How a disk image is checked. */
-export const DISK_VERIFY_FLAGS: Flags = {
-  boot: { type: "string", repeated: true, choices: ["bios", "uefi"], describe: "Boot it in QEMU by this firmware" },
-  line: { type: "string", describe: "What has to show on its serial console" },
-  deadline: { type: "number", describe: "Seconds that it may take to boot (default 300)" },
 };
 
 /** How images are compared. */

@@ -61,9 +61,9 @@ export class Reader {
     const names = ["app", "base", "hello", "coreutils", "cacert", "nixos"];
     const roots = names.map((name) => `-A ${name}`).join(" ");
     const script = `nix-build '<nixpkgs>' --no-out-link ${roots}; nix-build '<nixpkgs>' --no-out-link -A bashInteractive`;
-    const paths = (await this.#shell(script)).trim().split("\n");
-    this.#paths = Object.fromEntries([...names, "bash"].map((name, index) => [name, paths[index] as string]));
-    this.#paths = { ...this.#paths, "nixos-system-web-25.11": this.#paths.nixos as string };
+    const built = (await this.#shell(script)).trim().split("\n");
+    const paths = Object.fromEntries([...names, "bash"].map((name, index) => [name, built[index] as string]));
+    this.#paths = { ...paths, "nixos-system-web-25.11": paths.nixos as string };
   }
 
   /** What stands in a document, as it is on this machine. */

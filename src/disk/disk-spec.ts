@@ -10,12 +10,11 @@ import {
   text,
   texts,
   wholeNumber,
-  wrong,
 } from "../build/spec/checks.js";
 import { type ClosureSpec, closure, type VirtualMachineSpec, virtualMachine } from "../build/spec/parts.js";
 import { script } from "../build/spec/values.js";
 import { OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json } from "../core/json.js";
+import { isJsonObject, type Json, wrong } from "../core/json.js";
 import type { Schema } from "../core/json-schema.js";
 import type { BootLoaderKind } from "./boot-loader/boot-loader.js";
 import { BOOT_LOADERS, byteSize, diskSize, fileName, guid, label, oneOf, ownerName, target } from "./disk-values.js";
@@ -199,7 +198,7 @@ export const DISK_SPEC_SCHEMA: Schema = {
  * @throws OciNixError `invalid-input` for an unknown key (naming the nearest known one), a wrong value or two that contradict each other
  */
 export function checkDiskSpec(json: Json, source: string): DiskSpec {
-  if (!isJsonObject(json)) throw wrong(source, "an object");
+  if (!isJsonObject(json)) throw wrong(source, "an object", json);
   const { $schema: _, ...spec } = checkFile(json, source);
   checkDiskConflicts(spec, source);
   return spec;

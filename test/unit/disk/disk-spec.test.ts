@@ -62,13 +62,13 @@ describe("the spec of a disk image", () => {
   });
 
   it.each([
-    [{ diskSize: "large" }, /disk\.json: diskSize must be "auto" or a number of MiB/],
-    [{ diskSize: 0 }, /diskSize must be a whole number/],
+    [{ diskSize: "large" }, /disk\.json: diskSize must be "auto" or a number of MiB; found "large"$/],
+    [{ diskSize: 0 }, /diskSize must be a whole number.*; found 0$/],
     [{ bootSize: "256 M" }, /bootSize must be a size up to 2 TiB/],
     [{ additionalSpace: "3T" }, /additionalSpace must be a size up to 2 TiB/],
     [{ fsType: "xfs" }, /fsType must be one of ext4/],
     [{ partitionTableType: "gpt" }, /partitionTableType must be one of none, legacy, legacy\+gpt/],
-    [{ format: "iso" }, /format must be one of raw, qcow2/],
+    [{ format: "iso" }, /format must be one of raw, qcow2.*; found "iso"$/],
     [{ label: "a label of a disk" }, /label must be 1 to 16 ASCII characters/],
     [{ baseName: "a/b" }, /baseName must be a file name/],
     [{ rootGPUID: "F222" }, /rootGPUID must be a GUID/],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseJson } from "../../../src/core/json.js";
-import { checkDiskSpec, DISK_SPEC_SCHEMA, type DiskSpec } from "../../../src/disk/disk-spec.js";
+import { checkDiskSpec } from "../../../src/disk/check-disk-spec.js";
+import { DISK_SPEC_SCHEMA, type DiskSpec } from "../../../src/disk/disk-spec.js";
 
 const ROOT = "/nix/store/l9d64iyv9iaxi297diahyb0sm4rjs8lk-greeting-1.0";
 const closure = { roots: [ROOT] };
@@ -93,6 +94,8 @@ describe("the spec of a disk image", () => {
     [{ closure, onlyNixStore: true, contents: [{ source: "/a", target: "/b" }] }, /onlyNixStore and contents contra/],
     [{ closure, onlyNixStore: true, configFile: "/a" }, /onlyNixStore and configFile contradict/],
     [{ toplevel: ROOT, onlyNixStore: true, bootLoader: { kind: "grub" } }, /onlyNixStore and bootLoader contradict/],
+    [{ closure, compression: "zstd" }, /compression needs the format qcow2-compressed/],
+    [{ closure, format: "qcow2", compression: "zlib" }, /compression needs the format qcow2-compressed/],
     [{ closure, copyChannel: true }, /copyChannel needs channel/],
     [{ closure, minimise: true, diskSize: 100 }, /minimise and diskSize contradict/],
     [{ toplevel: ROOT, bootLoader: { kind: "uki" } }, /table legacy has no place for the boot loader uki/],

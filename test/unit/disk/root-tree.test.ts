@@ -6,6 +6,8 @@ import type { OciNixError } from "../../../src/core/errors.js";
 import type { DiskSpec } from "../../../src/disk/disk-spec.js";
 import { makeRootTree } from "../../../src/disk/root-tree.js";
 import { EntryCursor } from "../../../src/tar/entry-list.js";
+import { packTar } from "../../support/confs.js";
+import { LayoutFixture } from "../../support/layouts.js";
 import { copySampleStore, type SampleStore } from "../../support/sample-store.js";
 
 const GREETING = "/nix/store/l9d64iyv9iaxi297diahyb0sm4rjs8lk-greeting-1.0";
@@ -259,6 +261,18 @@ describe("the root file system of a disk", () => {
       expect((await listing(spec)).size).toBeGreaterThan(1);
       const unused = { closure: closure(), channel: MESSAGE, copyChannel: false };
       expect((await listing(unused)).has("/root")).toBe(false);
+    });
+  });
+
+  it("says of an image that there is no room for its files", async () => {
+    const tar = await packTar([["file", "contents"]]);
+    const fixture = new LayoutFixture();
+    const layout = fixture.add(fixture.image({ layers: [{ tar }] }), "1").write(join(directory, "layout"));
+    const nowhere = { directory: join(directory, "nowhere") };
+    await expect(makeRootTree({ fromImage: `oci:${layout}:1` }, nowhere)).rejects.toMatchObject({
+      code: "output",
+      message: `cannot unpack oci:${layout}:1: no such file or directory (ENOENT)`,
+      hint: "its files wait in TMPDIR, which needs room for all of them",
     });
   });
 

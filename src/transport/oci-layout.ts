@@ -137,7 +137,7 @@ function setImages(
   const others = index.manifests.filter((other) => !entries.some((entry) => replaces(entry, other)));
   const text = formatIndex([...others, ...entries.map(toJson)], index.others);
   if (!isHeld()) return false;
-  writeOutputFile(join(directory, "index.json"), text, { sync: true });
+  writeOutputFile(join(directory, "index.json"), text);
   return true;
 }
 

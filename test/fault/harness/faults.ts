@@ -458,9 +458,11 @@ async function failingRegistry(each: Case): Promise<Disturbed> {
   try {
     for (let count = random.between(1, 6); count > 0; count--) {
       const method = random.pick([undefined, "GET", "HEAD", "POST", "PUT", "PATCH"]);
-      const path = random.pick([undefined, /\/blobs\//, /\/manifests\//]);
+      const anywhere = random.pick([undefined, /\/blobs\//, /\/manifests\//]);
       const times = random.next() < 0.15 ? Number.POSITIVE_INFINITY : random.between(1, 4);
       const fault = registryFault(random, keepsParts);
+      // Only uploads have parts that a registry could keep.
+      const path = fault.kind === "cut" ? /\/blobs\/uploads\// : anywhere;
       proxy.inject({ ...(method && { method }), ...(path && { path }), times, fault });
     }
     const result = await run(each, {}, { ...place, registry: proxy.host });

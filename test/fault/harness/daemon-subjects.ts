@@ -40,9 +40,11 @@ async function atDaemon(world: World): Promise<Pick<Made, "prepare" | "dispose" 
         if (name === "<none>:<none>") continue;
         const directory = join(place.directory, "saved");
         mkdirSync(directory);
-        await docker(place).ok(["save", "--output", join(directory, "image.tar"), name]);
+        // By its ID: the daemon may still be loading what a killed client had sent whole, and then gives the name to that.
+        const id = await idOf(place, name);
+        await docker(place).ok(["save", "--output", join(directory, "image.tar"), id]);
         await runOk("tar", ["-xf", "image.tar"], { cwd: directory });
-        checkSaved(directory, await idOf(place, name));
+        checkSaved(directory, id);
         rmSync(directory, { recursive: true });
       }
     },

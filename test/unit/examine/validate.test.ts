@@ -304,6 +304,9 @@ describe("documents", () => {
       [{ history: [{ created: "yesterday" }] }, "history[0].created must be a time"],
       [{ history: [{ empty_layer: "no" }] }, "history[0].empty_layer must be true or false"],
       [{ created: "garbage" }, "created must be a time"],
+      [{ created: "2026-02-30T00:00:00Z" }, "created must be a time"],
+      [{ created: "2026-01-01T24:00:00Z" }, "created must be a time"],
+      [{ created: "2026-01-01T00:00:00+24:00" }, "created must be a time"],
       [{ author: 1 }, "author must be a string"],
     ].map(
       ([config, message]) =>

@@ -1,7 +1,6 @@
 import { statSync } from "node:fs";
-import { dirname } from "node:path";
 import { OciNixError } from "../core/errors.js";
-import { syncDirectory, syncFile } from "../core/output-file.js";
+import { publishFile } from "../core/output-file.js";
 import { bootEntryFor } from "./boot-entry-for.js";
 import { type BootLoaderParts, bootLoaderFor } from "./boot-loader/boot-loader.js";
 import { checkDiskConflicts } from "./check-disk-spec.js";
@@ -174,9 +173,7 @@ async function writeImage(spec: DiskSpec, contents: DiskContents, made: Build, t
     await writeDisk(raw.path, contents, made);
     if (format === "raw") {
       observer?.onStep("finishing");
-      await syncFile(raw.fd, path);
-      raw.commit(to);
-      syncDirectory(dirname(to));
+      await publishFile(raw, to);
     } else {
       observer?.onStep(`converting it to ${format}`);
       const onProgress = (part: number) => {

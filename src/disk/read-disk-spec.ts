@@ -10,8 +10,8 @@ import type { DiskSpec } from "./disk-spec.js";
  * @param changes fields to be other than in the file, by name
  * @throws OciNixError `not-found` or `unreadable`; as `checkDiskSpec`
  */
-export function readDiskSpec(file: string, changes: ReadonlyMap<string, Json> = new Map()): DiskSpec {
-  const json = readJsonFile(file);
+export async function readDiskSpec(file: string, changes: ReadonlyMap<string, Json> = new Map()): Promise<DiskSpec> {
+  const json = await readJsonFile(file);
   const spec = checkDiskSpec(isJsonObject(json) ? new Map([...json, ...changes]) : json, file);
   const base = descriptorNamed(file) === undefined ? dirname(resolve(file)) : process.cwd();
   const beside = (path: string) => resolve(base, path);

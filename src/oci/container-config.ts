@@ -26,16 +26,12 @@ export function checkContainerConfig(config: Json, where: string): JsonObject {
     if (entry.indexOf("=") < 1) {
       throw new OciNixError("invalid-input", `${where}.Env: ${JSON.stringify(entry)} is not NAME=VALUE`);
     }
-    checkLength(
-      entry,
-      `${where}.Env: ${entry.slice(0, entry.indexOf("="))}`,
-      "put the value into a file, and name that",
-    );
+    checkWord(entry, `${where}.Env: ${entry.slice(0, entry.indexOf("="))}`, "put the value into a file, and name that");
   }
   for (const field of ["Entrypoint", "Cmd"]) {
     const words = (checked.get(field) ?? []) as readonly string[];
     for (const [i, word] of words.entries()) {
-      checkLength(word, `${where}.${field}[${i}]`, "put it into a script that is in the image");
+      checkWord(word, `${where}.${field}[${i}]`, "put it into a script that is in the image");
     }
   }
   checkForm(checked.get("WorkingDir") || undefined, ABSOLUTE, `${where}.WorkingDir`, "an absolute path");
@@ -120,8 +116,11 @@ export function containerConfigProblems(config: Json, where: string): readonly s
   });
 }
 
-/** Of what is longer nothing could be started. */
-function checkLength(word: string, where: string, hint: string): void {
+/** Of what is longer, or no text of C's, nothing could be started. */
+function checkWord(word: string, where: string, hint: string): void {
+  if (/[\0\p{Cs}]/u.test(word)) {
+    throw new OciNixError("invalid-input", `${where} holds a NUL or a lone surrogate: Linux starts no program with it`);
+  }
   const size = Buffer.byteLength(word);
   if (size <= MAX_WORD) return;
   throw new OciNixError(

@@ -16,7 +16,10 @@ function errorOf(json: unknown): OciNixError {
 describe("a pipeline that is wrong", () => {
   it.each<[unknown, string]>([
     [{}, "pipeline must be an array of operations"],
-    ["pipeline.json", "pipeline must be an array of operations, such as [[\"popularity_contest\"]]; found \"pipeline.json\""],
+    [
+      "pipeline.json",
+      'pipeline must be an array of operations, such as [["popularity_contest"]]; found "pipeline.json"',
+    ],
     [["reverse"], "pipeline[0] must be an operation"],
     [[["reverse"], []], "pipeline[1] must be an operation"],
     [[[7]], "pipeline[0] must be an operation"],

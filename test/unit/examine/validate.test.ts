@@ -315,9 +315,9 @@ describe("documents", () => {
     ],
     ...[
       [{ config: [] }, "config must be an object"],
-      [{ config: { Env: [1, 2] } }, "config.Env must be"],
+      [{ config: { Env: [1, 2] } }, "config.Env[0] must be a string; found 1"],
       [{ config: { Cmd: "sh" } }, "config.Cmd must be"],
-      [{ config: { Labels: { a: 1 } } }, "config.Labels must be"],
+      [{ config: { Labels: { a: 1 } } }, 'config.Labels["a"] must be a string; found 1'],
       [{ history: [1] }, "history[0] must be an object"],
       [{ history: {} }, "history must be an array"],
       [{ history: [{ created: "yesterday" }] }, "history[0].created must be a time"],

@@ -2,7 +2,8 @@ import { dirname, resolve } from "node:path";
 import { isJsonObject, type Json } from "../core/json.js";
 import { readJsonFile } from "../core/json-file.js";
 import { descriptorNamed } from "../core/output-file.js";
-import { checkDiskSpec, type DiskSpec } from "./disk-spec.js";
+import { checkDiskSpec } from "./check-disk-spec.js";
+import type { DiskSpec } from "./disk-spec.js";
 
 /**
  * Reads the spec of a disk image. What it names by relative paths lies beside it.

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { type Digest, hexOf, parseDigest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json } from "../core/json.js";
+import { isJsonObject, type Json, wrong } from "../core/json.js";
 import { readJsonFile } from "../core/json-file.js";
 import { LAYER_MEDIA_TYPE, type Nix2containerImage, type Nix2containerLayer } from "./nix2container.js";
 
@@ -27,8 +27,7 @@ export async function imageFromDirectory(directory: string): Promise<Nix2contain
  */
 export async function imageFromManifest(manifestFile: string, blobsFile: string): Promise<Nix2containerImage> {
   const blobs = await readJsonFile(blobsFile);
-  if (!isJsonObject(blobs))
-    throw new OciNixError("invalid-input", `${blobsFile} must be an object of digests and files`);
+  if (!isJsonObject(blobs)) throw wrong(blobsFile, "an object of digests and files", blobs);
   return await imageFrom(manifestFile, (digest) => {
     const file = blobs.get(hexOf(digest));
     if (typeof file === "string" && file !== "") return file;

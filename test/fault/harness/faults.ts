@@ -465,6 +465,11 @@ async function failingRegistry(each: Case): Promise<Disturbed> {
       const path = fault.kind === "cut" ? /\/blobs\/uploads\// : anywhere;
       proxy.inject({ ...(method && { method }), ...(path && { path }), times, fault });
     }
+    // The moment that matters, which chance seldom finds.
+    if (random.next() < 0.5) {
+      const fault = { kind: "answer", status: 500 } as const;
+      proxy.inject({ method: "PUT", path: /\/manifests\//, times: random.pick([2, 10]), fault });
+    }
     const result = await run(each, {}, { ...place, registry: proxy.host });
     const sent = proxy.requests.filter(({ method }) => /^P/.test(method)).map(({ url }) => url);
     const first = sent.findIndex((url) => url.includes("/manifests/"));

@@ -197,13 +197,10 @@ describe.skipIf(requireTools(...PROGRAMS))("oci-nix disk", () => {
       },
     });
 
-    it.each([
-      ["legacy", "raw"],
-      ["efi", "raw"],
-    ] as const)("is the same bytes: %s, %s", { timeout: LIMIT_MS }, async (partitionTableType, format) => {
-      const kernel = debianKernel();
-      const bootLoader = { kind: "grub", kernel, cmdline: "quiet" };
-      const spec = { partitionTableType, format, bootSize: "144M", bootLoader };
+    // Of a hybrid one test/real/disk-circumstances says it, in every format.
+    it("is the same bytes", { timeout: LIMIT_MS }, async () => {
+      const bootLoader = { kind: "grub", kernel: debianKernel(), cmdline: "quiet" };
+      const spec = { partitionTableType: "legacy", format: "raw", bootLoader };
       const one = await makeDisk(fresh("one"), spec);
       const where = fresh("two");
       chmodSync(where, 0o777);

@@ -143,6 +143,28 @@ describe("a hostile layer", { timeout: 60_000 }, () => {
   });
 });
 
+describe.runIf(LONG)("a layer of 2,000,001 entries", { timeout: 300_000 }, () => {
+  it("is neither exported nor compared", async () => {
+    const piece = Buffer.concat(Array.from({ length: 1000 }, () => member({ name: "a" })));
+    const hash = createHash("sha256");
+    for (let n = 0; n < 2000; n++) hash.update(piece);
+    const last = Buffer.concat([member({ name: "a" }), END]);
+    const diffId = `sha256:${hash.update(last).digest("hex")}`;
+    const packed = gzipSync(piece);
+    const stored = Buffer.concat([...Array.from({ length: 2000 }, () => packed), gzipSync(last)]);
+    const image = write("entries.tar", await archiveOf([{ stored, diffId }]));
+    const other = write("empty.tar", await archiveOf([]));
+    for (const args of [
+      ["export", image, "-o", place.path("root.tar")],
+      ["diff", other, image],
+    ]) {
+      const { status, stderr } = await place.run(args, { maxMb: 2500 });
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/has more entries/);
+    }
+  });
+});
+
 describe("a hostile archive", { timeout: 60_000 }, () => {
   it("whose documents name what is outside is refused", async () => {
     for (const name of LONG

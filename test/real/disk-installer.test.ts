@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { toJson } from "../../src/core/json.js";
 import { buildDiskImage } from "../../src/disk/build-disk.js";
-import { checkDiskSpec } from "../../src/disk/disk-spec.js";
+import { checkDiskSpec } from "../../src/disk/check-disk-spec.js";
 import { DiskTools } from "../../src/disk/tools.js";
 import { checkBoot } from "../../src/disk/vm/boot-check.js";
 import { findUefiFirmware } from "../../src/disk/vm/firmware.js";

@@ -324,7 +324,11 @@ describe.skipIf(requireTools(...PROGRAMS))("a disk that cannot be made", () => {
     ],
     ["has a file system that is not ext4", { fsType: "btrfs" }, /fsType must be one of ext4/],
     ["has a source that is not there", { contents: [{ source: "nothing", target: "/a" }] }, /cannot read .*\/nothing/],
-    ["has no installer", { toplevel: GREETING, installBootLoader: true }, /has no installer of a boot loader/],
+    [
+      "has a system that is none",
+      { toplevel: GREETING, installBootLoader: true },
+      /toplevel: .*-greeting-1\.0 is no NixOS system: it has no file nixos-version; found bin, etc/,
+    ],
     [
       "has a kernel that is none",
       { partitionTableType: "efi", bootLoader: { kind: "uki", kernel: "disk.json" } },

@@ -211,15 +211,27 @@ describe.skipIf(requireTools("npm", "docker-registry", "tar"))("the packed file"
     const others = files
       .map((file) => file.replace(/^package\//, ""))
       .filter((file) => {
-        const [, source] = /^dist\/(.*?)(?:\.d\.ts|\.js)$/.exec(file) ?? [];
+        const [, source] = /^dist\/(.*?)(?:\.d\.ts|(?<=^dist\/report\/client\/.*)\.js)$/.exec(file) ?? [];
         if (source !== undefined) return !existsSync(join(PROJECT, "src", `${source}.ts`));
-        return !/^(?:dist\/man\/oci-nix[a-z0-9-]*\.1|docs\/.*|bin\/oci-nix\.js|(?:README|CHANGELOG)\.md|LICENSE|package\.json)$/.test(
+        return !/^(?:dist\/bundle\/[a-z0-9-]+\.js|dist\/man\/oci-nix[a-z0-9-]*\.1|docs\/.*|bin\/oci-nix\.js|(?:README|CHANGELOG)\.md|LICENSE|package\.json)$/.test(
           file,
         );
       });
     expect(others).toEqual([]);
     expect(files).toContain("package/dist/report/client/main.js");
     expect(statSync(tarball).size).toBeLessThan(MAX_PACKED_BYTES);
+  });
+
+  it("has every module once, be it for the program, its threads or the library", () => {
+    const bundle = join(consumer, "node_modules", "oci-nix", "dist", "bundle");
+    const modules = readdirSync(bundle).flatMap((chunk) =>
+      [...readFileSync(join(bundle, chunk), "utf8").matchAll(/^\/\/(?:#region)? (dist\/\S+\.js)$/gm)].map(
+        ([, name]) => name,
+      ),
+    );
+    for (const name of ["dist/cli/main.js", "dist/core/errors.js", "dist/build/pipeline/worker.js"])
+      expect(modules.filter((module) => module === name)).toEqual([name]);
+    expect(modules).toHaveLength(new Set(modules).size);
   });
 
   it("has everything that its documentation links to", () => {

@@ -73,6 +73,7 @@ class FilesReader implements LayerFiles {
   /** Targets of hard links that matter, which do not matter themselves. */
   readonly missingTargets = new Set<ByteString>();
   readonly #interest: Interest;
+  #title = "";
   #path: ByteString | undefined;
   #lastParent = "";
 
@@ -81,6 +82,7 @@ class FilesReader implements LayerFiles {
   }
 
   async read(layer: StoredLayer, title: string, signal: AbortSignal | undefined): Promise<void> {
+    this.#title = title;
     const visitor = {
       open: (entry: TarEntry) => this.#open(entry),
       close: (entry: TarEntry, sha256: ByteString | undefined) => this.#close(entry, sha256),
@@ -93,7 +95,7 @@ class FilesReader implements LayerFiles {
     const path = entryPath(entry.name);
     if (path === undefined) return false;
     if (path.length > MAX_PATH) {
-      throw new OciNixError("limit", `a name of ${path.length} bytes, more than Linux takes`, {
+      throw new OciNixError("limit", `${this.#title} has a name of ${path.length} bytes, more than Linux takes`, {
         hint: "oci-nix validate says more about the image",
       });
     }

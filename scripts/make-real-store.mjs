@@ -249,6 +249,7 @@ grub_efi=$grubEfi
 systemd_boot=$systemdBoot
 . /etc/boot-installer
 END
+printf 25.11 >"$out/nixos-version"
 chmod 755 "$out/activate" "$out/bin/switch-to-configuration"
 `;
   const expression = join(directory, "system.nix");

@@ -77,11 +77,11 @@ export { type OutputSink, openOutputSink } from "./core/output-sink.js";
 export type { Ownership } from "./core/ownership.js";
 export { goTimestamp } from "./core/timestamp.js";
 export type { DiskBuildOptions, DiskSummary } from "./disk/build-disk.js";
+export { checkDiskSpec } from "./disk/check-disk-spec.js";
 export { buildDiskImage, runInVirtualMachine, verifyDiskImage } from "./disk/disk-images.js";
 export type { DiskObserver } from "./disk/disk-observer.js";
 export {
   type BootLoaderSpec,
-  checkDiskSpec,
   DISK_SPEC_SCHEMA,
   type DiskContent,
   type DiskSpec,

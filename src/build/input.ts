@@ -2,7 +2,7 @@ import { closeSync, lstatSync, openSync, readlinkSync, readSync, statSync } from
 import { dirname, join, resolve } from "node:path";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import type { JsonObject } from "../core/json.js";
-import { readJsonFile } from "../core/json-file.js";
+import { readJsonFileSync } from "../core/json-file.js";
 import { withoutTrailing } from "../core/trim.js";
 import { findStorePath } from "../nix/store-path.js";
 import { isNix2containerImage } from "../transport/nix2container.js";
@@ -69,7 +69,7 @@ function recogniseFile(file: string, inStore: boolean): Input | undefined {
   if (inStore && start !== "{") return undefined;
   if (start === "{") {
     try {
-      const json = readJsonFile(file);
+      const json = readJsonFileSync(file);
       if (isDockertoolsConf(json)) return { kind: "dockertools-conf", json, source: file };
       if (isNix2containerImage(json)) return { kind: "nix2container-image", json, source: file };
       if (isSpec(json)) return { kind: "spec", json, source: file };

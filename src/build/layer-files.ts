@@ -1,7 +1,7 @@
 import { BlockWriter, BULK_BLOCK_SIZE } from "../core/block-writer.js";
 import { fdSink } from "../core/byte-sink.js";
 import { type Digest, hexOf } from "../core/digest.js";
-import { createFile, type NewFile } from "../core/output-file.js";
+import { createFile, type NewFile, syncDirectory, syncFile } from "../core/output-file.js";
 import { removeLeftovers } from "../core/temporary.js";
 import type { ImagePlan } from "./image-plan.js";
 import { openLayers } from "./layers.js";
@@ -35,9 +35,11 @@ export async function writeLayerFiles(
       const out = new BlockWriter(sink, { blockSize: BULK_BLOCK_SIZE, signal });
       digests.push({ diffId: await blob.writeTo(out), size: blob.size });
       await out.flush();
+      await syncFile(file.fd, directory);
       file.close();
     }
     for (const [index, { diffId }] of digests.entries()) files[index]?.commit(layerFile(directory, diffId));
+    syncDirectory(directory);
     return digests;
   } finally {
     for (const file of files) file.discard();

@@ -135,9 +135,9 @@ export async function withProgress<T>(
 
 /** The image that INPUT and the flags amount to. @throws OciNixError `usage` where a flag contradicts the input */
 export async function planOf({ inputs, flags, signal }: Invocation): Promise<ImagePlan> {
-  const input = inputOf(inputs, flags);
+  const input = await inputOf(inputs, flags);
   if (!isDecided(input)) {
-    const plan = await planImage(checkedSpecOf(input, flags), previousOptions({ flags, signal }));
+    const plan = await planImage(await checkedSpecOf(input, flags), previousOptions({ flags, signal }));
     return input.kind === "spec" ? { ...plan, archive: input.archive } : plan;
   }
   const allowed = new Set(["name", "tag", "store-root"]);

@@ -12,7 +12,7 @@ import { type FlagValues, text } from "./command.js";
  * The input that `--dockertools-args` gives; undefined where it is not given.
  * @throws OciNixError `usage` where there is another input, or the function is given without arguments
  */
-export function dockertoolsInput(inputs: readonly string[], flags: FlagValues): Input | undefined {
+export async function dockertoolsInput(inputs: readonly string[], flags: FlagValues): Promise<Input | undefined> {
   const file = text(flags, "dockertools-args");
   const given = text(flags, "dockertools-function");
   if (file === undefined) {
@@ -25,7 +25,7 @@ export function dockertoolsInput(inputs: readonly string[], flags: FlagValues): 
       hint: "what is to be in the image is in contents, copyToRoot and config",
     });
   }
-  const { spec, archive } = translateDockertoolsArguments(readJsonFile(file), {
+  const { spec, archive } = translateDockertoolsArguments(await readJsonFile(file), {
     source: file,
     function: DOCKERTOOLS_FUNCTIONS.find((name) => name === given),
     storeDir: text(flags, "store-dir"),

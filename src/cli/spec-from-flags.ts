@@ -16,8 +16,8 @@ import { type FlagValues, list, number, text } from "./command.js";
 import { dockertoolsInput } from "./dockertools-args.js";
 
 /** INPUT as the flags and its shape say it; the graph of `--closure` where it is alone. */
-export function inputOf(inputs: readonly string[], flags: FlagValues): Input {
-  const dockertools = dockertoolsInput(inputs, flags);
+export async function inputOf(inputs: readonly string[], flags: FlagValues): Promise<Input> {
+  const dockertools = await dockertoolsInput(inputs, flags);
   if (dockertools !== undefined) return dockertools;
   const graph = graphOf(flags);
   if (inputs.length === 0 && graph !== undefined) return { kind: "closure-file", file: graph };
@@ -44,19 +44,19 @@ export function whatIs(input: DecidedInput): string {
 }
 
 /** The checked spec for a command that needs a closure graph. @throws OciNixError as {@link specOf}; `usage` for an input that has none */
-export function closureSpecOf(inputs: readonly string[], flags: FlagValues): ImageSpec {
-  const input = inputOf(inputs, flags);
+export async function closureSpecOf(inputs: readonly string[], flags: FlagValues): Promise<ImageSpec> {
+  const input = await inputOf(inputs, flags);
   if (isDecided(input)) {
     throw new OciNixError("usage", `${input.source} is a ${whatIs(input)}, which holds layers but no closure graph`, {
       hint: "give store paths, a spec file or a closure graph",
     });
   }
-  return checkedSpecOf(input, flags);
+  return await checkedSpecOf(input, flags);
 }
 
 /** {@link specOf}, checked: what is wrong is the file's fault where there is one, else the call's. */
-export function checkedSpecOf(input: SpecInput, flags: FlagValues): ImageSpec {
-  const spec = specOf(input, flags);
+export async function checkedSpecOf(input: SpecInput, flags: FlagValues): Promise<ImageSpec> {
+  const spec = await specOf(input, flags);
   if (input.kind === "spec") return checkSpec(spec, input.source);
   try {
     return checkSpec(spec, "the command line");
@@ -72,7 +72,7 @@ type SpecInput = Exclude<Input, DecidedInput>;
  * The spec that a spec file, store paths or a closure graph and the flags amount to; flags win over the file.
  * @throws OciNixError `usage` where a flag's value is malformed or makes no sense with this input
  */
-function specOf(input: SpecInput, flags: FlagValues): JsonObject {
+async function specOf(input: SpecInput, flags: FlagValues): Promise<JsonObject> {
   const file: JsonObject = input.kind === "spec" ? input.json : new Map();
   const spec = new Map<string, Json>(file);
   const closure = closureOf(input, flags, file.get("closure"));
@@ -93,7 +93,7 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   set("fromImage", text(flags, "from-image"));
   set("inheritConfig", text(flags, "inherit-config"));
   for (const key of ["uid", "gid"]) set(key, number(flags, key));
-  const pipeline = pipelineOf(input, flags, file.get("pipeline"));
+  const pipeline = await pipelineOf(input, flags, file.get("pipeline"));
   spec.delete("pipeline");
   if (pipeline !== undefined) spec.set("pipeline", pipeline);
   if (text(flags, "layering-pipeline") !== undefined) spec.delete("strategy");
@@ -113,7 +113,7 @@ function specOf(input: SpecInput, flags: FlagValues): JsonObject {
   const files = file.get("files");
   if (input.kind === "spec" && files !== undefined) spec.set("files", filesBeside(files, input));
   const perms = text(flags, "perms");
-  if (perms !== undefined) spec.set("perms", readJsonFile(perms));
+  if (perms !== undefined) spec.set("perms", await readJsonFile(perms));
   // The file may say more of the database than that it is wanted.
   if (flags["nix-db"] === true) spec.set("nixDatabase", toJson({ ...ownersOf(file.get("nixDatabase")), enable: true }));
   const config = configOf(file.get("config"), flags);
@@ -150,17 +150,17 @@ function graphOf(flags: FlagValues): string | undefined {
 }
 
 /** The pipeline itself, where the file or a flag names one that is in a file of its own. A strategy that a flag gives wins over the file. */
-function pipelineOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Json | undefined {
+async function pipelineOf(input: SpecInput, flags: FlagValues, fromFile: Json | undefined): Promise<Json | undefined> {
   const given = text(flags, "layering-pipeline");
   if (given !== undefined && text(flags, "strategy") !== undefined) {
     throw new OciNixError("usage", "both --strategy and --layering-pipeline say how the closure is split", {
       hint: "drop one of them",
     });
   }
-  if (given !== undefined) return readJsonFile(given);
+  if (given !== undefined) return await readJsonFile(given);
   if (text(flags, "strategy") !== undefined) return undefined;
   if (input.kind !== "spec" || typeof fromFile !== "string" || fromFile === "") return fromFile;
-  return readJsonFile(besideSpec(input, fromFile));
+  return await readJsonFile(besideSpec(input, fromFile));
 }
 
 /** What a spec file names lies beside it, wherever the command is run. */

@@ -1,29 +1,69 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { describeErrno, errnoOf, OciNixError } from "./errors.js";
 import { type Json, parseJson } from "./json.js";
 
 /** Bytes of a text that is held in memory as a whole: no spec, config or list of digests comes near. */
 const MAX_TEXT = 256 * 1024 * 1024;
-const PIECE = 256 * 1024;
+
+const STANDARD_INPUT = "/dev/stdin";
 
 /** Reads a JSON file. @throws OciNixError as {@link readTextFile}; `invalid-input` where it is not JSON */
-export function readJsonFile(file: string): Json {
-  return parseJson(readTextFile(file), file);
+export async function readJsonFile(file: string): Promise<Json> {
+  return parseJson(await readTextFile(file), file);
+}
+
+/** Reads a JSON file. @throws OciNixError as {@link readTextFileSync}; `invalid-input` where it is not JSON */
+export function readJsonFileSync(file: string): Json {
+  return parseJson(readTextFileSync(file), file);
 }
 
 /**
  * Reads a file of text; it may be a pipe, as a shell's `<(…)` is one.
- * @throws OciNixError `not-found` or `unreadable`; `invalid-input` where it is not UTF-8; `limit` where it is larger than 256 MiB, or does not end
+ * @param options.max bytes, 256 MiB otherwise
+ * @param options.hint of the error where it is not UTF-8
+ * @throws OciNixError `not-found` or `unreadable`; `invalid-input` where it is not UTF-8; `limit` where it is larger than `max`, or does not
+ *   end
  */
-export function readTextFile(file: string): string {
-  let bytes: Buffer | undefined;
+export async function readTextFile(
+  file: string,
+  options: { readonly max?: number | undefined; readonly hint?: string | undefined } = {},
+): Promise<string> {
+  const { max = MAX_TEXT, hint } = options;
+  let bytes: Buffer;
   try {
-    bytes = readUpTo(file, MAX_TEXT);
+    if ((await stat(file)).size > max) throw tooLarge(file, max);
+    // Standard input not by its path, which cannot be opened where it is a socket.
+    const stream = file === STANDARD_INPUT ? process.stdin : createReadStream(file, { highWaterMark: 1 << 20 });
+    bytes = await collectBytes(stream, max, file);
   } catch (error) {
-    const code = errnoOf(error) === "ENOENT" ? "not-found" : "unreadable";
-    throw new OciNixError(code, `cannot read ${file}: ${describeErrno(error)}`, { cause: error });
+    throw error instanceof OciNixError ? error : unreadable(file, error);
   }
-  if (bytes === undefined) throw tooLarge(file, MAX_TEXT);
+  return decoded(bytes, file, hint);
+}
+
+/**
+ * Reads a file of text that somebody may wait for: only a regular one, so that it never waits itself.
+ * @throws OciNixError `not-found`; `unreadable`, also where it is no regular file; `invalid-input` where it is not UTF-8; `limit` where it
+ *   is larger than 256 MiB
+ */
+export function readTextFileSync(file: string): string {
+  let bytes: Buffer;
+  try {
+    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const status = fstatSync(fd);
+      if (!status.isFile() && !status.isDirectory()) {
+        throw new OciNixError("unreadable", `cannot read ${file}: it is no regular file`);
+      }
+      if (status.size > MAX_TEXT) throw tooLarge(file, MAX_TEXT);
+      bytes = readFileSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw error instanceof OciNixError ? error : unreadable(file, error);
+  }
   return decoded(bytes, file);
 }
 
@@ -47,30 +87,9 @@ export async function collectBytes(stream: AsyncIterable<Uint8Array>, max: numbe
   return Buffer.concat(pieces, size);
 }
 
-/** A whole file, of which nobody need know the size; undefined where it is larger. @throws the failed system call's error */
-function readUpTo(file: string, max: number): Buffer | undefined {
-  const fd = openSync(file, "r");
-  try {
-    const { size } = fstatSync(fd);
-    if (size > max) return undefined;
-    const full: Buffer[] = [];
-    let total = 0;
-    // One byte more than there should be finds the end, or that the file grew.
-    let piece = Buffer.allocUnsafe(Math.max(size + 1, PIECE));
-    let length = 0;
-    for (let read = -1; read !== 0; length += read, total += read) {
-      if (total > max) return undefined;
-      if (length === piece.length) {
-        full.push(piece);
-        piece = Buffer.allocUnsafe(PIECE);
-        length = 0;
-      }
-      read = readSync(fd, piece, length, piece.length - length, null);
-    }
-    return full.length === 0 ? piece.subarray(0, length) : Buffer.concat([...full, piece], total);
-  } finally {
-    closeSync(fd);
-  }
+function unreadable(file: string, cause: unknown): OciNixError {
+  const code = errnoOf(cause) === "ENOENT" ? "not-found" : "unreadable";
+  return new OciNixError(code, `cannot read ${file}: ${describeErrno(cause)}`, { cause });
 }
 
 function tooLarge(title: string, max: number): OciNixError {
@@ -79,10 +98,13 @@ function tooLarge(title: string, max: number): OciNixError {
   });
 }
 
-function decoded(bytes: Uint8Array, title: string): string {
+function decoded(bytes: Uint8Array, title: string, hint?: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
-    throw new OciNixError("invalid-input", `${title} is not text in UTF-8`, { cause: error });
+    throw new OciNixError("invalid-input", `${title} is not text in UTF-8`, {
+      ...(hint !== undefined && { hint }),
+      cause: error,
+    });
   }
 }

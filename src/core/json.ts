@@ -22,6 +22,29 @@ export class JsonNumber {
   }
 }
 
+/** Of a value in a message. */
+const MAX_SHOWN = 40;
+
+/** The error of a value that is not what it must be. @param found what is there instead, where that says more */
+export function wrong(where: string, expected: string, found?: Json): OciNixError {
+  return new OciNixError(
+    "invalid-input",
+    `${where} must be ${expected}${found === undefined ? "" : `; found ${shown(found)}`}`,
+  );
+}
+
+function shown(value: Json): string {
+  if (Array.isArray(value)) return value.length === 0 ? "an empty array" : "an array";
+  if (isJsonObject(value)) return value.size === 0 ? "an empty object" : "an object";
+  if (value instanceof JsonNumber) return shortened(value.text);
+  return typeof value === "string" ? JSON.stringify(shortened(value)) : String(value);
+}
+
+/** A text that somebody gave, for messages. */
+export function shortened(text: string): string {
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
+
 /** Whether a value is an object of JSON. */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
   return value instanceof Map;

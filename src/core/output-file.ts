@@ -106,6 +106,13 @@ export function adoptFile(file: string, path: string): boolean {
       removeTemporary(temporary);
       linkSync(file, temporary);
     }
+    // Whose file it was need not have waited for the disk.
+    const fd = openSync(temporary, "r");
+    try {
+      fdatasyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
     renameSync(temporary, path);
     return true;
   } catch {
@@ -121,6 +128,16 @@ export function syncFile(fd: number, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     fdatasync(fd, (error) => (error === null ? resolve() : reject(cannotWrite(path, error))));
   });
+}
+
+/**
+ * Gives a file its name for good: neither its bytes nor its name are lost with the power.
+ * @throws OciNixError `output`
+ */
+export async function publishFile(file: NewFile, path: string): Promise<void> {
+  await syncFile(file.fd, path);
+  file.commit(path);
+  syncDirectory(dirname(path));
 }
 
 /**
@@ -148,10 +165,10 @@ export function makeDirectories(path: string, mode = 0o777): void {
 /**
  * Writes a file whole or not at all: readers see what was there before, or all of `text`. What is no regular file (a pipe, a device), or
  * is named as a descriptor (/dev/stdout), is written to as it is. A symlink's target is replaced, not the symlink.
- * @param options.sync whether file and name are on the disk when this returns
+ * When this returns a file and its name are on the disk.
  * @throws OciNixError `not-found` where the directory is missing, `output` where it cannot be written
  */
-export function writeOutputFile(path: string, text: string, { sync = false }: { readonly sync?: boolean } = {}): void {
+export function writeOutputFile(path: string, text: string): void {
   const descriptor = descriptorNamed(path);
   if (descriptor !== undefined || isSpecial(path)) {
     try {
@@ -167,9 +184,9 @@ export function writeOutputFile(path: string, text: string, { sync = false }: { 
   const file = createFile(directory);
   try {
     writeFileSync(file.fd, text);
-    if (sync) fdatasyncSync(file.fd);
+    fdatasyncSync(file.fd);
     file.commit(target);
-    if (sync) syncDirectory(directory);
+    syncDirectory(directory);
   } catch (error) {
     throw error instanceof OciNixError ? error : cannotWrite(path, error);
   } finally {
@@ -179,13 +196,14 @@ export function writeOutputFile(path: string, text: string, { sync = false }: { 
 
 /** Waits until the names in a directory are on the disk, where the file system can tell. */
 export function syncDirectory(directory: string): void {
-  const fd = openSync(directory, "r");
+  let fd: number | undefined;
   try {
+    fd = openSync(directory, "r");
     fsyncSync(fd);
   } catch {
-    // Not all file systems do that.
+    // Not all file systems do that, and not all directories that may be written may be read.
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
 

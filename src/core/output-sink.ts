@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type ByteSink, fdSink, fileSink } from "./byte-sink.js";
 import { describeErrno, OciNixError } from "./errors.js";
-import { createFile, descriptorNamed, followLinks, syncDirectory, syncFile } from "./output-file.js";
+import { createFile, descriptorNamed, followLinks, publishFile } from "./output-file.js";
 import { removeLeftovers } from "./temporary.js";
 
 /** A place for bytes that are made in order. */
@@ -64,9 +64,7 @@ function wholeFileSink(path: string): OutputSink {
   return {
     write: (bytes) => sink.write(bytes),
     async commit() {
-      await syncFile(file.fd, path);
-      file.commit(path);
-      syncDirectory(directory);
+      await publishFile(file, path);
     },
     close: () => file.discard(),
   };

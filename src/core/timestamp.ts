@@ -11,7 +11,8 @@ export interface Timestamp {
 /** What Nix gives every file: 1970-01-01T00:00:01Z. Zero is avoided because programs take it for "unknown". */
 export const DEFAULT_TIMESTAMP: Timestamp = { text: "1970-01-01T00:00:01Z", seconds: 1 };
 
-const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/;
+const RFC3339 =
+  /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):(\d{2}):(\d{2})(\.\d{1,9})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 
 /**
  * Parses RFC 3339 with a time zone, whole seconds since 1970, or `now`: the clock, or SOURCE_DATE_EPOCH where that is set.
@@ -21,19 +22,26 @@ const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(\.\d{1,9})?
 export function parseTimestamp(text: string, where: string): Timestamp {
   if (text === "now") return now();
   if (/^\d{1,12}$/.test(text)) return fromSeconds(Number(text));
-  const match = RFC3339.exec(text);
-  const milliseconds = match === null ? Number.NaN : Date.parse(text.toUpperCase());
-  // Date.parse takes 31 April for 1 May: the day must survive the round trip.
-  if (
-    match === null ||
-    Number.isNaN(milliseconds) ||
-    new Date(`${text.slice(0, 10)}T00:00:00Z`).getUTCDate() !== Number(match[3])
-  ) {
+  const milliseconds = millisecondsOf(text);
+  if (milliseconds === undefined) {
     throw new OciNixError("invalid-input", `${where}: ${JSON.stringify(text)} is not a time`, {
       hint: 'give a time such as 2026-01-31T12:00:00Z, seconds since 1970, or "now"',
     });
   }
   return { text, seconds: Math.floor(milliseconds / 1000) };
+}
+
+/** Whether it is a time in RFC 3339 that there is; fractions may be of any length. */
+export function isRfc3339(text: string): boolean {
+  return millisecondsOf(text.replace(/(\.\d{9})\d+/, "$1")) !== undefined;
+}
+
+function millisecondsOf(text: string): number | undefined {
+  const day = RFC3339.exec(text)?.[3];
+  const milliseconds = Date.parse(text.toUpperCase());
+  if (day === undefined || Number.isNaN(milliseconds)) return undefined;
+  // Date.parse takes 31 April for 1 May: the day must survive the round trip.
+  return new Date(`${text.slice(0, 10)}T00:00:00Z`).getUTCDate() === Number(day) ? milliseconds : undefined;
 }
 
 /**

@@ -1,12 +1,12 @@
 import { statSync } from "node:fs";
-import { dirname } from "node:path";
 import { OciNixError } from "../core/errors.js";
-import { syncDirectory, syncFile } from "../core/output-file.js";
+import { publishFile } from "../core/output-file.js";
 import { bootEntryFor } from "./boot-entry-for.js";
 import { type BootLoaderParts, bootLoaderFor } from "./boot-loader/boot-loader.js";
+import { checkDiskConflicts } from "./check-disk-spec.js";
 import { Companions, checkNoCompanion, type PublishedImage } from "./companions.js";
 import type { DiskObserver } from "./disk-observer.js";
-import { checkDiskConflicts, type DiskSpec } from "./disk-spec.js";
+import type { DiskSpec } from "./disk-spec.js";
 import { convertImage, type DiskFormat, formatExtension } from "./format/convert.js";
 import { type Identifiers, identifiersOf } from "./identifiers.js";
 import { checkOutputApart } from "./inputs.js";
@@ -173,9 +173,7 @@ async function writeImage(spec: DiskSpec, contents: DiskContents, made: Build, t
     await writeDisk(raw.path, contents, made);
     if (format === "raw") {
       observer?.onStep("finishing");
-      await syncFile(raw.fd, path);
-      raw.commit(to);
-      syncDirectory(dirname(to));
+      await publishFile(raw, to);
     } else {
       observer?.onStep(`converting it to ${format}`);
       const onProgress = (part: number) => {

@@ -2,15 +2,16 @@ import { dirname, resolve } from "node:path";
 import { isJsonObject, type Json } from "../core/json.js";
 import { readJsonFile } from "../core/json-file.js";
 import { descriptorNamed } from "../core/output-file.js";
-import { checkDiskSpec, type DiskSpec } from "./disk-spec.js";
+import { checkDiskSpec } from "./check-disk-spec.js";
+import type { DiskSpec } from "./disk-spec.js";
 
 /**
  * Reads the spec of a disk image. What it names by relative paths lies beside it.
  * @param changes fields to be other than in the file, by name
  * @throws OciNixError `not-found` or `unreadable`; as `checkDiskSpec`
  */
-export function readDiskSpec(file: string, changes: ReadonlyMap<string, Json> = new Map()): DiskSpec {
-  const json = readJsonFile(file);
+export async function readDiskSpec(file: string, changes: ReadonlyMap<string, Json> = new Map()): Promise<DiskSpec> {
+  const json = await readJsonFile(file);
   const spec = checkDiskSpec(isJsonObject(json) ? new Map([...json, ...changes]) : json, file);
   const base = descriptorNamed(file) === undefined ? dirname(resolve(file)) : process.cwd();
   const beside = (path: string) => resolve(base, path);

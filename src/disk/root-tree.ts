@@ -14,6 +14,7 @@ import type { DiskSpec } from "./disk-spec.js";
 import { DiskTree, ROOT } from "./disk-tree.js";
 import type { HardLinks } from "./ext4/plan.js";
 import { readImageTree } from "./image-tree.js";
+import { checkNixosPaths } from "./nixos-paths.js";
 import type { ChangedEntry } from "./vm/changes.js";
 
 /** What the root file system of a disk holds. */
@@ -48,8 +49,8 @@ const MOUNT_POINTS: readonly (readonly [path: string, mode: number])[] = [
 /**
  * Decides everything in the root file system that a spec asks for; reads no contents but those of images.
  * @param spec as `checkDiskSpec` gives it
- * @throws OciNixError for a closure or an image that cannot be read, a store path or a source that is missing, an owner that is not known, two
- *   things that want the same place
+ * @throws OciNixError for a closure or an image that cannot be read, a store path or a source that is missing, a system or a channel that is none, an
+ *   owner that is not known, two things that want the same place
  */
 export async function makeRootTree(spec: DiskSpec, options: RootTreeOptions): Promise<RootTree> {
   const { storeRoot = "/", storeDir: givenDir } = spec.closure ?? {};
@@ -65,6 +66,7 @@ export async function makeRootTree(spec: DiskSpec, options: RootTreeOptions): Pr
     paths.map((storePath) => ({ contents: [{ storePath }], reason: "" })),
     storeRoot,
   );
+  if (spec.onlyNixStore !== true) checkNixosPaths(spec, { storeRoot, storeDir: closure.storeDir });
   const tree = new DiskTree();
   const prefix = rootPrefix(storeRoot);
   const above = spec.onlyNixStore === true ? closure.storeDir.length : 0;

@@ -1,6 +1,7 @@
 import { sha256 } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
+import { isRfc3339 } from "../core/timestamp.js";
 import { containerConfigProblems } from "../oci/container-config.js";
 import { compressionOfMediaType, type Descriptor } from "../oci/manifest.js";
 import type { Document, StoredImage } from "../transport/image.js";
@@ -140,9 +141,8 @@ function shapeProblems(config: JsonObject): readonly string[] {
   function checkTime(value: Json | undefined, where: string): void {
     if (value === undefined || value === null) return;
     // Go takes RFC 3339 and nothing else.
-    const isTime =
-      typeof value === "string" && /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/.test(value);
-    if (!isTime) problems.push(`${where} must be a time such as 1970-01-01T00:00:01Z`);
+    if (typeof value !== "string" || !isRfc3339(value))
+      problems.push(`${where} must be a time such as 1970-01-01T00:00:01Z`);
   }
 }
 

@@ -1,9 +1,13 @@
 import { type ByteString, isUtf8 } from "../core/byte-string.js";
+import { OciNixError } from "../core/errors.js";
 import type { TarEntry, TarVisitor } from "../tar/entries.js";
 import { entryPath, isTooLong, parentOf, parentsOf, shownName, whiteoutOf } from "./entry-path.js";
 import type { Findings } from "./findings.js";
 
 const ENGINES = ["docker", "podman/skopeo", "containerd"];
+
+/** Entries that a layer may have: as many names take more than a gigabyte of memory. */
+const MAX_CHECKED = 8_000_000;
 
 type Kind = "directory" | "symlink" | "linkable";
 
@@ -15,18 +19,24 @@ export class LayerCheck {
   readonly #findings: Findings;
   /** Symlinks of the layers below, unless something hides them. */
   #lowerSymlinks = new Set<ByteString>();
+  readonly #limit: number;
   entries = 0;
 
-  constructor(findings: Findings) {
+  /** @param limit of the entries of a layer */
+  constructor(findings: Findings, limit = MAX_CHECKED) {
     this.#findings = findings;
+    this.#limit = limit;
   }
 
-  /** What takes the entries of the next layer; call `finish` once it has had them all. */
+  /** What takes the entries of the next layer, and throws `limit` where there are too many; call `finish` once it has had them all. */
   begin(where: string, isFirst: boolean): TarVisitor & { finish(): void } {
     const layer = new OneLayer(this.#findings, this.#lowerSymlinks, where, isFirst);
+    const before = this.entries;
     return {
       open: (entry) => {
-        this.entries++;
+        if (++this.entries - before > this.#limit) {
+          throw new OciNixError("limit", `${where} has more than ${this.#limit} entries, and is not checked further`);
+        }
         layer.check(entry);
         return false;
       },

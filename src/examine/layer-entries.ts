@@ -3,7 +3,7 @@ import { OciNixError } from "../core/errors.js";
 import type { TarEntry } from "../tar/entries.js";
 import type { StoredLayer } from "../transport/image.js";
 import { entryPath, isTooLong, shownName, whiteoutOf } from "./entry-path.js";
-import { invalidImage, readSoundLayer } from "./layer.js";
+import { invalidImage, MAX_ENTRIES, readSoundLayer } from "./layer.js";
 
 /** What an entry stands for, and where its contents are. Names that are hard links of each other share it. */
 export interface Inode {
@@ -24,8 +24,6 @@ export interface LayerEntries {
   readonly entries: readonly { readonly path: ByteString; readonly inode: Inode }[];
 }
 
-/** Entries that a layer may have. */
-const MAX_ENTRIES = 2_000_000;
 /** Bytes of names, link targets and extended attributes that all layers of an image may have. */
 const MAX_TEXT = 1 << 29;
 /** Numbers of users and groups are 32 bits wide, and the last one is nobody's. */

@@ -3,7 +3,7 @@ import { OciNixError } from "../core/errors.js";
 import type { TarEntry } from "../tar/entries.js";
 import type { StoredLayer } from "../transport/image.js";
 import { entryPath, MAX_PATH, parentsOf, whiteoutOf } from "./entry-path.js";
-import { readSoundLayer } from "./layer.js";
+import { MAX_ENTRIES, readSoundLayer } from "./layer.js";
 
 /** A file, directory or the like as an image has it. */
 export interface FileState {
@@ -44,7 +44,7 @@ export const everything: Interest = { has: () => true, hasBelow: () => true };
 
 /**
  * Reads what a layer does to the paths that matter.
- * @throws OciNixError `verification` where the layer is not what was recorded; `invalid-input` where it is no tar
+ * @throws OciNixError `verification` where the layer is not what was recorded; `invalid-input` where it is no tar; `limit`
  */
 export async function readLayerFiles(
   layer: StoredLayer,
@@ -76,6 +76,7 @@ class FilesReader implements LayerFiles {
   #title = "";
   #path: ByteString | undefined;
   #lastParent = "";
+  #count = 0;
 
   constructor(interest: Interest) {
     this.#interest = interest;
@@ -84,7 +85,10 @@ class FilesReader implements LayerFiles {
   async read(layer: StoredLayer, title: string, signal: AbortSignal | undefined): Promise<void> {
     this.#title = title;
     const visitor = {
-      open: (entry: TarEntry) => this.#open(entry),
+      open: (entry: TarEntry) => {
+        if (++this.#count > MAX_ENTRIES) throw new OciNixError("limit", `${title} has more entries than are taken`);
+        return this.#open(entry);
+      },
       close: (entry: TarEntry, sha256: ByteString | undefined) => this.#close(entry, sha256),
     };
     await readSoundLayer(layer, visitor, title, signal);

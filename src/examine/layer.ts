@@ -30,6 +30,9 @@ export interface LayerReading {
 const MAX_UNPACKED = 1 << 30;
 const MAX_RATIO = 200;
 
+/** Entries that a layer may have of which every one is kept, with its name and attributes. */
+export const MAX_ENTRIES = 2_000_000;
+
 /** Also counts and hashes unpacked bytes; what follows damage is not looked at, so that the stored bytes can still be verified. */
 class UnpackedSink implements ByteSink {
   readonly hash: Hash = createHash("sha256");

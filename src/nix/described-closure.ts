@@ -92,7 +92,10 @@ function directoryOf(path: string): string {
 /** A size in bytes. @throws OciNixError `invalid-input` unless it is a whole number from 0 to 2^53 - 1 */
 export function checkSize(size: unknown, where: string): number {
   if (typeof size === "number" && Number.isSafeInteger(size) && size >= 0) return size;
-  throw new OciNixError("invalid-input", `${where}: ${shownJson(size)} is not a size in bytes`);
+  throw new OciNixError(
+    "invalid-input",
+    `${where}: ${typeof size === "number" ? size : shownJson(size)} is not a size in bytes`,
+  );
 }
 
 /** The hint of every "unknown shape" error. */

@@ -1,7 +1,6 @@
-import { createReadStream } from "node:fs";
-import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { OciNixError } from "../core/errors.js";
 import { parsePlainJson } from "../core/json.js";
-import { collectBytes } from "../core/json-file.js";
+import { readTextFile } from "../core/json-file.js";
 import { type Closure, closureSizes } from "./closure.js";
 import { ACCEPTED_CLOSURES, buildClosure, type DescriptionOptions } from "./described-closure.js";
 import { describeGraphJson } from "./graph-json.js";
@@ -37,34 +36,14 @@ export async function readClosureFile(
   path: string,
   options: Omit<DescriptionOptions, "source"> = {},
 ): Promise<Closure> {
-  return parseClosure(await readText(path), { ...options, source: path });
+  return parseClosure(await readTextFile(path, { max: MAX_CLOSURE, hint: ACCEPTED_CLOSURES }), {
+    ...options,
+    source: path,
+  });
 }
-
-const STANDARD_INPUT = "/dev/stdin";
 
 /** Bytes of a closure: it is one string, which JavaScript has of 512 MiB at most. A closure of 100,000 paths is about a tenth of it. */
 const MAX_CLOSURE = 500 * 1024 * 1024;
-
-async function readText(path: string): Promise<string> {
-  let bytes: Buffer;
-  try {
-    // Not by its path, which cannot be opened where it is a socket.
-    const stream = path === STANDARD_INPUT ? process.stdin : createReadStream(path, { highWaterMark: 1 << 20 });
-    bytes = await collectBytes(stream, MAX_CLOSURE, path);
-  } catch (error) {
-    if (error instanceof OciNixError) throw error;
-    const code = errnoOf(error) === "ENOENT" ? "not-found" : "unreadable";
-    throw new OciNixError(code, `cannot read the closure ${path}: ${describeErrno(error)}`, { cause: error });
-  }
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw new OciNixError("invalid-input", `${path} is not a closure graph: it is not text in UTF-8`, {
-      hint: ACCEPTED_CLOSURES,
-      cause: error,
-    });
-  }
-}
 
 /**
  * The closure graph as JSON text: an array of `{path, narHash, narSize, closureSize, references}` sorted by path, indented by two

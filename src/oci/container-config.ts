@@ -1,6 +1,6 @@
 import { compareStrings, nearest, OciNixError } from "../core/errors.js";
 import { sortedAsInGo } from "../core/go-json.js";
-import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../core/json.js";
+import { isJsonObject, type Json, JsonNumber, type JsonObject, wrong } from "../core/json.js";
 import {
   CONTAINER_CONFIG_FIELDS as FIELDS,
   HEALTH_CHECK_FIELDS,
@@ -26,16 +26,12 @@ export function checkContainerConfig(config: Json, where: string): JsonObject {
     if (entry.indexOf("=") < 1) {
       throw new OciNixError("invalid-input", `${where}.Env: ${JSON.stringify(entry)} is not NAME=VALUE`);
     }
-    checkLength(
-      entry,
-      `${where}.Env: ${entry.slice(0, entry.indexOf("="))}`,
-      "put the value into a file, and name that",
-    );
+    checkWord(entry, `${where}.Env: ${entry.slice(0, entry.indexOf("="))}`, "put the value into a file, and name that");
   }
   for (const field of ["Entrypoint", "Cmd"]) {
     const words = (checked.get(field) ?? []) as readonly string[];
     for (const [i, word] of words.entries()) {
-      checkLength(word, `${where}.${field}[${i}]`, "put it into a script that is in the image");
+      checkWord(word, `${where}.${field}[${i}]`, "put it into a script that is in the image");
     }
   }
   checkForm(checked.get("WorkingDir") || undefined, ABSOLUTE, `${where}.WorkingDir`, "an absolute path");
@@ -62,7 +58,7 @@ export function checkContainerConfig(config: Json, where: string): JsonObject {
  * @throws OciNixError `invalid-input` for an unknown field, one given twice, or a value of the wrong shape
  */
 export function checkGoContainerConfig(config: Json, where: string): JsonObject {
-  if (!isJsonObject(config)) throw wrongShape(where, "an object");
+  if (!isJsonObject(config)) throw wrong(where, "an object", config);
   const named = new Map<string, Json>();
   for (const [key, value] of config) {
     const name = Object.keys(FIELDS).find((field) => field.toLowerCase() === key.toLowerCase()) ?? key;
@@ -106,7 +102,7 @@ function isEmpty(value: Json): boolean {
  * @param where names the origin in the messages
  */
 export function containerConfigProblems(config: Json, where: string): readonly string[] {
-  if (!isJsonObject(config)) return [`${where} must be an object`];
+  if (!isJsonObject(config)) return [wrong(where, "an object", config).message];
   return Object.entries(FIELDS).flatMap(([key, { shape }]) => {
     const field = config.get(key);
     if (field === undefined || field === null) return [];
@@ -120,8 +116,11 @@ export function containerConfigProblems(config: Json, where: string): readonly s
   });
 }
 
-/** Of what is longer nothing could be started. */
-function checkLength(word: string, where: string, hint: string): void {
+/** Of what is longer, or no text of C's, nothing could be started. */
+function checkWord(word: string, where: string, hint: string): void {
+  if (/[\0\p{Cs}]/u.test(word)) {
+    throw new OciNixError("invalid-input", `${where} holds a NUL or a lone surrogate: Linux starts no program with it`);
+  }
   const size = Buffer.byteLength(word);
   if (size <= MAX_WORD) return;
   throw new OciNixError(
@@ -143,7 +142,7 @@ function checkForm(value: Json | undefined, form: RegExp, where: string, expecte
 }
 
 function checkFields(value: Json, fields: Shapes, where: string): JsonObject {
-  if (!isJsonObject(value)) throw wrongShape(where, "an object");
+  if (!isJsonObject(value)) throw wrong(where, "an object", value);
   for (const key of value.keys()) {
     if (Object.hasOwn(fields, key)) continue;
     const near = nearest(key, Object.keys(fields));
@@ -162,26 +161,28 @@ function checkFields(value: Json, fields: Shapes, where: string): JsonObject {
 function checkShape(value: Json, shape: Shape, where: string): Json {
   switch (shape) {
     case "string":
-      if (typeof value !== "string") throw wrongShape(where, "a string");
+      if (typeof value !== "string") throw wrong(where, "a string", value);
       return value;
     case "boolean":
-      if (typeof value !== "boolean") throw wrongShape(where, "true or false");
+      if (typeof value !== "boolean") throw wrong(where, "true or false", value);
       return value;
     case "integer":
-      if (!(value instanceof JsonNumber) || !/^-?\d{1,19}$/.test(value.text)) throw wrongShape(where, "a whole number");
+      if (!(value instanceof JsonNumber) || !/^-?\d{1,19}$/.test(value.text))
+        throw wrong(where, "a whole number", value);
       return value;
     case "strings":
-      if (!Array.isArray(value) || !value.every((item) => typeof item === "string"))
-        throw wrongShape(where, "an array of strings");
+      if (!Array.isArray(value)) throw wrong(where, "an array of strings", value);
+      for (const [i, item] of value.entries()) checkShape(item, "string", `${where}[${i}]`);
       return value;
     case "string map":
-      if (!isJsonObject(value) || ![...value.values()].every((item) => typeof item === "string")) {
-        throw wrongShape(where, "an object of strings");
-      }
+      if (!isJsonObject(value)) throw wrong(where, "an object of strings", value);
+      for (const [key, item] of value) checkShape(item, "string", `${where}[${JSON.stringify(key)}]`);
       return sortedByKey(value);
     case "set":
-      if (!isJsonObject(value) || ![...value.values()].every((item) => isJsonObject(item) && item.size === 0)) {
-        throw wrongShape(where, "an object of empty objects");
+      if (!isJsonObject(value)) throw wrong(where, "an object of empty objects", value);
+      for (const [key, item] of value) {
+        if (!isJsonObject(item) || item.size > 0)
+          throw wrong(`${where}[${JSON.stringify(key)}]`, "an empty object", item);
       }
       return sortedByKey(value);
     case "health check":
@@ -191,8 +192,4 @@ function checkShape(value: Json, shape: Shape, where: string): Json {
 
 function sortedByKey(object: JsonObject): JsonObject {
   return new Map([...object].sort(([a], [b]) => compareStrings(a, b)));
-}
-
-function wrongShape(where: string, expected: string): OciNixError {
-  return new OciNixError("invalid-input", `${where} must be ${expected}`);
 }

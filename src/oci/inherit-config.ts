@@ -1,5 +1,5 @@
-import { compareStrings, OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json, type JsonObject } from "../core/json.js";
+import { compareStrings } from "../core/errors.js";
+import { isJsonObject, type Json, type JsonObject, wrong } from "../core/json.js";
 import { checkContainerConfig, isContainerConfigField } from "./container-config.js";
 import { inheritEnv } from "./image.js";
 
@@ -21,7 +21,7 @@ const NOT_INHERITED: ReadonlySet<string> = new Set(["OnBuild", "ArgsEscaped"]);
  */
 export function inheritConfig(base: Json | undefined, config: JsonObject, how: Inheritance, where: string): JsonObject {
   if (how === "none" || base === undefined || base === null) return config;
-  if (!isJsonObject(base)) throw new OciNixError("invalid-input", `${where} must be an object`);
+  if (!isJsonObject(base)) throw wrong(where, "an object", base);
   const known = new Map([...base].filter(([key, value]) => isContainerConfigField(key) && value !== null));
   const inherited = checkContainerConfig(how === "env" ? only(known, ["Env"]) : known, where);
   const merged = new Map([...inherited].filter(([key]) => !NOT_INHERITED.has(key)));

@@ -4,14 +4,7 @@ import { dirname } from "node:path";
 import { type ByteSink, fdSink, fileSink } from "../core/byte-sink.js";
 import { describeErrno, OciNixError } from "../core/errors.js";
 import { readPieces } from "../core/file-range.js";
-import {
-  createFile,
-  descriptorNamed,
-  followLinks,
-  type NewFile,
-  syncDirectory,
-  syncFile,
-} from "../core/output-file.js";
+import { createFile, descriptorNamed, followLinks, type NewFile, publishFile } from "../core/output-file.js";
 import { removeLeftovers } from "../core/temporary.js";
 import { BLOCK, padded } from "../tar/header.js";
 import { memberHeader } from "../tar/member-header.js";
@@ -91,9 +84,7 @@ function fileOutput(path: string): ArchiveOutput {
     },
     async end() {
       put(Buffer.alloc(2 * BLOCK), end);
-      await syncFile(file.fd, path);
-      file.commit(path);
-      syncDirectory(directory);
+      await publishFile(file, path);
     },
     close: () => file.discard(),
   };

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { type Digest, hexOf, parseDigest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
-import { isJsonObject, type Json } from "../core/json.js";
+import { isJsonObject, type Json, wrong } from "../core/json.js";
 import { readJsonFile } from "../core/json-file.js";
 import { LAYER_MEDIA_TYPE, type Nix2containerImage, type Nix2containerLayer } from "./nix2container.js";
 
@@ -10,8 +10,8 @@ import { LAYER_MEDIA_TYPE, type Nix2containerImage, type Nix2containerLayer } fr
  * @param directory layers are named below it, as it is given
  * @throws OciNixError `not-found` or `unreadable` for a missing file; `invalid-input` or `unsupported` for a manifest we cannot use
  */
-export function imageFromDirectory(directory: string): Nix2containerImage {
-  return imageFrom(`${directory}/manifest.json`, (digest) => {
+export async function imageFromDirectory(directory: string): Promise<Nix2containerImage> {
+  return await imageFrom(`${directory}/manifest.json`, (digest) => {
     const file = `${directory}/${hexOf(digest)}`;
     if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
     throw new OciNixError("not-found", `${directory} lacks ${hexOf(digest)}, which its manifest.json names`, {
@@ -25,11 +25,10 @@ export function imageFromDirectory(directory: string): Nix2containerImage {
  * @param blobsFile a JSON object: the hex digits of a blob's digest → its file
  * @throws OciNixError as {@link imageFromDirectory}
  */
-export function imageFromManifest(manifestFile: string, blobsFile: string): Nix2containerImage {
-  const blobs = readJsonFile(blobsFile);
-  if (!isJsonObject(blobs))
-    throw new OciNixError("invalid-input", `${blobsFile} must be an object of digests and files`);
-  return imageFrom(manifestFile, (digest) => {
+export async function imageFromManifest(manifestFile: string, blobsFile: string): Promise<Nix2containerImage> {
+  const blobs = await readJsonFile(blobsFile);
+  if (!isJsonObject(blobs)) throw wrong(blobsFile, "an object of digests and files", blobs);
+  return await imageFrom(manifestFile, (digest) => {
     const file = blobs.get(hexOf(digest));
     if (typeof file === "string" && file !== "") return file;
     throw new OciNixError(
@@ -48,8 +47,8 @@ const MEDIA_TYPES: Readonly<Record<string, string>> = {
 };
 
 /** Of the image's config only the diffIDs are taken, as nix2container does: nothing of it is inherited. */
-function imageFrom(manifestFile: string, fileOf: (digest: Digest) => string): Nix2containerImage {
-  const manifest = readJsonFile(manifestFile);
+async function imageFrom(manifestFile: string, fileOf: (digest: Digest) => string): Promise<Nix2containerImage> {
+  const manifest = await readJsonFile(manifestFile);
   const config = member(manifest, "config");
   const layers = member(manifest, "layers");
   if (config === undefined || !Array.isArray(layers)) {
@@ -63,7 +62,7 @@ function imageFrom(manifestFile: string, fileOf: (digest: Digest) => string): Ni
     );
   }
   const configFile = fileOf(parseDigest(member(config, "digest"), `${manifestFile}: config.digest`));
-  const diffIds = member(member(readJsonFile(configFile), "rootfs"), "diff_ids");
+  const diffIds = member(member(await readJsonFile(configFile), "rootfs"), "diff_ids");
   if (!Array.isArray(diffIds) || diffIds.length !== layers.length) {
     const found = Array.isArray(diffIds) ? diffIds.length : "no";
     throw new OciNixError(

@@ -1,7 +1,7 @@
 import { type Digest, parseDigest } from "../core/digest.js";
 import { nearest, OciNixError } from "../core/errors.js";
 import { formatGoJson } from "../core/go-json.js";
-import { isJsonObject, type Json, JsonNumber, type JsonObject, toJson } from "../core/json.js";
+import { isJsonObject, type Json, JsonNumber, type JsonObject, toJson, wrong } from "../core/json.js";
 import { goTimestamp } from "../core/timestamp.js";
 import { checkGoContainerConfig } from "../oci/container-config.js";
 import type { History } from "../oci/image.js";
@@ -135,7 +135,7 @@ export function parseHistory(json: Json, where: string): History {
     optionalText(field(name), `${where}.${name}`),
   );
   const emptyLayer = field("empty_layer") ?? false;
-  if (typeof emptyLayer !== "boolean") throw wrong(`${where}.empty_layer`, "true or false");
+  if (typeof emptyLayer !== "boolean") throw wrong(`${where}.empty_layer`, "true or false", emptyLayer);
   return {
     ...(created && { created: goTimestamp(created, `${where}.created`) }),
     ...(createdBy && { created_by: createdBy }),
@@ -223,7 +223,7 @@ function permOf(field: Members, where: string): Nix2containerPerm {
   const word = (name: string) => optionalText(field(name), `${where}.${name}`) ?? "";
   const mode = word("mode");
   if (!/^[0-7]{0,12}$/.test(mode) || Number.parseInt(mode, 8) > 0o7777) {
-    throw wrong(`${where}.mode`, `an octal number up to 7777, not ${JSON.stringify(mode)}`);
+    throw wrong(`${where}.mode`, "an octal number up to 7777", mode);
   }
   return {
     regex: word("regex"),
@@ -242,7 +242,7 @@ type Members = (name: string) => Exclude<Json, null> | undefined;
 
 /** The members of an object, whose keys must be among `names`, whatever their case. */
 function membersOf(json: Json, where: string, names: readonly string[]): Members {
-  if (!isJsonObject(json)) throw wrong(where, "an object");
+  if (!isJsonObject(json)) throw wrong(where, "an object", json);
   const members = new Map<string, Json>();
   for (const [key, value] of json) {
     const name = names.find((known) => known.toLowerCase() === key.toLowerCase());
@@ -261,26 +261,22 @@ function membersOf(json: Json, where: string, names: readonly string[]): Members
 function listAt(json: Json, where: string): readonly Json[] {
   if (json === null) return [];
   if (Array.isArray(json)) return json;
-  throw wrong(where, "an array");
+  throw wrong(where, "an array", json);
 }
 
 function text(value: Json | undefined, where: string): string {
   if (typeof value === "string" && value !== "") return value;
-  throw wrong(where, "a string that is not empty");
+  throw wrong(where, "a string that is not empty", value);
 }
 
 function optionalText(value: Json | undefined, where: string): string | undefined {
   if (value === undefined || typeof value === "string") return value;
-  throw wrong(where, "a string");
+  throw wrong(where, "a string", value);
 }
 
 function wholeNumber(value: Json | undefined, where: string, max = Number.MAX_SAFE_INTEGER): number {
   if (value === undefined) return 0;
   const number = value instanceof JsonNumber && /^\d{1,16}$/.test(value.text) ? Number(value.text) : Number.NaN;
   if (number <= max) return number;
-  throw wrong(where, `a whole number from 0 to ${max}`);
-}
-
-function wrong(where: string, expected: string): OciNixError {
-  return new OciNixError("invalid-input", `${where} must be ${expected}`);
+  throw wrong(where, `a whole number from 0 to ${max}`, value);
 }

@@ -4,7 +4,7 @@ import { fileSink } from "../core/byte-sink.js";
 import { hexOf, sha256 } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json, type JsonObject, toJson } from "../core/json.js";
-import { readJsonFile } from "../core/json-file.js";
+import { readJsonFileSync } from "../core/json-file.js";
 import { withLockFile } from "../core/lock-file.js";
 import {
   adoptFile,
@@ -137,7 +137,7 @@ function setImages(
   const others = index.manifests.filter((other) => !entries.some((entry) => replaces(entry, other)));
   const text = formatIndex([...others, ...entries.map(toJson)], index.others);
   if (!isHeld()) return false;
-  writeOutputFile(join(directory, "index.json"), text, { sync: true });
+  writeOutputFile(join(directory, "index.json"), text);
   return true;
 }
 
@@ -173,7 +173,7 @@ function readdirOf(directory: string): readonly string[] {
 function readIndex(directory: string): { readonly manifests: readonly Json[]; readonly others: JsonObject } {
   const file = join(directory, "index.json");
   if (!existsSync(file)) return { manifests: [], others: new Map() };
-  const index = readJsonFile(file);
+  const index = readJsonFileSync(file);
   const manifests = isJsonObject(index) ? index.get("manifests") : undefined;
   if (isJsonObject(index) && Array.isArray(manifests)) return { manifests, others: index };
   throw new OciNixError("invalid-input", `${file} is not an OCI image index: it has no array of manifests`, {

@@ -1,7 +1,7 @@
 import { realpathSync } from "node:fs";
 import { join } from "node:path";
 import { type Digest, sha256 } from "../core/digest.js";
-import { OciNixError } from "../core/errors.js";
+import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { openForReading, readRange } from "../core/file-range.js";
 import { type Json, parseJson } from "../core/json.js";
 import type { Descriptor } from "../oci/manifest.js";
@@ -20,7 +20,7 @@ export interface OpenedFile {
 export interface StoredFiles {
   /** What messages call the medium. */
   readonly title: string;
-  /** Whether there is a file of this name; links are followed. */
+  /** Whether there is a file of this name; links are followed. @throws OciNixError `unreadable` where that cannot be told */
   has(name: string): boolean;
   /** @throws OciNixError `invalid-input` or `unreadable` naming medium and file */
   open(name: string): OpenedFile;
@@ -31,13 +31,18 @@ export interface StoredFiles {
   close(): void;
 }
 
+/** What tells that there is no file; anything else tells that nobody knows. */
+const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
+
 /** The files below a directory. Each is opened when it is read. */
 export function directoryFiles(directory: string): StoredFiles {
   const real = (name: string): string | undefined => {
+    const path = join(directory, name);
     try {
-      return realpathSync(join(directory, name));
-    } catch {
-      return undefined;
+      return realpathSync(path);
+    } catch (error) {
+      if (ABSENT.has(errnoOf(error) ?? "")) return undefined;
+      throw new OciNixError("unreadable", `cannot read ${path}: ${describeErrno(error)}`, { cause: error });
     }
   };
   return {

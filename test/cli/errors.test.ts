@@ -11,6 +11,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,6 +40,11 @@ function file(name: string, content: string | Buffer): string {
   const path = join(directory, name);
   writeFileSync(path, content);
   return path;
+}
+
+/** Where in the kernel a thread waits: in `wait_for_partner`, where it opens a FIFO. */
+function wchan(thread: string): string {
+  return readFileSync(join(thread, "wchan"), "utf8");
 }
 
 /** One line and its hint at most, the exit code of the design, and never a stack trace. */
@@ -256,7 +262,7 @@ describe("the command line", () => {
   });
 
   it("says it where it may not open as many files as it needs to begin with", async () => {
-    const wrapper = ["sh", "-c", 'ulimit -n 24; exec "$@"', "sh"];
+    const wrapper = ["sh", "-c", 'ulimit -n 21; exec "$@"', "sh"];
     const { status, stderr } = await runCli(["plan", "x.json"], { wrapper });
     expect(stderr).toBe("error: too many files are open (EMFILE)\n  hint: ulimit -n 1024 allows more\n");
     expect(status).toBe(1);
@@ -362,14 +368,37 @@ describe("an interrupt", () => {
   it("ends a wait for a FIFO that nobody writes to", async () => {
     const fifo = join(directory, "fifo");
     execFileSync("mkfifo", [fifo]);
-    const running = startCli(["closure", "--closure", fifo, paths[0] as string]);
+    const root = paths[0] as string;
+    const waiting = [
+      ["closure", "--closure", fifo, root],
+      stream("--perms", fifo),
+      stream("--layering-pipeline", fifo),
+      ["stream", "--dockertools-args", fifo],
+      ["disk", fifo, "--to", join(directory, "disk.img")],
+      ["cache", "import", fifo, "--cache-dir", join(directory, "cache")],
+      ["n2c", "layers-from-reproducible-storepaths", join(directory, "layers.json"), fifo],
+    ].map((args) => startCli(args));
+    for (const { stdout } of waiting) stdout.resume();
+    const waits = (pid: number) =>
+      readdirSync(`/proc/${pid}/task`).some((task) => wchan(`/proc/${pid}/task/${task}`) === "wait_for_partner");
+    await expect.poll(() => waiting.every(({ child }) => waits(child.pid as number)), { timeout: 50_000 }).toBe(true);
+    for (const { child } of waiting) child.kill("SIGINT");
+    for (const { ended } of waiting) {
+      const result = await ended;
+      expect(result.stderr).toBe("error: interrupted by SIGINT\n");
+      // By the signal itself: a shell calls that 130.
+      expect(result.signal).toBe("SIGINT");
+    }
+    expect(readdirSync(directory)).not.toContain("disk.img");
+  });
+
+  it("reads what a process writes into a FIFO", async () => {
+    const fifo = join(directory, "fifo");
+    execFileSync("mkfifo", [fifo]);
+    const running = startCli(stream("--perms", fifo));
     running.stdout.resume();
-    await new Promise((resolve) => setTimeout(resolve, 3000));
-    running.child.kill("SIGINT");
-    const result = await running.ended;
-    expect(result.stderr).toBe("error: interrupted by SIGINT\n");
-    // By the signal itself: a shell calls that 130.
-    expect(result.signal).toBe("SIGINT");
+    const [result] = await Promise.all([running.ended, writeFile(fifo, '[{"path": "/none", "mode": 7}]')]);
+    expectError(result, 2, /fifo|perms/);
   });
 });
 

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { ENGINE_TOOLS } from "../support/daemons.js";
 import { requireTools } from "../support/tools.js";
 import { type Outcome, runCampaign } from "./harness/campaign.js";
+import { DAEMON_SUBJECTS, SUBJECT_NAMES } from "./harness/subjects.js";
 import { formatTable } from "./harness/table.js";
 import { FAULT_TOOLS } from "./harness/world.js";
 
@@ -9,6 +11,12 @@ const { FAULT_SEED, FAULT_ROUNDS, FAULT_COMMANDS, FAULT_ONLY, FAULT_PARALLEL, FA
 const isShort = FAULT_ROUNDS === undefined;
 const HOURS_MS = 24 * 3600 * 1000;
 const seed = FAULT_SEED ?? "2026";
+
+/** Daemons take time. */
+function commonSubjects(): readonly string[] {
+  if (!isShort && requireTools(...ENGINE_TOOLS.docker) === undefined) return SUBJECT_NAMES;
+  return SUBJECT_NAMES.filter((name) => !DAEMON_SUBJECTS.includes(name));
+}
 
 function describeFailure({ name, complaint }: Outcome): string {
   return `${name}: ${complaint}\n  again: npm run test:faults -- --seed '${seed}' --only '${name}'`;
@@ -21,8 +29,8 @@ describe.skipIf(requireTools(...FAULT_TOOLS))("commands under faults", () => {
     const outcomes = await runCampaign({
       seed,
       rounds: Number(FAULT_ROUNDS ?? 1),
-      commandsOfKind: isShort ? 2 : undefined,
-      commands: FAULT_COMMANDS?.split(","),
+      commandsOfKind: isShort ? 1 : undefined,
+      commands: FAULT_COMMANDS?.split(",") ?? commonSubjects(),
       only: FAULT_ONLY,
       limitMs: FAULT_MINUTES === undefined ? undefined : Number(FAULT_MINUTES) * 60_000,
       parallel: Number(FAULT_PARALLEL ?? 2),

@@ -1,9 +1,9 @@
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { parseChallenges } from "../../src/transport/registry/challenge.js";
-import { packTar } from "../support/confs.js";
+import { hexSha256, packTar } from "../support/confs.js";
 import { HostilePlace } from "../support/hostile/run.js";
 import { type Answer, type Arrived, startHttpServer } from "../support/http-server.js";
 import { LayoutFixture, OCI } from "../support/layouts.js";
@@ -38,7 +38,7 @@ function rightAnswer({ url }: Arrived): Answer {
 }
 
 /** What `copy` says of a registry that twists its answers; nothing of the image is there afterwards. */
-async function refused(twist: Twist, code = 1): Promise<string> {
+async function refused(twist: Twist, code = 1, env: Readonly<Record<string, string>> = {}): Promise<string> {
   const server = await startHttpServer((request, { response }) => {
     const answer = twist(request, response, server.origin) ?? rightAnswer(request);
     return answer === "answered" ? undefined : answer;
@@ -46,10 +46,15 @@ async function refused(twist: Twist, code = 1): Promise<string> {
   const directory = place.path("copied");
   mkdirSync(directory);
   try {
-    const { status, stderr } = await place.run([
-      ...["copy", `docker://${server.host}/app:1`, `oci-archive:${directory}/image.tar`],
-      ...["--deadline", "30", "--quiet"],
-    ]);
+    const { status, stderr } = await place.run(
+      [
+        ...["copy", `docker://${server.host}/app:1`, `oci-archive:${directory}/image.tar`],
+        ...["--deadline", "30", "--quiet"],
+      ],
+      { env },
+    );
+    // Which tags there are, nobody wants to know, so nothing of it can be hostile.
+    expect(server.arrived.filter(({ url }) => /tags\/list|_catalog|referrers/.test(url))).toEqual([]);
     expect(`${status} ${stderr}`).toMatch(new RegExp(`^${code} error: `));
     expect(readdirSync(directory)).toEqual([]);
     return stderr;
@@ -155,6 +160,107 @@ describe("a hostile registry", { timeout: 120_000 }, () => {
     if (LONG) expect(await refused(to("//"))).toMatch(/no URL of http or https/);
     expect(await refused(to("/v2/app/manifests/1"))).toMatch(/more than 10 redirects/);
     expect(await refused(to("http://192.0.2.1/"))).toMatch(/leads to http:\/\/192\.0\.2\.1.*plain http/);
+  });
+
+  it("leads to other hosts without credentials, and in circles not for ever", async () => {
+    const other = await startHttpServer(({ url }) => ({
+      status: 302,
+      headers: { location: url.startsWith("/away") ? `${url}x` : "/away" },
+    }));
+    const auth = Buffer.from("user:hunter2").toString("base64");
+    try {
+      const twist: Twist = ({ url, headers }) => {
+        if (headers.authorization === undefined)
+          return { status: 401, headers: { "www-authenticate": "Basic realm=r" } };
+        return MANIFEST.test(url) ? { status: 307, headers: { location: `${other.origin}/blob` } } : undefined;
+      };
+      const file = place.path("auth.json");
+      // For the other host as well, which asks for nothing.
+      writeFileSync(file, JSON.stringify({ auths: { "127.0.0.1": { auth }, [other.host]: { auth } } }));
+      const said = await refused(
+        (request, response, origin) => {
+          const auths = { [new URL(origin).host]: { auth }, [other.host]: { auth } };
+          writeFileSync(file, JSON.stringify({ auths }));
+          return twist(request, response, origin);
+        },
+        1,
+        { REGISTRY_AUTH_FILE: file },
+      );
+      expect(said).toMatch(/more than 10 redirects/);
+      expect(said).not.toMatch(/hunter2/);
+      expect(other.arrived).toHaveLength(10);
+      expect(other.arrived.filter(({ headers }) => headers.authorization !== undefined)).toEqual([]);
+    } finally {
+      await other.stop();
+    }
+  });
+
+  it("whose index is nested, endless or no index at all is refused", async () => {
+    const indexOf = (manifests: readonly object[]) => ({
+      headers: { "content-type": `${OCI}.index.v1+json` },
+      body: JSON.stringify({ schemaVersion: 2, mediaType: `${OCI}.index.v1+json`, manifests }),
+    });
+    /** An index by its digest, and the registry's answers so far. */
+    const answers = new Map<string, Answer>();
+    const named = (answer: Answer & { readonly body: string }): object => {
+      const digest = `sha256:${hexSha256(Buffer.from(answer.body))}`;
+      answers.set(digest, answer);
+      return { mediaType: `${OCI}.index.v1+json`, digest, size: answer.body.length };
+    };
+    const top =
+      (answer: Answer): Twist =>
+      ({ url }) =>
+        MANIFEST.test(url) ? answer : answers.get(url.split("/").at(-1) ?? "");
+    let nested = indexOf([]);
+    for (let depth = 0; depth < 10; depth++) nested = indexOf([named(nested)]);
+    expect(await refused(top(nested))).toMatch(/more than 8 deep/);
+    const wide = Array.from({ length: 102 }, () => named(indexOf([])));
+    expect(await refused(top(indexOf(wide)))).toMatch(/more than 100 indexes/);
+    const digest = `sha256:${"ab".repeat(32)}`;
+    const itself = indexOf([{ mediaType: `${OCI}.index.v1+json`, digest, size: 1 }]);
+    expect(await refused(({ url }) => (url.includes("manifests") ? itself : undefined), 3)).toMatch(
+      /bytes long|arrived as/,
+    );
+    const silent = Array.from({ length: 51 }, (_, n) => ({
+      ...{ mediaType: `${OCI}.manifest.v1+json`, digest: `sha256:${String(n).padStart(64, "0")}`, size: 10 },
+    }));
+    expect(await refused(top(indexOf(silent)))).toMatch(/more than 50 manifests do not say their platform/);
+    if (!LONG) return;
+    const huge = { mediaType: `${OCI}.index.v1+json`, digest, size: 2 ** 50 };
+    expect(await refused(top(indexOf([huge])))).toMatch(/larger than \d+ bytes/);
+    const entries = Array.from({ length: 10_001 }, () => ({
+      ...{ mediaType: `${OCI}.manifest.v1+json`, digest, size: 10 },
+    }));
+    expect(await refused(top(indexOf(entries)))).toMatch(/more than 10000 manifests/);
+    expect(await refused(top({ headers: { "content-type": `${OCI}.index.v1+json` }, body: "<html>" }))).toMatch(
+      /not valid JSON/,
+    );
+    expect(await refused(top({ headers: { "content-type": `${OCI}.index.v1+json` }, body: "[]" }))).toMatch(
+      /no index|not an object/,
+    );
+  });
+
+  it("whose answers are shorter or longer than they say is refused", async () => {
+    /** With a length that need not be true. */
+    const of =
+      (bytes: Buffer, length: number): Twist =>
+      (_, response) => {
+        response.strictContentLength = false;
+        response.writeHead(200, {
+          "content-type": `${OCI}.manifest.v1+json`,
+          "content-length": length,
+          connection: "close",
+        });
+        response.write(bytes, () => response.destroy());
+        return "answered";
+      };
+    expect(await refused(at(MANIFEST, of(manifestBytes, manifestBytes.length + 1)), 75)).toMatch(/broke off/);
+    // Of which there is enough for JSON.
+    const other = Buffer.concat([manifestBytes, Buffer.from(" ".repeat(100))]);
+    const cut = at(CONFIG, of(other, manifestBytes.length));
+    expect(await refused(cut, 3)).toMatch(/is sha256|bytes long|arrived as/);
+    if (!LONG) return;
+    expect(await refused(at(LAYER, of(layer, layer.length - 512)), 75)).toMatch(/ended after \d+ of \d+ bytes/);
   });
 
   it("whose headers are megabytes is left", async () => {

@@ -27,6 +27,7 @@ import {
   type Docker,
   ENGINE_TOOLS,
   type Engine,
+  type MortalDocker,
   RUN_OPTIONS,
   startDocker,
   startPodmanService,
@@ -70,7 +71,7 @@ const idOf = async (engine: Engine, name: string) =>
   (await engine.ok(["image", "inspect", "--format", "{{.Id}}", name])).trim().replace(/^(?!sha256:)/, "sha256:");
 
 describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.docker))("docker-daemon:", { timeout: LIMIT_MS }, () => {
-  let docker: Docker;
+  let docker: MortalDocker;
   let environment: Environment;
   beforeAll(async () => {
     docker = await startDocker();
@@ -167,6 +168,44 @@ describe.skipIf(requireTools("busybox", ...ENGINE_TOOLS.docker))("docker-daemon:
     expect(target.sent).toBeGreaterThan(0);
     expect(await names()).not.toContain("interrupted:1");
     expect((await load("interrupted:1", "6")).imageId).toBe(await idOf(docker, "interrupted:1"));
+  });
+
+  it("has the old image where the daemon is killed before it has all of the new one", async () => {
+    const old = await load("killed:1", "a");
+    const target = await open("killed:1");
+    const building = build("b", {
+      ...target,
+      async finish(...all) {
+        await docker.kill();
+        return await target.finish(...all);
+      },
+    });
+    await expect(building.finally(docker.restart)).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringMatching(/^the Docker daemon at unix:.* \(DOCKER_HOST\) closed the connection/),
+    });
+    expect(await idOf(docker, "killed:1")).toBe(old.imageId);
+    const next = await load("killed:1", "b");
+    expect(await idOf(docker, "killed:1")).toBe(next.imageId);
+    expect(await run(docker, "killed:1")).toBe("b");
+  });
+
+  it("has the old image where a stream to docker load ends before its end", async () => {
+    const stream = async (version: string) => {
+      const args = [await store.closureOf(version), "--store-root", store.storeRoot, "--name", "cut", "--tag", "1"];
+      return expectOk(await runCli(["stream", ...args, "--quiet"], { env: { HOME: directory } }), "stream").stdout;
+    };
+    const [old, made] = [await stream("c"), await stream("d")];
+    await docker.ok(["load"], { stdin: old });
+    const id = await idOf(docker, "cut:1");
+    const manifest = made.indexOf("manifest.json\0");
+    expect(manifest).toBeGreaterThan(0);
+    for (const end of [Math.floor(manifest / 2), manifest, manifest + 600]) {
+      await docker.run(["load"], { stdin: made.subarray(0, end) });
+      expect(await idOf(docker, "cut:1")).toBe(id);
+    }
+    await docker.ok(["load"], { stdin: made });
+    expect(await idOf(docker, "cut:1")).not.toBe(id);
   });
 
   it("says in the daemon's words what is wrong with an image", async () => {

@@ -42,6 +42,14 @@ export interface Docker extends StoringEngine {
   readonly host: string;
 }
 
+/** A Docker daemon to which accidents happen. */
+export interface MortalDocker extends Docker {
+  /** The daemon alone is killed, as by the kernel when memory ends. */
+  kill(): Promise<void>;
+  /** Starts it again, with what it had stored. @throws Error with its log where it does not get ready */
+  restart(): Promise<void>;
+}
+
 /** The options with which the containers of these engines run: nothing here may need a network or a cgroup of its own. */
 export const RUN_OPTIONS = ["run", "--rm", "--network", "none"] as const;
 
@@ -73,31 +81,45 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
  * @param options.daemonArgs more of dockerd's options
  * @throws Error with the daemon's log where it does not get ready
  */
-export async function startDocker(options: { readonly daemonArgs?: readonly string[] } = {}): Promise<Docker> {
+export async function startDocker(options: { readonly daemonArgs?: readonly string[] } = {}): Promise<MortalDocker> {
   // Without this, dockerd would use a containerd that this machine may be running.
   const containerd = await startContainerd();
   const directory = shortTemporaryDirectory();
   const host = `unix://${join(directory, "d.sock")}`;
-  const daemon = startDaemon(
-    "dockerd",
-    [
-      ...["--config-file", emptyConfig(directory), "--host", host, "--containerd", containerd.address],
-      ...["--data-root", join(directory, "data"), "--exec-root", join(directory, "exec")],
-      ...["--pidfile", join(directory, "pid"), "--bridge=none", "--iptables=false", "--ip6tables=false"],
-      ...(options.daemonArgs ?? []),
-    ],
-    directory,
-  );
+  const start = () =>
+    startDaemon(
+      "dockerd",
+      [
+        ...["--config-file", emptyConfig(directory), "--host", host, "--containerd", containerd.address],
+        ...["--data-root", join(directory, "data"), "--exec-root", join(directory, "exec")],
+        ...["--pidfile", join(directory, "pid"), "--bridge=none", "--iptables=false", "--ip6tables=false"],
+        ...(options.daemonArgs ?? []),
+      ],
+      directory,
+    );
+  let daemon = start();
   // An own configuration keeps the user's contexts and credential helpers out.
   const engine = engineOf("docker", ["--config", directory, "--host", host], {}, daemon);
-  const stop = async () => {
-    await engine.stop();
-    await containerd.stop();
+  const isReady = () => untilReady(daemon, () => engine.run(["version"], { timeoutMs: 5000 }));
+  let stopped: Promise<void> | undefined;
+  const stop = () => {
+    stopped ??= stopDaemon(daemon).then(() => containerd.stop());
+    return stopped;
   };
   try {
-    await untilReady(daemon, () => engine.run(["version"], { timeoutMs: 5000 }));
+    await isReady();
     const storageDriver = (await engine.ok(["info", "--format", "{{.Driver}}"])).trim();
-    return { ...engine, stop, host, storageDriver };
+    return {
+      ...{ ...engine, stop, host, storageDriver },
+      async kill() {
+        daemon.child?.kill("SIGKILL");
+        await daemon.exited;
+      },
+      async restart() {
+        daemon = start();
+        await isReady();
+      },
+    };
   } catch (error) {
     await stop();
     throw error;

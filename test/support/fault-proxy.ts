@@ -144,6 +144,11 @@ export async function startFaultProxy(
         outgoing.destroy();
         resolve();
       };
+      const cutOff = () => {
+        isCut = true;
+        forwarded.end();
+        outgoing.destroy();
+      };
       let settle: () => void = () => undefined;
       if (upload !== undefined && fault?.kind === "cut") {
         settling.set(upload, new Promise((done) => (settle = done)));
@@ -206,12 +211,12 @@ export async function startFaultProxy(
         }
         if (record.sent < after) return;
         if (fault?.kind === "drop") return breakOff();
-        isCut = true;
-        forwarded.end();
-        outgoing.destroy();
+        cutOff();
       });
       incoming.on("end", () => {
+        // Bodies that are shorter break at their end.
         if (fault?.kind === "drop") breakOff();
+        else if (fault?.kind === "cut" && !isCut) cutOff();
         else forwarded.end();
       });
     });

@@ -1,20 +1,8 @@
 import type { ByteString } from "../../core/byte-string.js";
 import { nearest } from "../../core/errors.js";
-import { isJsonObject } from "../../core/json.js";
+import { isJsonObject, wrong } from "../../core/json.js";
 import type { Schema } from "../../core/json-schema.js";
-import {
-  arrayOf,
-  check,
-  field,
-  flag,
-  mode,
-  OWNER_FIELDS,
-  object,
-  objectOf,
-  parsed,
-  text,
-  wrong,
-} from "../spec/checks.js";
+import { arrayOf, check, field, flag, mode, OWNER_FIELDS, object, objectOf, parsed, text } from "../spec/checks.js";
 
 /** Longest path that Linux takes. */
 const MAX_PATH = 4095;
@@ -57,13 +45,13 @@ export interface HelperSpec {
 const target = parsed(
   (path, where) => {
     if (path.length <= MAX_PATH && /^(\/[^/]+)+$/.test(path) && !/\/\.\.?(\/|$)/.test(path)) return path;
-    throw wrong(where, 'an absolute path below the root such as "/etc/motd"');
+    throw wrong(where, 'an absolute path below the root such as "/etc/motd"', path);
   },
   { pattern: "^/[^\\u0000-\\u001f\\u007f-\\u009f]+$" },
 );
 
 const contents = check({ type: "string" }, (value, where) => {
-  if (typeof value !== "string" || /\p{Cs}/u.test(value)) throw wrong(where, "text");
+  if (typeof value !== "string" || /\p{Cs}/u.test(value)) throw wrong(where, "text", value);
   return value;
 });
 
@@ -103,7 +91,7 @@ const linesOf = (form: string) =>
     parsed((line, where) => {
       const fields = line.split(":");
       if (fields.length === form.split(":").length && fields[0] !== "") return line;
-      throw wrong(where, `a line of the form ${form}`);
+      throw wrong(where, `a line of the form ${form}`, line);
     }),
   );
 
@@ -143,7 +131,8 @@ const HELPER_SCHEMA: Schema = {
 const helper = check(HELPER_SCHEMA, (value, where): HelperSpec => {
   if (typeof value === "string") return { name: helperName(value, where) };
   const [entry, ...others] = isJsonObject(value) ? value : [];
-  if (entry === undefined || others.length > 0) throw wrong(where, 'a name, or {"fakeNss": {"extraPasswdLines": […]}}');
+  if (entry === undefined || others.length > 0)
+    throw wrong(where, 'a name, or {"fakeNss": {"extraPasswdLines": […]}}', value);
   const name = helperName(entry[0], where);
   return { name, ...optionsOf(name)(entry[1], `${where}: ${name}`) };
 });

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { compareStrings, nearest, OciNixError } from "../../core/errors.js";
-import { formatJson, isJsonObject, type Json, type JsonObject, toJson } from "../../core/json.js";
+import { formatJson, isJsonObject, type Json, JsonNumber, type JsonObject, toJson, wrong } from "../../core/json.js";
 import { DEFAULT_MAX_LAYERS, MAX_LAYERS } from "../../layers/plan-layers.js";
 import { encodeNixBase32 } from "../../nix/hash.js";
 import { DEFAULT_STORE_DIR, findStorePath, storePathsNamedIn } from "../../nix/store-path.js";
 import type { ArchiveForm } from "../image-plan.js";
-import { type Check, check, flag, text, texts, wholeNumber, wrong } from "../spec/checks.js";
+import { type Check, check, flag, text, texts, wholeNumber } from "../spec/checks.js";
 import { mebibytes } from "../spec/values.js";
 
 /** Functions of nixpkgs' dockerTools that make images; the first one that takes all arguments is meant where nobody says which. */
@@ -92,7 +92,7 @@ export interface DockertoolsOptions {
  */
 export function translateDockertoolsArguments(json: Json, options: DockertoolsOptions): DockertoolsImage {
   const { source, storeRoot = "/" } = options;
-  if (!isJsonObject(json)) throw wrong(source, "an object of arguments");
+  if (!isJsonObject(json)) throw wrong(source, "an object of arguments", json);
   for (const key of json.keys()) checkKnown(key, source);
   const values = new Map([...json].filter(([, value]) => value !== null));
   const called = functionOf([...values.keys()], options);
@@ -199,7 +199,7 @@ const paths: Check<readonly string[]> = check({}, (value, where) =>
 const compressorName = check({}, (value, where) => {
   if (value === "none" || value === "zstd") return value;
   if (value === "gz") return "gzip";
-  throw wrong(where, '"none", "gz" or "zstd"');
+  throw wrong(where, '"none", "gz" or "zstd"', value);
 });
 
 /** Whether an argument is a script in which there is something to run. */
@@ -213,7 +213,11 @@ function isScript(key: string, value: Json | undefined): boolean {
  */
 function withRoomForOwn(maxLayers: number, own: number, source: string): number {
   if (maxLayers < 2)
-    throw wrong(`${source}: maxLayers`, "a whole number from 2: one layer is for what is not in the store");
+    throw wrong(
+      `${source}: maxLayers`,
+      "a whole number from 2: one layer is for what is not in the store",
+      new JsonNumber(maxLayers),
+    );
   return maxLayers > MAX_LAYERS ? maxLayers : Math.min(maxLayers - 1 + own, MAX_LAYERS);
 }
 

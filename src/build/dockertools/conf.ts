@@ -3,7 +3,7 @@ import type { BlobSource } from "../../core/blob.js";
 import { parseDigest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import { copyRange, openForReading, readRange } from "../../core/file-range.js";
-import { isJsonObject, type Json, JsonNumber, type JsonObject } from "../../core/json.js";
+import { isJsonObject, type Json, JsonNumber, type JsonObject, wrong } from "../../core/json.js";
 import { parseTimestamp } from "../../core/timestamp.js";
 import { withoutTrailing } from "../../core/trim.js";
 import { type LayerPlan, storeLayer, storePathsOf } from "../../layers/plan.js";
@@ -45,7 +45,7 @@ export async function planDockertoolsImage(
   const { source, storeRoot } = options;
   const text = (key: string): string => {
     const value = conf.get(key);
-    if (typeof value !== "string") throw new OciNixError("invalid-input", `${source}: ${key} must be a string`);
+    if (typeof value !== "string") throw wrong(`${source}: ${key}`, "a string", value);
     if (value.includes("\0")) throw new OciNixError("invalid-input", `${source}: ${key} must not hold a NUL`);
     return value;
   };
@@ -53,13 +53,12 @@ export async function planDockertoolsImage(
     const value = conf.get(key);
     const digits = value instanceof JsonNumber ? value.text : value;
     if (typeof digits === "string" && /^\d{1,10}$/.test(digits)) return Number(digits);
-    throw new OciNixError("invalid-input", `${source}: ${key} must be a whole number, in a string or not`);
+    throw wrong(`${source}: ${key}`, "a whole number, in a string or not", value);
   };
   const storeDir = withoutTrailing(text("store_dir"), "/");
   const located = (path: string) => (path.startsWith(`${storeDir}/`) ? join(storeRoot, path) : path);
   const config = conf.get("config") ?? null;
-  if (config !== null && !isJsonObject(config))
-    throw new OciNixError("invalid-input", `${source}: config must be an object`);
+  if (config !== null && !isJsonObject(config)) throw wrong(`${source}: config`, "an object", config);
   const created = parseTimestamp(text("created"), `${source}: created`);
   const mtime = parseTimestamp(text("mtime"), `${source}: mtime`);
   const owner = ownership(id("uid"), id("gid"), text("uname"), text("gname"));
@@ -75,7 +74,7 @@ export async function planDockertoolsImage(
   const customisation = customisationLayer(text("customisation_layer"), located);
   const fromImage = conf.get("from_image") ?? null;
   if (fromImage !== null && typeof fromImage !== "string") {
-    throw new OciNixError("invalid-input", `${source}: from_image must be a string or null`);
+    throw wrong(`${source}: from_image`, "a string or null", fromImage);
   }
   const base = fromImage === null ? undefined : await readDockerArchive(located(fromImage), options);
   const baseImage = base?.images[0];
@@ -139,7 +138,7 @@ async function objectsOf(plans: readonly LayerPlan[], storeRoot: string): Promis
 function storeLayersOf(conf: JsonObject, storeDir: string, source: string): readonly LayerPlan[] {
   const layers = conf.get("store_layers");
   if (!Array.isArray(layers) || !layers.every((layer) => Array.isArray(layer))) {
-    throw new OciNixError("invalid-input", `${source}: store_layers must be an array of arrays of store paths`);
+    throw wrong(`${source}: store_layers`, "an array of arrays of store paths", layers);
   }
   return layers.map((layer: readonly Json[]) =>
     storeLayer(

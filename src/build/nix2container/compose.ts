@@ -13,20 +13,20 @@ import {
  * @param request.created as Go prints times
  * @throws OciNixError for files that cannot be read or are wrong
  */
-export function composeNix2containerImage(request: {
+export async function composeNix2containerImage(request: {
   readonly config: string;
   readonly layers: readonly string[];
   readonly fromImage?: string | undefined;
   readonly architecture: string;
   readonly created: string;
-}): Nix2containerImage {
+}): Promise<Nix2containerImage> {
   const { architecture, created, fromImage } = request;
-  const config = checkGoContainerConfig(readJsonFile(request.config) ?? new Map(), request.config);
+  const config = checkGoContainerConfig((await readJsonFile(request.config)) ?? new Map(), request.config);
   const layers: Nix2containerLayer[] = [];
-  if (fromImage !== undefined) layers.push(...parseNix2containerImage(readJsonFile(fromImage), fromImage).layers);
+  if (fromImage !== undefined) layers.push(...parseNix2containerImage(await readJsonFile(fromImage), fromImage).layers);
   const present = new Set(layers.map(({ digest }) => digest));
   for (const file of request.layers) {
-    for (const layer of parseNix2containerLayers(readJsonFile(file), file)) {
+    for (const layer of parseNix2containerLayers(await readJsonFile(file), file)) {
       if (present.has(layer.digest)) continue;
       present.add(layer.digest);
       layers.push(layer);

@@ -1,6 +1,6 @@
 import { lstatSync } from "node:fs";
 import { fsPath } from "../../core/byte-string.js";
-import { parsePlainJson } from "../../core/json.js";
+import { type Json, parsePlainJson } from "../../core/json.js";
 import { readJsonFile, readTextFile } from "../../core/json-file.js";
 import { compileRegex } from "../../core/regex.js";
 import { graphOf } from "../../layers/graph.js";
@@ -62,10 +62,12 @@ export async function makeNix2containerLayers(
   signal?: AbortSignal,
 ): Promise<Nix2containerLayersResult> {
   const { maxLayers = 1, tarDirectory, storeRoot = "/" } = request;
-  const graph = readGraph(request.graph);
-  const { optionsOf, notes } = readOptions(request, graph);
-  const history = request.history === undefined ? {} : parseHistory(readJsonFile(request.history), request.history);
-  const parents = (request.parents ?? []).flatMap((file) => parseNix2containerLayers(readJsonFile(file), file));
+  const graph = await readGraph(request.graph);
+  const { optionsOf, notes } = await readOptions(request, graph);
+  const history =
+    request.history === undefined ? {} : parseHistory(await readJsonFile(request.history), request.history);
+  const parents: Nix2containerLayer[] = [];
+  for (const file of request.parents ?? []) parents.push(...parseNix2containerLayers(await readJsonFile(file), file));
   const inParents = new Set(parents.flatMap(({ paths }) => paths).map(pathKey));
   const paths = nix2containerOrder(graphOf({ objects: graph }))
     .filter((path) => path !== request.ignore)
@@ -104,8 +106,8 @@ export async function makeNix2containerLayers(
 }
 
 /** The store objects in the order of the file, which nix2container's order depends on; their references likewise. */
-function readGraph(file: string): ReadonlyMap<StorePath, StoreObject> {
-  const described = describeGraphJson(parsePlainJson(readTextFile(file), file), file);
+async function readGraph(file: string): Promise<ReadonlyMap<StorePath, StoreObject>> {
+  const described = describeGraphJson(parsePlainJson(await readTextFile(file), file), file);
   if (described.objects.length === 0) return new Map();
   const { objects } = buildClosure(described, { source: file });
   const references = new Map<string, Set<string>>();
@@ -125,16 +127,14 @@ function readGraph(file: string): ReadonlyMap<StorePath, StoreObject> {
 type Options = Pick<Nix2containerPath, "options">;
 
 /** Rewrites and permission rules by store path: of several rewrites the last one counts, rules add up. */
-function readOptions(
+async function readOptions(
   request: Nix2containerLayersRequest,
   graph: ReadonlyMap<string, unknown>,
-): { optionsOf(path: string): Options; readonly notes: readonly string[] } {
-  const read = <T>(
-    file: string | undefined,
-    parse: (json: ReturnType<typeof readJsonFile>, source: string) => readonly T[],
-  ) => (file === undefined ? [] : parse(readJsonFile(file), file));
-  const rewrites = read(request.rewrites, parseRewrites);
-  const perms = read(request.perms, parsePerms);
+): Promise<{ optionsOf(path: string): Options; readonly notes: readonly string[] }> {
+  const read = async <T>(file: string | undefined, parse: (json: Json, source: string) => readonly T[]) =>
+    file === undefined ? [] : parse(await readJsonFile(file), file);
+  const rewrites = await read(request.rewrites, parseRewrites);
+  const perms = await read(request.perms, parsePerms);
   const options = new Map<string, NonNullable<Options["options"]>>();
   for (const { path, ...perm } of perms) {
     const { rewrite, perms: before } = options.get(path) ?? NO_OPTIONS;

@@ -1,5 +1,5 @@
 import { compareStrings, nearest, OciNixError } from "../../core/errors.js";
-import { isJsonObject, type Json, JsonNumber } from "../../core/json.js";
+import { isJsonObject, type Json, JsonNumber, wrong } from "../../core/json.js";
 import { objectSchema, type Schema } from "../../core/json-schema.js";
 
 const MAX_ID = 2 ** 32 - 2;
@@ -29,9 +29,9 @@ export function field<T>(description: string, run: Check<T>, more: Schema = {}):
 }
 
 export const text = check({ type: "string", pattern: "^[^\\u0000-\\u001f\\u007f-\\u009f]+$" }, (value, where) => {
-  if (typeof value !== "string" || value === "") throw wrong(where, "a string that is not empty");
+  if (typeof value !== "string" || value === "") throw wrong(where, "a string that is not empty", value);
   // Neither a path nor a tar field nor UTF-8 can hold them.
-  if (/\p{Cc}|\p{Cs}/u.test(value)) throw wrong(where, "text without control characters and lone surrogates");
+  if (/\p{Cc}|\p{Cs}/u.test(value)) throw wrong(where, "text without control characters and lone surrogates", value);
   return value;
 });
 
@@ -40,7 +40,7 @@ export const parsed = <T>(parse: (value: string, where: string) => T, schema: Sc
   check({ ...text.schema, ...schema }, (value, where) => parse(text(value, where), where));
 
 export const texts = check({ type: "array", items: text.schema }, (value, where): readonly string[] => {
-  if (!Array.isArray(value)) throw wrong(where, "an array of strings");
+  if (!Array.isArray(value)) throw wrong(where, "an array of strings", value);
   return value.map((item: Json, i) => text(item, `${where}[${i}]`));
 });
 
@@ -48,27 +48,27 @@ export const texts = check({ type: "array", items: text.schema }, (value, where)
 export const wholeNumber = (max: number, min = 0): Check<number> =>
   check({ type: "integer", minimum: min, maximum: max }, (value, where) => {
     const number = value instanceof JsonNumber && /^\d{1,16}$/.test(value.text) ? Number(value.text) : Number.NaN;
-    if (!(number >= min && number <= max)) throw wrong(where, `a whole number from ${min} to ${max}`);
+    if (!(number >= min && number <= max)) throw wrong(where, `a whole number from ${min} to ${max}`, value);
     return number;
   });
 
 const id = wholeNumber(MAX_ID);
 
 export const flag = check({ type: "boolean" }, (value, where) => {
-  if (typeof value !== "boolean") throw wrong(where, "true or false");
+  if (typeof value !== "boolean") throw wrong(where, "true or false", value);
   return value;
 });
 
 export const mode = check({ type: "string", pattern: "^([0-7]{3}|0?[0-7]{4})$" }, (value, where) => {
   if (typeof value !== "string" || !/^[0-7]{3,5}$/.test(value) || Number.parseInt(value, 8) > 0o7777) {
-    throw wrong(where, 'octal digits in a string, such as "0755" or "1777"');
+    throw wrong(where, 'octal digits in a string, such as "0755" or "1777"', value);
   }
   return Number.parseInt(value, 8);
 });
 
 export const arrayOf = <T>(item: Check<T>): Check<readonly T[]> =>
   check({ type: "array", items: item.schema }, (value, where) => {
-    if (!Array.isArray(value)) throw wrong(where, "an array");
+    if (!Array.isArray(value)) throw wrong(where, "an array", value);
     return value.map((each: Json, i) => item(each, `${where}[${i}]`));
   });
 
@@ -104,7 +104,7 @@ function schemasOf(fields: Fields): Readonly<Record<string, Schema>> {
 
 /** Checks an object of known fields; null is as good as nothing. @throws OciNixError `invalid-input`, of an unknown key naming the nearest known one */
 export function checkFields<F extends Fields>(value: Json, fields: F, where: string): Checked<F> {
-  if (!isJsonObject(value)) throw wrong(where, "an object");
+  if (!isJsonObject(value)) throw wrong(where, "an object", value);
   const checked: Record<string, unknown> = {};
   for (const [key, item] of value) {
     const check = Object.hasOwn(fields, key) ? fields[key] : undefined;
@@ -118,9 +118,4 @@ export function checkFields<F extends Fields>(value: Json, fields: F, where: str
     if (item !== null) checked[key] = check(item, `${where}: ${key}`);
   }
   return checked as Checked<F>;
-}
-
-/** The error of a value that is not what it must be. */
-export function wrong(where: string, expected: string): OciNixError {
-  return new OciNixError("invalid-input", `${where} must be ${expected}`);
 }

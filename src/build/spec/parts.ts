@@ -1,3 +1,4 @@
+import { wrong } from "../../core/json.js";
 import type { LayerHistory, PermissionRule } from "../../layers/plan.js";
 import { MAX_LAYERS, STRATEGY_NAMES } from "../../layers/plan-layers.js";
 import {
@@ -12,7 +13,6 @@ import {
   text,
   texts,
   wholeNumber,
-  wrong,
 } from "./checks.js";
 import { absolutePath, regex, storeDirectory } from "./values.js";
 

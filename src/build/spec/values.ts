@@ -1,8 +1,9 @@
 import { OciNixError } from "../../core/errors.js";
+import { wrong } from "../../core/json.js";
 import { compileRegex } from "../../core/regex.js";
 import { withoutTrailing } from "../../core/trim.js";
 import type { Inheritance } from "../../oci/inherit-config.js";
-import { check, parsed, wholeNumber, wrong } from "./checks.js";
+import { check, parsed, wholeNumber } from "./checks.js";
 
 /** Longest path that Linux takes. */
 const MAX_PATH = 4095;
@@ -10,7 +11,7 @@ const MAX_PATH = 4095;
 /** An RE2 expression. */
 export const regex = check({ type: "string" }, (value, where) => {
   // An empty one matches everything, as for nix2container.
-  if (typeof value !== "string") throw wrong(where, "a string");
+  if (typeof value !== "string") throw wrong(where, "a string", value);
   compileRegex(value, where);
   return value;
 });
@@ -19,12 +20,12 @@ export const inheritance = check({ enum: [true, false, "all", "env", "none"] }, 
   if (value === true || value === "all") return "all";
   if (value === false || value === "none") return "none";
   if (value === "env") return "env";
-  throw wrong(where, 'true, false or "env"');
+  throw wrong(where, 'true, false or "env"', value);
 });
 
 /** A shell script; one without a word in it is none. */
 export const script = check({ type: "string" }, (value, where): string | undefined => {
-  if (typeof value !== "string" || /[\0\p{Cs}]/u.test(value)) throw wrong(where, "the text of a shell script");
+  if (typeof value !== "string" || /[\0\p{Cs}]/u.test(value)) throw wrong(where, "the text of a shell script", value);
   return value.trim() === "" ? undefined : value;
 });
 
@@ -32,7 +33,7 @@ export const script = check({ type: "string" }, (value, where): string | undefin
 export const programDirectory = parsed(
   (path, where) => {
     if (path.startsWith("/") && !path.includes(":") && !/\/\.\.?(\/|$)/.test(path)) return path;
-    throw wrong(where, "an absolute path without a colon, such as /nix/store/…-coreutils-9.7/bin");
+    throw wrong(where, "an absolute path without a colon, such as /nix/store/…-coreutils-9.7/bin", path);
   },
   { pattern: "^/[^:\\u0000-\\u001f\\u007f-\\u009f]*$" },
 );
@@ -41,7 +42,7 @@ export const programDirectory = parsed(
 export const absolutePath = parsed(
   (path, where) => {
     if (path.startsWith("/")) return path;
-    throw wrong(where, "an absolute path");
+    throw wrong(where, "an absolute path", path);
   },
   { pattern: "^/" },
 );
@@ -74,7 +75,7 @@ export const storeDirectory = parsed(checkStoreDir);
 function checkStoreDir(directory: string, where: string): string {
   const trimmed = withoutTrailing(directory, "/");
   if (trimmed.length <= MAX_PATH && /^(\/[^/]+)+$/.test(trimmed) && !/\/\.\.?(\/|$)/.test(trimmed)) return trimmed;
-  throw wrong(where, "an absolute path such as /nix/store");
+  throw wrong(where, "an absolute path such as /nix/store", directory);
 }
 
 /** Of disks and of memory, as much as a machine can have. */

@@ -67,7 +67,7 @@ export async function importDigests({ inputs, flags, signal }: Invocation): Prom
   const file = fileOf("import", inputs);
   const directory = directoryOf(flags);
   const source = file === "-" ? "standard input" : file;
-  const digests = file === "-" ? await readTextStream(process.stdin, source) : readTextFile(file);
+  const digests = file === "-" ? await readTextStream(process.stdin, source) : await readTextFile(file);
   const summary = importCache(directory, digests, source);
   await report(`${summary.added} digests added, ${summary.known} known already`, summary, flags, signal);
 }

@@ -5,6 +5,6 @@ import { printOutput } from "../ui.js";
 
 /** Prints a closure graph. */
 export default async function closure({ inputs, flags, signal }: Invocation): Promise<void> {
-  const spec = closureSpecOf(inputs, flags);
+  const spec = await closureSpecOf(inputs, flags);
   await printOutput(formatClosure(await readSpecClosure(spec)), signal);
 }

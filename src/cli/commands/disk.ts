@@ -15,7 +15,7 @@ export default async function disk({ inputs, flags, signal }: Invocation): Promi
     throw new OciNixError("usage", "nothing says where the disk image goes", { hint: "--to FILE, or --to DIRECTORY" });
   }
   const file = input === "-" ? "/dev/stdin" : input;
-  const spec = readDiskSpec(file, changesOf(flags));
+  const spec = await readDiskSpec(file, changesOf(flags));
   const steps = showSteps(flags);
   const start = performance.now();
   try {

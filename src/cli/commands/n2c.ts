@@ -48,7 +48,7 @@ export async function image({ inputs, flags }: Invocation): Promise<void> {
   const [output, config, ...layers] = inputs;
   if (output === undefined || config === undefined || layers.length === 0) throw missing("OUTPUT, CONFIG and LAYERS");
   const created = usage(() => goTimestamp(text(flags, "created") ?? "0001-01-01T00:00:00Z", "--created"));
-  const composed = composeNix2containerImage({
+  const composed = await composeNix2containerImage({
     ...{ config, layers, created },
     fromImage: text(flags, "from-image") || undefined,
     architecture: text(flags, "arch") ?? GOARCH[process.arch] ?? process.arch,
@@ -59,13 +59,13 @@ export async function image({ inputs, flags }: Invocation): Promise<void> {
 /** Writes the image file of a directory that skopeo filled. */
 export async function imageFromDir({ inputs, flags }: Invocation): Promise<void> {
   const [output, directory] = exactly(2, inputs, "OUTPUT and DIRECTORY");
-  writeImage(output as string, imageFromDirectory(directory as string), flags);
+  writeImage(output as string, await imageFromDirectory(directory as string), flags);
 }
 
 /** Writes the image file of a manifest and its blobs. */
 export async function imageFromManifest({ inputs, flags }: Invocation): Promise<void> {
   const [output, manifest, blobs] = exactly(3, inputs, "OUTPUT, MANIFEST and BLOBS");
-  writeImage(output as string, imageOfManifest(manifest as string, blobs as string), flags);
+  writeImage(output as string, await imageOfManifest(manifest as string, blobs as string), flags);
 }
 
 /** What Go calls the machines that Node calls otherwise. */

@@ -11,7 +11,7 @@ export default async function nixDb({ inputs, flags, signal }: Invocation): Prom
       hint: "oci-nix nix-db INPUT --to DIR writes DIR/nix/var/nix/db/db.sqlite",
     });
   }
-  const summary = await makeNixDatabase(closureSpecOf(inputs, flags), directory);
+  const summary = await makeNixDatabase(await closureSpecOf(inputs, flags), directory);
   if (flags.json === true) {
     await printOutput(`${JSON.stringify(summary, undefined, 2)}\n`, signal);
   } else if (flags.quiet !== true) {

@@ -37,7 +37,7 @@ export default async function plan(invocation: Invocation): Promise<number> {
   const { inputs, flags, signal } = invocation;
   checkFlags(flags);
   const budgets = (list(flags, "budget") ?? []).map(parseBudget);
-  const spec = closureSpecOf(inputs, flags);
+  const spec = await closureSpecOf(inputs, flags);
   const isJson = flags.json === true;
   const compare = text(flags, "compare");
   if (compare !== undefined) {

@@ -30,7 +30,7 @@ async function planShell(invocation: Invocation): Promise<ImagePlan> {
   }
   // Owner and tag mean something else there.
   const ofImage = { ...flags, uid: undefined, gid: undefined, tag: undefined };
-  const image = checkedSpecOf({ kind: "store-paths", roots: [derivation] }, ofImage);
+  const image = await checkedSpecOf({ kind: "store-paths", roots: [derivation] }, ofImage);
   const extra = list(flags, "with");
   const spec = await shellImageSpec(derivation, {
     image: { ...image, tag: text(flags, "tag") },

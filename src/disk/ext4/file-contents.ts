@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { displayBytes, fsPath } from "../../core/byte-string.js";
 import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
 import type { EntryCursor } from "../../tar/entry-list.js";
@@ -17,7 +17,7 @@ interface Data {
 /**
  * The contents of the current entry but for blocks of zeros, which need no place.
  * @param buffer whole blocks, in which a file is read
- * @throws OciNixError `changed` where a file is not as long as its entry says, `unreadable` or `not-found` where it cannot be read
+ * @throws OciNixError `changed` where a file is not as long as its entry says, `invalid-input` where that is so by its file system, `unreadable` or `not-found` where it cannot be read
  */
 export function* dataOf(cursor: EntryCursor, buffer: Buffer): Generator<Data, void, void> {
   if (cursor.contents !== undefined) {
@@ -37,9 +37,9 @@ export function* dataOf(cursor: EntryCursor, buffer: Buffer): Generator<Data, vo
         if (read === 0) break;
         count += read;
       }
-      if (at + count > size) throw changed(cursor, `is longer than ${size} bytes`);
+      if (at + count > size) throw otherSize(cursor, fd, `is longer than ${size} bytes`);
       ended = count < wanted;
-      if (ended && at + count < size) throw changed(cursor, `ended after ${at + count} of ${size} bytes`);
+      if (ended && at + count < size) throw otherSize(cursor, fd, `ended after ${at + count} of ${size} bytes`);
       if (count > 0) yield* withoutZeros(buffer.subarray(0, count), at / BLOCK);
       at += count;
     }
@@ -84,7 +84,15 @@ function readPart(cursor: EntryCursor, fd: number, into: Buffer, position: numbe
   }
 }
 
-function changed(cursor: EntryCursor, what: string): OciNixError {
+/** The error of a file that is not as long as it was said to be: it changed, or its file system says so of it all the time. */
+function otherSize(cursor: EntryCursor, fd: number, what: string): OciNixError {
+  if (fstatSync(fd).size === cursor.size) {
+    return new OciNixError(
+      "invalid-input",
+      `${displayBytes(cursor.source)} ${what}, which is the size it has by its file system: it is made when it is read, as those in /proc and /sys are`,
+      { hint: "copy it to an ordinary file (cat FILE > COPY), and name that" },
+    );
+  }
   return new OciNixError("changed", `${displayBytes(cursor.source)} changed while it was read: it ${what}`, {
     hint: "run it again while nothing changes the files",
   });

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { readPieces } from "../../core/file-range.js";
-import { createFile } from "../../core/output-file.js";
+import { createFile, publishFile } from "../../core/output-file.js";
 import type { DiskTools } from "../tools.js";
 import type { GiveIdentity } from "./identity.js";
 import { identifyVdi } from "./vdi.js";
@@ -71,7 +71,7 @@ export async function convertImage(
     const convert = ["convert", "-p", "-f", "raw", "-O", ...args, ...type, resolve(raw), file.path];
     await tools.run("qemu-img", convert, { over: raw, onOutput });
     if (identify !== undefined) await giveIdentity(file.path, identify);
-    file.commit(resolve(to));
+    await publishFile(file, resolve(to));
   } finally {
     file.discard();
   }

@@ -1,9 +1,10 @@
 import { nearest, OciNixError } from "../../core/errors.js";
+import { shortened } from "../../core/json.js";
 import type { StorePath } from "../../nix/store-path.js";
 import { topologicalOrder } from "../graph.js";
 import { popularityOrder } from "../strategies/popularity.js";
 import { cut, filter, nodesOf, type PathGraph, pick, reach, rootsOf, union } from "./graph.js";
-import { type Operation, shortened } from "./parse.js";
+import type { Operation } from "./parse.js";
 
 /** What goes from one operation to the next: a graph, a list, or what a split gave, by name and in order. */
 export type Value = PathGraph | readonly Value[] | Parts;

@@ -1,5 +1,5 @@
 import { nearest, OciNixError } from "../../core/errors.js";
-import { isJsonObject, type Json, JsonNumber } from "../../core/json.js";
+import { isJsonObject, type Json, JsonNumber, shortened, wrong } from "../../core/json.js";
 
 /** One step of a pipeline; `at` is what errors call it. Paths that a graph lacks are no error, as pipelines are shared by images. */
 export type Operation = { readonly at: string } & (
@@ -61,7 +61,7 @@ const withCount =
     expect(args, 1, at, `["${name}", 20]`);
     const [number] = args;
     const count = number instanceof JsonNumber && /^\d+$/.test(number.text) ? Number(number.text) : 0;
-    if (count < 1) throw wrong(`${at}[1]`, "a whole number of at least 1");
+    if (count < 1) throw wrong(`${at}[1]`, "a whole number of at least 1", number);
     // No list is longer than that.
     return { name, at, count: Math.min(count, Number.MAX_SAFE_INTEGER) };
   };
@@ -97,7 +97,7 @@ const OPERATIONS = {
   split_paths: (args, { at }) => {
     expect(args, 1, at, '["split_paths", ["/nix/store/…"]]');
     const [specs] = args;
-    if (!Array.isArray(specs)) throw wrong(`${at}[1]`, 'an array of store paths and of {"children_of": …}');
+    if (!Array.isArray(specs)) throw wrong(`${at}[1]`, 'an array of store paths and of {"children_of": …}', specs);
     const parents = specs.flatMap((spec: Json, i) =>
       typeof spec === "string" ? [] : parentsIn(spec, `${at}[1][${i}]`),
     );
@@ -119,7 +119,7 @@ export function parsePipeline(json: Json, at: string): Pipeline {
 }
 
 function parseOperations(json: Json | undefined, context: Context): Operation[] {
-  if (!Array.isArray(json)) throw wrong(context.at, 'an array of operations, such as [["popularity_contest"]]');
+  if (!Array.isArray(json)) throw wrong(context.at, 'an array of operations, such as [["popularity_contest"]]', json);
   return json.map((item: Json, i) => parseOperation(item, inside(context, `[${i}]`)));
 }
 
@@ -131,7 +131,7 @@ function parseOperation(json: Json | undefined, context: Context): Operation {
     throw new OciNixError("limit", `${at}: a layering pipeline may have at most ${exceeded}`);
   }
   const [name, ...args]: readonly Json[] = Array.isArray(json) ? json : [];
-  if (typeof name !== "string") throw wrong(at, 'an operation, such as ["split_every", 20]');
+  if (typeof name !== "string") throw wrong(at, 'an operation, such as ["split_every", 20]', json);
   if (Object.hasOwn(OPERATIONS, name)) return OPERATIONS[name as Operation["name"]](args, context);
   const known = Object.keys(OPERATIONS);
   const near = nearest(shortened(name), known);
@@ -140,15 +140,10 @@ function parseOperation(json: Json | undefined, context: Context): Operation {
   });
 }
 
-/** A name that somebody gave, for messages. */
-export function shortened(name: string): string {
-  return name.length > 40 ? `${name.slice(0, 40)}…` : name;
-}
-
 function parentsIn(json: Json, at: string): readonly string[] {
   const parents = isJsonObject(json) && json.size === 1 ? json.get("children_of") : undefined;
   if (parents !== undefined) return pathsIn(parents, `${at}: children_of`);
-  throw wrong(at, 'a store path, or {"children_of": "/nix/store/…"}');
+  throw wrong(at, 'a store path, or {"children_of": "/nix/store/…"}', json);
 }
 
 /** One path, or an array of them. */
@@ -166,14 +161,10 @@ function expect(args: readonly Json[], count: number, at: string, example: strin
 
 function text(json: Json | undefined, at: string): string {
   if (typeof json === "string") return json;
-  throw wrong(at, "a string");
+  throw wrong(at, "a string", json);
 }
 
 function texts(json: Json | undefined, at: string): string[] {
-  if (!Array.isArray(json)) throw wrong(at, "an array of strings");
+  if (!Array.isArray(json)) throw wrong(at, "an array of strings", json);
   return json.map((item: Json, i) => text(item, `${at}[${i}]`));
-}
-
-function wrong(at: string, expected: string): OciNixError {
-  return new OciNixError("invalid-input", `${at} must be ${expected}`);
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { sha256 } from "../../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../../core/errors.js";
 import { isJsonObject, type Json, parseJson } from "../../core/json.js";
-import { readJsonFile, readTextFile } from "../../core/json-file.js";
+import { readJsonFileSync, readTextFileSync } from "../../core/json-file.js";
 import { withoutTrailing } from "../../core/trim.js";
 
 /** Where a container engine listens. */
@@ -65,7 +65,7 @@ function configDirectory({ DOCKER_CONFIG, HOME }: Environment): string {
 function currentContext(directory: string): string | undefined {
   const file = join(directory, "config.json");
   if (!existsSync(file)) return undefined;
-  const text = readTextFile(file);
+  const text = readTextFileSync(file);
   const json = text.trim() === "" ? null : parseJson(text, file);
   const context = isJsonObject(json) ? json.get("currentContext") : undefined;
   return typeof context === "string" && context !== "" ? context : undefined;
@@ -80,7 +80,7 @@ function hostOfContext(context: string, origin: string, directory: string): Dock
       hint: "see docker context ls",
     });
   }
-  const endpoint = at(at(readJsonFile(file), "Endpoints"), "docker");
+  const endpoint = at(at(readJsonFileSync(file), "Endpoints"), "docker");
   const host = at(endpoint, "Host");
   if (typeof host !== "string" || host === "") {
     throw new OciNixError("invalid-input", `${file}: Endpoints.docker.Host is missing`);

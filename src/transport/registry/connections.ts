@@ -7,7 +7,7 @@ import { errnoOf, OciNixError } from "../../core/errors.js";
 import { readAnswerFirst } from "../pending-answer.js";
 import { namesOf } from "./hosts.js";
 import type { RegistryRequest, RegistryResponse } from "./messages.js";
-import { StalledBody } from "./network-failure.js";
+import { LateBody, StalledBody } from "./network-failure.js";
 import { proxyFor } from "./proxy.js";
 import type { Secrets } from "./secrets.js";
 import { secureContextFor } from "./tls.js";
@@ -27,9 +27,11 @@ export interface Patience {
   readonly upload: number;
   /** For the answer to what may take long. */
   readonly large: number;
+  /** For all of a document, from the beginning of its answer on: such a one is small, and nobody sees that it comes a byte at a time. */
+  readonly document: number;
 }
 
-const PATIENCE: Patience = { question: 60_000, upload: 120_000, large: 600_000 };
+const PATIENCE: Patience = { question: 60_000, upload: 120_000, large: 600_000, document: 120_000 };
 
 export interface Exchange {
   readonly method: RegistryRequest["method"];
@@ -154,6 +156,7 @@ export function openConnections(
         explain,
         title: `${method} ${secrets.shownUrl(url)}`,
         secrets,
+        documentMs: patience.document,
       });
     },
     proxyOf: (url) => proxyFor(url)?.url.host,
@@ -197,9 +200,14 @@ function responseOf(
   status: number,
   headers: Readonly<Record<string, string | readonly string[] | undefined>>,
   stream: Readable & { dump(options: { readonly limit: number; readonly signal: AbortSignal }): Promise<void> },
-  options: { readonly explain: (error: unknown) => Error; readonly title: string; readonly secrets: Secrets },
+  options: {
+    readonly explain: (error: unknown) => Error;
+    readonly title: string;
+    readonly secrets: Secrets;
+    readonly documentMs: number;
+  },
 ): RegistryResponse {
-  const { explain, title, secrets } = options;
+  const { explain, title, secrets, documentMs } = options;
   // Whoever does not read the body is not told that it broke off.
   stream.on("error", () => {});
   async function* pieces(): AsyncGenerator<Uint8Array> {
@@ -220,10 +228,15 @@ function responseOf(
     async bytes(limit) {
       const all: Uint8Array[] = [];
       let length = 0;
-      for await (const piece of body) {
-        length += piece.length;
-        if (length > limit) throw new OciNixError("limit", `the answer to ${title} is longer than ${limit} bytes`);
-        all.push(piece);
+      const timer = setTimeout(() => stream.destroy(new LateBody("late")), documentMs);
+      try {
+        for await (const piece of body) {
+          length += piece.length;
+          if (length > limit) throw new OciNixError("limit", `the answer to ${title} is longer than ${limit} bytes`);
+          all.push(piece);
+        }
+      } finally {
+        clearTimeout(timer);
       }
       return Buffer.concat(all, length);
     },

@@ -62,7 +62,7 @@ export async function findCredential(
 ): Promise<FoundCredential> {
   const without = new Set<string>();
   for (const file of credentialFiles()) {
-    const config = readConfig(file);
+    const config = await readConfig(file);
     if (config === undefined) continue;
     const onNone = (helper: string) => void without.add(`${helper}, which ${file} names,`);
     const credential =
@@ -72,10 +72,10 @@ export async function findCredential(
   return { credential: undefined, without: [...without] };
 }
 
-function readConfig(file: string): JsonObject | undefined {
+async function readConfig(file: string): Promise<JsonObject | undefined> {
   let text: string;
   try {
-    text = readTextFile(file);
+    text = await readTextFile(file);
   } catch (error) {
     const isMissing = error instanceof OciNixError && error.code === "not-found";
     if (!isMissing) throw error;

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { type Digest, parseDigest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import { formatPythonJson, isJsonObject, type Json, parseJson, toJson } from "../../core/json.js";
-import { readTextFile } from "../../core/json-file.js";
+import { readTextFileSync } from "../../core/json-file.js";
 import { writeOutputFile } from "../../core/output-file.js";
 import { formatPlatform, isPlatform, type Platform, parsePlatform, parsePlatformObject } from "../../oci/platform.js";
 import type { StoredImage } from "../image.js";
@@ -46,7 +46,7 @@ export function formatLock({ name, tag, requested, digest, platform, manifest }:
 /** Reads a lock file; undefined where there is none yet. @throws OciNixError `invalid-input` or `unreadable` */
 export function readLock(file: string): ImageLock | undefined {
   if (!existsSync(file)) return undefined;
-  const text = readTextFile(file);
+  const text = readTextFileSync(file);
   try {
     return parseLock(text, file);
   } catch (error) {

@@ -23,7 +23,7 @@ export interface RegistryResponse {
   header(name: string): string | undefined;
   /** The body, piece by piece. To be read to its end, or {@link discard}ed. */
   readonly body: AsyncIterable<Uint8Array>;
-  /** The whole body. @throws OciNixError `limit` where it is longer than `limit` bytes */
+  /** The whole body, of a document. @throws OciNixError `limit` where it is longer than `limit` bytes; `unavailable` where it breaks off or comes too slowly */
   bytes(limit: number): Promise<Buffer>;
   /** Words of the answer as they may be shown: none that repeat credentials. */
   shown(words: string): string;

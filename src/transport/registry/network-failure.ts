@@ -36,6 +36,11 @@ export class StalledBody extends Error {
   readonly code = "OCI_NIX_STALLED";
 }
 
+/** A document that does not come to its end. */
+export class LateBody extends Error {
+  readonly code = "OCI_NIX_LATE";
+}
+
 const SILENCES: ReadonlySet<string> = new Set(["UND_ERR_HEADERS_TIMEOUT", "OCI_NIX_STALLED"]);
 
 const NOT_SENT: Readonly<Record<string, string>> = {
@@ -54,6 +59,7 @@ const BROKEN: Readonly<Record<string, string>> = {
   UND_ERR_SOCKET: "the other side closed the connection",
   UND_ERR_HEADERS_TIMEOUT: "no answer within the time limit",
   UND_ERR_BODY_TIMEOUT: "the answer stalled",
+  OCI_NIX_LATE: "it came too slowly",
   OCI_NIX_STALLED: "it takes no more of what is sent",
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "the answer ended too early",
 };

@@ -84,6 +84,8 @@ export async function openRegistrySource(
 
 /** Of an index: whose platform it does not say, so that they have to be read. */
 const MAX_UNKNOWN = 50;
+/** Indexes within an index that are asked for, each by a request of its own. */
+const MAX_INDEXES = 100;
 
 class ImageReader {
   readonly repository: Repository;
@@ -135,7 +137,12 @@ class ImageReader {
     const entry = { descriptor, platform: undefined, artifactType: undefined };
     const walk = findCandidates([{ entry, where: this.title }], { has: () => true, titleOf: this.#titleOf });
     let step = walk.next(bytes);
-    while (step.done !== true) {
+    for (let read = 0; step.done !== true; read++) {
+      if (read > MAX_INDEXES) {
+        throw new OciNixError("limit", `${this.title}: an index of more than ${MAX_INDEXES} indexes`, {
+          hint: "name an image in it by its digest",
+        });
+      }
       const isTop = step.value.digest === descriptor.digest;
       step = walk.next(isTop ? bytes : await this.#child(step.value));
     }

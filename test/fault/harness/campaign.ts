@@ -3,8 +3,9 @@ import { join } from "node:path";
 import type { CommandResult } from "../../support/command.js";
 import { type Allowed, type Case, FAULTS, type Fault } from "./faults.js";
 import { Random } from "./random.js";
-import { makeSubjects, type State, type Subject } from "./subjects.js";
-import { copyTree, makePlace, makeWorld, type Place, runIn, type World } from "./world.js";
+import type { State, Subject } from "./subject.js";
+import { makeSubjects } from "./subjects.js";
+import { copyTree, makePlace, makeWorld, type Place, type PlacePath, runIn, type World } from "./world.js";
 
 export interface CampaignOptions {
   readonly seed: string;
@@ -102,7 +103,7 @@ class Campaign {
 
   /** Runs a command undisturbed, which leaves a cache for others to begin with. */
   async measure(subject: Subject): Promise<void> {
-    const place = this.#place();
+    const place = this.#place(subject);
     await subject.prepare(place);
     const start = performance.now();
     const result = await runIn(place, subject.args(place));
@@ -110,12 +111,13 @@ class Campaign {
     if (result.status !== 0) throw new Error(`${subject.name} fails undisturbed: ${result.stderr}`);
     const state = await subject.state(place);
     if (state !== "new") throw new Error(`${subject.name} leaves the ${state} state undisturbed`);
+    await subject.dispose?.(place);
     copyTree(place.cache, this.#warmCache(subject));
   }
 
   async run({ name, round, fault, subject }: Planned): Promise<Outcome> {
     const random = new Random(`${this.#seed} ${name}`);
-    const place = this.#place();
+    const place = this.#place(subject);
     if (subject.hasCache && random.next() < 0.3) copyTree(this.#warmCache(subject), place.cache);
     const calls: Case["calls"] = (injection, below) => this.#count(subject, injection, below);
     const wholeMs = this.#wholeMs.get(subject.name) ?? 0;
@@ -128,6 +130,7 @@ class Campaign {
     } catch (error) {
       return { ...found, complaint: `the case itself failed: ${error instanceof Error ? error.stack : error}` };
     } finally {
+      await subject.dispose?.(place);
       rmSync(place.directory, { recursive: true, force: true });
     }
   }
@@ -147,26 +150,27 @@ class Campaign {
     return left.length === 0 ? undefined : `the next run leaves ${left.join(", ")}`;
   }
 
-  #place(): Place {
-    return makePlace(this.#world, `place-${this.#places++}`);
+  #place({ receive }: Subject): Place {
+    return makePlace(this.#world, `place-${this.#places++}`, receive);
   }
 
   #warmCache(subject: Subject): string {
     return join(this.#world.directory, `cache-${subject.name}`);
   }
 
-  #count(subject: Subject, injection: Parameters<Case["calls"]>[0], below: keyof Place): Promise<number> {
+  #count(subject: Subject, injection: Parameters<Case["calls"]>[0], below: PlacePath): Promise<number> {
     const key = JSON.stringify([subject.name, injection, below]);
     const known = this.#calls.get(key) ?? this.#countAnew(subject, injection, below);
     this.#calls.set(key, known);
     return known;
   }
 
-  async #countAnew(subject: Subject, injection: Parameters<Case["calls"]>[0], below: keyof Place): Promise<number> {
-    const place = this.#place();
+  async #countAnew(subject: Subject, injection: Parameters<Case["calls"]>[0], below: PlacePath): Promise<number> {
+    const place = this.#place(subject);
     await subject.prepare(place);
     const counted = this.#world.preload.inject({ ...injection, below: place[below], at: 0, do: "count" });
     const result = await runIn(place, subject.args(place), { env: counted.env });
+    await subject.dispose?.(place);
     if (result.status !== 0) throw new Error(`${subject.name} fails while calls are counted: ${result.stderr}`);
     rmSync(place.directory, { recursive: true, force: true });
     return counted.calls();

@@ -14,10 +14,20 @@ import {
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CommandResult, RunningCommand } from "../../support/command.js";
+import { type Fault as ProxyFault, startFaultProxy } from "../../support/fault-proxy.js";
 import { CHANGING, type Injection, NAMING, READING } from "./preload.js";
 import type { Random } from "./random.js";
-import type { Subject } from "./subjects.js";
-import { bytesBelow, type Place, type RunOptions, restoreInputs, runIn, type World, withOwnInputs } from "./world.js";
+import type { Subject } from "./subject.js";
+import {
+  bytesBelow,
+  type Place,
+  type PlacePath,
+  type RunOptions,
+  restoreInputs,
+  runIn,
+  type World,
+  withOwnInputs,
+} from "./world.js";
 
 /** What a case of a fault is made with. */
 export interface Case {
@@ -30,7 +40,7 @@ export interface Case {
   /** How long the command takes undisturbed. */
   readonly wholeMs: number;
   /** How many calls it makes undisturbed. */
-  calls(injection: Pick<Injection, "ops" | "onlyNode">, below: keyof Place): Promise<number>;
+  calls(injection: Pick<Injection, "ops" | "onlyNode">, below: PlacePath): Promise<number>;
 }
 
 /** How a run may end under a fault, besides well and with an error that says what happened. */
@@ -62,7 +72,8 @@ export interface Fault {
 }
 
 const all = () => true;
-const readsFiles = ({ inputs }: Subject) => inputs !== "database";
+const readsFiles = ({ inputs }: Subject) => inputs === "store" || inputs === "source";
+const writesStdout = ({ writes }: Subject) => writes === "stdout";
 const writesFiles = ({ writes }: Subject) => writes === "target";
 const hasCache = (subject: Subject) => subject.hasCache;
 const UNDER_A_SIGNAL: Allowed = { codes: [130, 143], message: /interrupted by SIG/ };
@@ -91,7 +102,7 @@ function signalled(signal: NodeJS.Signals, allowed: Allowed): Fault["disturb"] {
 
 /** At one of the calls that the run makes below a directory of its place; of those that change something, every other time at a naming one. */
 function injected(
-  below: keyof Place,
+  below: PlacePath,
   counted: string,
   what: (random: Random) => Pick<Injection, "do" | "forever" | "onlyNode">,
   allowed: Allowed,
@@ -259,7 +270,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     kind: "slow reader",
-    appliesTo: ({ writes }) => writes === "stdout",
+    appliesTo: writesStdout,
     async disturb(each) {
       const { place, random } = each;
       const read = async ({ stdout }: RunningCommand) => {
@@ -274,7 +285,7 @@ export const FAULTS: readonly Fault[] = [
   {
     kind: "full file system of the output",
     needsRoot: true,
-    appliesTo: ({ writes }) => writes !== "registry",
+    appliesTo: (subject) => writesFiles(subject) || writesStdout(subject),
     disturb: full("target", { message: /no space left|full/ }, (random) => random.between(4096, 12_000_000)),
   },
   {
@@ -291,7 +302,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     kind: "failing reads",
-    appliesTo: ({ inputs }) => inputs !== "source",
+    appliesTo: ({ inputs }) => inputs === "store" || inputs === "database",
     disturb: injected("storeRoot", READING, (random) => ({ do: `errno:${EIO}`, forever: random.next() < 0.5 }), FAILED),
   },
   {
@@ -395,6 +406,16 @@ export const FAULTS: readonly Fault[] = [
     }, CHANGED),
   },
   {
+    kind: "failing registry",
+    appliesTo: ({ inputs, writes }) => inputs === "registry" || writes === "registry",
+    disturb: failingRegistry,
+  },
+  {
+    kind: "killed Docker daemon",
+    appliesTo: ({ writes }) => writes === "daemon",
+    disturb: killedDaemon,
+  },
+  {
     kind: "jumping clock",
     appliesTo: all,
     async disturb(each) {
@@ -414,6 +435,69 @@ export const FAULTS: readonly Fault[] = [
     },
   },
 ];
+
+/** What a registry may do wrong to a request, or what stands between. */
+function registryFault(random: Random, keepsParts: boolean): ProxyFault {
+  const after = random.between(0, 3_000_000);
+  const pause = random.pick([undefined, "0", "1"]);
+  const status = random.pick([429, 500, 502, 503, 504]);
+  return random.pick<ProxyFault>([
+    { kind: "answer", status, headers: pause === undefined ? {} : { "Retry-After": pause } },
+    { kind: "drop", after },
+    keepsParts ? { kind: "cut", after } : { kind: "silence" },
+    { kind: "truncate", after },
+    { kind: "slow", ms: random.between(10, 500) },
+  ]);
+}
+
+/** Requests fail now and then, or for good. */
+async function failingRegistry(each: Case): Promise<Disturbed> {
+  const { world, random, place, subject } = each;
+  const keepsParts = random.next() < 0.5;
+  const proxy = await startFaultProxy(world.registry.host, { keepsParts });
+  try {
+    for (let count = random.between(1, 6); count > 0; count--) {
+      const method = random.pick([undefined, "GET", "HEAD", "POST", "PUT", "PATCH"]);
+      const anywhere = random.pick([undefined, /\/blobs\//, /\/manifests\//]);
+      const times = random.next() < 0.15 ? Number.POSITIVE_INFINITY : random.between(1, 4);
+      const fault = registryFault(random, keepsParts);
+      // Only uploads have parts that a registry could keep.
+      const path = fault.kind === "cut" ? /\/blobs\/uploads\// : anywhere;
+      proxy.inject({ ...(method && { method }), ...(path && { path }), times, fault });
+    }
+    // The moment that matters, which chance seldom finds.
+    if (random.next() < 0.5) {
+      const fault = { kind: "answer", status: 500 } as const;
+      proxy.inject({ method: "PUT", path: /\/manifests\//, times: random.pick([2, 10]), fault });
+    }
+    const result = await run(each, {}, { ...place, registry: proxy.host });
+    const sent = proxy.requests.filter(({ method }) => /^P/.test(method)).map(({ url }) => url);
+    const first = sent.findIndex((url) => url.includes("/manifests/"));
+    if (first !== -1 && sent.slice(first).some((url) => url.includes("/blobs/"))) {
+      throw new Error(`after a manifest ${subject.name} sends blobs`);
+    }
+    return { result, allowed: { codes: [75], message: UNAVAILABLE }, place };
+  } finally {
+    await proxy.stop();
+  }
+}
+
+const UNAVAILABLE = /cannot be reached|the registry answered (429|5\d\d)|broke|ended after|closed the connection/;
+
+async function killedDaemon(each: Case): Promise<Disturbed> {
+  const { world, place } = each;
+  const after = moment(each);
+  const daemon = () => world.daemons.get(place.id);
+  const meanwhile = async () => {
+    await sleep(after);
+    await daemon()?.kill();
+  };
+  const result = await run(each, { meanwhile });
+  await daemon()?.restart();
+  const message =
+    /the Docker daemon at .*(closed the connection|cannot be reached)|there is no Docker daemon|reader went away|docker/i;
+  return { result, allowed: { codes: [75, 1], message }, place };
+}
 
 /** Two runs with one output and one cache. @param killMs when the other one is killed */
 async function twoAtOnce(each: Case, killMs: number | undefined): Promise<Disturbed> {

@@ -35,6 +35,26 @@ export function manifestOf(layout: string, ref: string): string {
   return (found[0] as { digest: string }).digest;
 }
 
+/** The digest of the config of a layout's image. */
+export function configOf(layout: string, ref: string): string {
+  const manifest = readFileSync(join(layout, "blobs", manifestOf(layout, ref).replace(":", "/")));
+  return (JSON.parse(manifest.toString()) as Manifest).config.digest;
+}
+
+/** Compares what `docker save` gave of an image, unpacked, with its digests. @throws Error where something is not as it should be */
+export function checkSaved(directory: string, id: string): void {
+  const read = (name: string) => readFileSync(join(directory, name));
+  const [image] = JSON.parse(read("manifest.json").toString()) as readonly {
+    readonly Config: string;
+    readonly Layers: readonly string[];
+  }[];
+  const config = read(image?.Config ?? "");
+  if (sha256(config) !== id) throw new Error(`the config of ${id} is damaged`);
+  const { rootfs } = JSON.parse(config.toString()) as { readonly rootfs: { readonly diff_ids: readonly string[] } };
+  const found = image?.Layers.map((layer) => sha256(read(layer))) ?? [];
+  if (found.join() !== rootfs.diff_ids.join()) throw new Error(`layers of ${id} are damaged: ${found.join()}`);
+}
+
 /** Recomputes the digest of each blob of a layout. @throws Error where one has bytes that are not its own */
 export function checkBlobs(layout: string): void {
   const blobs = join(layout, "blobs/sha256");

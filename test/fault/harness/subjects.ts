@@ -1,57 +1,28 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PROJECT } from "../../support/cli.js";
 import { runOk } from "../../support/command.js";
-import { checkBlobs, checkImage, manifestOf, Repository, refsOf } from "./images.js";
-import { copyTree, hashOf, type Place, type World } from "./world.js";
-
-export type State = "old" | "new";
-
-/** A command, and what it makes of an old state. */
-export interface Subject {
-  readonly name: string;
-  /** Makes the old state. */
-  prepare(place: Place): Promise<void>;
-  args(place: Place): readonly string[];
-  /** Which state is there, whole. @throws Error where it is neither */
-  state(place: Place): Promise<State>;
-  /** Real programs read what is there. */
-  read(place: Place): Promise<void>;
-  /** Another command with the same output, at the same time. */
-  rival(place: Place): readonly string[];
-  /** What that makes is there, too. @throws Error where it is not */
-  checkRival?(place: Place): Promise<void>;
-  /** Whose files it reads. */
-  readonly inputs: "store" | "source" | "database";
-  /** Whether it writes below the place's target, to standard output, or elsewhere. */
-  readonly writes: "target" | "stdout" | "registry";
-  readonly hasCache: boolean;
-}
+import { buildDaemon, streamLoad } from "./daemon-subjects.js";
+import { checkBlobs, checkImage, manifestOf, refsOf } from "./images.js";
+import { copyFromRegistry, copyToRegistry, push } from "./registry-subjects.js";
+import {
+  buildArgs,
+  fileState,
+  KEEP,
+  type Made,
+  ok,
+  PROGRAM,
+  reference,
+  type Subject,
+  skopeo,
+  stateOf,
+} from "./subject.js";
+import { copyTree, type Place, type World } from "./world.js";
 
 /** The commands, with what they are to make: that is made here, once and undisturbed. */
 export async function makeSubjects(world: World, names?: readonly string[]): Promise<readonly Subject[]> {
   await makeSource(world);
   const chosen = Object.entries(SUBJECTS).filter(([name]) => names === undefined || names.includes(name));
   return await Promise.all(chosen.map(async ([name, make]) => ({ name, ...(await make(world)) })));
-}
-
-type Made = Omit<Subject, "name">;
-
-const PROGRAM = join(PROJECT, "bin", "oci-nix.js");
-
-const KEEP = ["--blob-cache", "100MB"];
-
-function buildArgs(place: Place, root: string): readonly string[] {
-  return [
-    ...[root, "--store-root", place.storeRoot, "--cache-dir", place.cache, "--name", "app", "--tag", "1"],
-    ...["--max-layers", "6", "--progress", "none"],
-  ];
-}
-
-async function ok(world: World, args: readonly string[]): Promise<void> {
-  await runOk(process.execPath, [PROGRAM, ...args], {
-    env: { ...process.env, XDG_CACHE_HOME: join(world.directory, "cache-home") },
-  });
 }
 
 async function makeSource(world: World): Promise<void> {
@@ -62,21 +33,6 @@ async function makeSource(world: World): Promise<void> {
     const args = [root, "--store-root", world.store.storeRoot, "--max-layers", "6", "--quiet", "--no-cache"];
     await ok(world, ["build", ...args, "--to", `oci:${world.source}:${tag}`]);
   }
-}
-
-/** Files that are made once, and what they hash to. */
-async function reference(world: World, name: string, make: (file: string) => Promise<void>): Promise<string> {
-  const file = join(world.directory, name);
-  await make(file);
-  return file;
-}
-
-/** Which of two files another one equals. */
-function fileState(file: string, old: string | undefined, made: string): State {
-  const hash = hashOf(file);
-  if (hash === hashOf(made)) return "new";
-  if (hash === (old === undefined ? undefined : hashOf(old))) return "old";
-  throw new Error(`${file} is neither the old file nor the new one: ${hash ?? "it is missing"}`);
 }
 
 async function stream(world: World): Promise<Made> {
@@ -174,38 +130,6 @@ async function copy(world: World): Promise<Made> {
   };
 }
 
-async function push(world: World): Promise<Made> {
-  const { host } = world.registry;
-  const { oldRoot, newRoot } = world.store;
-  const place = (tag: string) => `docker://${host}/base:${tag}`;
-  for (const [tag, root] of [
-    ["old", oldRoot],
-    ["new", newRoot],
-  ] as const) {
-    const args = [root, "--store-root", world.store.storeRoot, "--max-layers", "6", "--quiet", "--no-cache"];
-    await ok(world, ["push", ...args, place(tag)]);
-  }
-  const base = new Repository(host, "base");
-  const digests = { old: (await base.manifest("old")).digest, new: (await base.manifest("new")).digest };
-  const to = ({ id }: Place, tag: string) => [`docker://${host}/${id}:${tag}`, ...KEEP];
-  return {
-    ...{ inputs: "store", writes: "registry", hasCache: true },
-    prepare: async ({ id }) => await new Repository(host, id).mount("base", "old", base, "app"),
-    args: (at) => ["push", ...buildArgs(at, newRoot), ...to(at, "app")],
-    async state({ id }) {
-      const repository = new Repository(host, id);
-      for (const tag of await repository.tags()) await repository.check(tag);
-      return stateOf((await repository.manifest("app")).digest, digests);
-    },
-    read: async ({ id }) => await skopeo(`docker://${host}/${id}:app`, world, id, ["--src-tls-verify=false"]),
-    rival: (at) => ["push", ...buildArgs(at, oldRoot), ...to(at, "other")],
-    async checkRival({ id }) {
-      const { digest } = await new Repository(host, id).manifest("other");
-      if (digest !== digests.old) throw new Error("the rival's image is another");
-    },
-  };
-}
-
 async function nixDb(world: World): Promise<Made> {
   const args = (directory: string, storeRoot: string) => [
     ...["nix-db", world.store.newRoot, "--store-root", storeRoot, "--to", directory],
@@ -275,21 +199,15 @@ const SUBJECTS: Readonly<Record<string, (world: World) => Promise<Made>>> = {
   "build-archive": archive,
   push,
   copy,
+  "copy-to-registry": copyToRegistry,
+  "copy-from-registry": copyFromRegistry,
   "nix-db": nixDb,
   disk,
+  "build-daemon": buildDaemon,
+  "stream-load": streamLoad,
 };
 
 export const SUBJECT_NAMES: readonly string[] = Object.keys(SUBJECTS);
 
-function stateOf(digest: string, digests: Readonly<Record<State, string>>): State {
-  if (digest === digests.new) return "new";
-  if (digest === digests.old) return "old";
-  throw new Error(`the image is neither the old one nor the new one: ${digest}`);
-}
-
-/** Copies an image to a directory, so that every byte is read and every digest compared. */
-async function skopeo(from: string, world: World, id: string, flags: readonly string[] = []): Promise<void> {
-  const to = join(world.directory, `skopeo-${id}`);
-  await runOk("skopeo", ["copy", "--insecure-policy", "-q", ...flags, from, `dir:${to}`]);
-  await runOk("rm", ["-rf", to]);
-}
+/** Those that need a Docker daemon of their own for each run. */
+export const DAEMON_SUBJECTS: readonly string[] = ["build-daemon", "stream-load"];

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type CliOptions, startCli } from "../../support/cli.js";
 import type { CommandResult, RunningCommand } from "../../support/command.js";
+import type { MortalDocker } from "../../support/daemons.js";
 import { REGISTRY_TOOLS, startRegistry, type TestRegistry } from "../../support/registry.js";
 import { Preload } from "./preload.js";
 import { type FaultStore, makeFaultStore } from "./store.js";
@@ -31,7 +32,16 @@ export interface Place {
   readonly objects: string;
   /** A layout that images are copied from; the same goes for it. */
   readonly source: string;
+  /** `HOST:PORT` of the registry, or of what stands in front of it. */
+  readonly registry: string;
+  /** Where a Docker daemon of the place's own listens, if it has one. */
+  readonly dockerSocket: string;
+  /** Takes what the run writes to standard output; a program's end counts as in a pipe with `pipefail`. */
+  readonly receive: (running: RunningCommand, place: Place) => Promise<CommandResult | undefined>;
 }
+
+/** What of a place is a file's name. */
+export type PlacePath = Exclude<keyof Place, "receive" | "id" | "registry">;
 
 /** What all runs of a campaign share. */
 export interface World {
@@ -41,6 +51,8 @@ export interface World {
   readonly preload: Preload;
   /** A layout with the images `old` and `new`. */
   readonly source: string;
+  /** Docker daemons, by the place that each is for. */
+  readonly daemons: Map<string, MortalDocker>;
   remove(): Promise<void>;
 }
 
@@ -49,17 +61,19 @@ export async function makeWorld(): Promise<World> {
   const store = await makeFaultStore(directory);
   const preload = new Preload(directory);
   const registry = await startRegistry();
+  const daemons = new Map<string, MortalDocker>();
   return {
-    ...{ directory, store, preload, registry, source: join(directory, "source") },
+    ...{ directory, store, preload, registry, source: join(directory, "source"), daemons },
     async remove() {
+      for (const daemon of daemons.values()) await daemon.stop();
       await registry.stop();
       rmSync(directory, { recursive: true, force: true });
     },
   };
 }
 
-/** Makes a place. */
-export function makePlace(world: World, id: string): Place {
+/** Makes a place. @param receive by default keeps the output in the place's file */
+export function makePlace(world: World, id: string, receive: Place["receive"] = keepOutput): Place {
   const directory = join(world.directory, "places", id);
   const at = (name: string) => join(directory, name);
   for (const name of ["target", "cache", "tmp"]) mkdirSync(at(name), { recursive: true });
@@ -68,6 +82,9 @@ export function makePlace(world: World, id: string): Place {
     storeRoot: world.store.storeRoot,
     objects: join(world.store.storeRoot, "nix/store"),
     source: world.source,
+    registry: world.registry.host,
+    dockerSocket: at("docker.sock"),
+    receive,
   };
 }
 
@@ -93,7 +110,7 @@ export function restoreInputs(world: World, place: Place): void {
 
 /** How a run under a fault is started, and what is done meanwhile. */
 export interface RunOptions extends Pick<CliOptions, "env" | "wrapper"> {
-  /** Reads standard output; by default it goes to the place's file. */
+  /** Reads standard output; by default the place receives it. */
   readonly read?: (running: RunningCommand) => Promise<void>;
   /** Goes on while it runs. */
   readonly meanwhile?: (running: RunningCommand) => Promise<void>;
@@ -106,16 +123,19 @@ export async function runIn(place: Place, args: readonly string[], options: RunO
   const running = startCli(args, {
     cwd: place.directory,
     timeoutMs: LIMIT_MS,
-    env: { TMPDIR: place.tmp, UV_USE_IO_URING: "0", ...options.env },
+    env: { TMPDIR: place.tmp, UV_USE_IO_URING: "0", DOCKER_HOST: `unix://${place.dockerSocket}`, ...options.env },
     ...(options.wrapper === undefined ? {} : { wrapper: options.wrapper }),
   });
-  const read = options.read ?? ((each: RunningCommand) => keepOutput(each, place.stdout));
-  const [result] = await Promise.all([running.ended, read(running), options.meanwhile?.(running)]);
-  return result;
+  const [result, received] = await Promise.all([
+    running.ended,
+    options.read === undefined ? place.receive(running, place) : options.read(running).then(() => undefined),
+    options.meanwhile?.(running),
+  ]);
+  return result.status === 0 && received !== undefined ? received : result;
 }
 
-async function keepOutput({ stdout }: RunningCommand, file: string): Promise<void> {
-  await pipeline(stdout, createWriteStream(file));
+async function keepOutput({ stdout }: RunningCommand, place: Place): Promise<undefined> {
+  await pipeline(stdout, createWriteStream(place.stdout));
 }
 
 /** Bytes below a directory. */

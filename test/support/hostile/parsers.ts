@@ -17,7 +17,7 @@ import { formatGoJson } from "../../../src/core/go-json.js";
 import { formatJson, formatPythonJson, isJsonObject, parseJson } from "../../../src/core/json.js";
 import { compileRegex } from "../../../src/core/regex.js";
 import { goTimestamp, parseTimestamp } from "../../../src/core/timestamp.js";
-import { checkDiskSpec } from "../../../src/disk/disk-spec.js";
+import { checkDiskSpec } from "../../../src/disk/check-disk-spec.js";
 import { entryPath, whiteoutOf } from "../../../src/examine/entry-path.js";
 import { exportImage } from "../../../src/examine/export.js";
 import { inspectImages } from "../../../src/examine/inspect.js";

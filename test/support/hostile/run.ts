@@ -26,7 +26,11 @@ export class HostilePlace {
    */
   async run(
     args: readonly string[],
-    { maxMb = 300, stdin }: { readonly maxMb?: number; readonly stdin?: Buffer } = {},
+    {
+      maxMb = 300,
+      stdin,
+      env = {},
+    }: { readonly maxMb?: number; readonly stdin?: Buffer; readonly env?: Readonly<Record<string, string>> } = {},
   ): Promise<HostileRun> {
     mkdirSync(this.#temporary, { recursive: true });
     const usage = this.path("usage");
@@ -35,6 +39,7 @@ export class HostilePlace {
     const start = performance.now();
     const { status, signal, stderr, stdout } = await runCli(args, {
       env: {
+        ...env,
         TMPDIR: this.#temporary,
         XDG_CACHE_HOME: this.path("cache"),
         NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(report)}`,

@@ -209,7 +209,9 @@ describe("the function of dockerTools' arguments", () => {
     expect(archiveOf({ compressor: "zstd" })).toEqual({ compression: "zstd", repositories: false });
     expect(archiveOf({ compressor: "none" })).toEqual({ compression: undefined, repositories: false });
     expect(archiveOf({}, { function: "buildImage" })).toEqual({ compression: "gzip", repositories: true });
-    expect(errorOf({ compressor: "xz" }).message).toBe('args.json: compressor must be "none", "gz" or "zstd"');
+    expect(errorOf({ compressor: "xz" }).message).toBe(
+      'args.json: compressor must be "none", "gz" or "zstd"; found "xz"',
+    );
   });
 });
 

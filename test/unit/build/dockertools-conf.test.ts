@@ -30,7 +30,9 @@ describe("the owner of a conf.json", () => {
   it.each(["", "-1", "1.5", "x", -1, 1.5, 1e30, true, null, [1]])("is not %j", async (uid) => {
     await expect(ownerOf({ uid })).rejects.toMatchObject({
       code: "invalid-input",
-      message: "conf.json: uid must be a whole number, in a string or not",
+      message: `conf.json: uid must be a whole number, in a string or not; found ${
+        Array.isArray(uid) ? "an array" : JSON.stringify(uid)
+      }`,
     });
   });
 });

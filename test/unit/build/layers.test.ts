@@ -285,7 +285,7 @@ describe("explicit layers", () => {
     [{ deps: ["/nix/store/x"] }, /layers\[0\]: deps: "\/nix\/store\/x" is not a store path/],
     [{ deps: [A], exclude: [B] }, /layers\[0\]: exclude: .*-b would not be in layer 1 of the spec anyway/],
     [{ deps: [A], strategy: "popular" }, /layers\[0\]: unknown layer strategy/],
-    [{ deps: [A], maxLayers: 0 }, /layers\[0\]: maxLayers must be a whole number from 1 to 125/],
+    [{ deps: [A], maxLayers: 0 }, /layers\[0\]: maxLayers must be a whole number from 1 to 125; found 0$/],
   ])("are refused: %j", async (layer, message) => {
     const closure = closureOf(trees);
     await expect(layersOf({ closure, layers: [layer] })).rejects.toThrow(message);

@@ -58,7 +58,9 @@ describe("runAsRoot", () => {
   };
 
   it("is a text", () => {
-    expect(errorOf(["mkdir /data"]).message).toBe("image.json: runAsRoot must be the text of a shell script");
+    expect(errorOf(["mkdir /data"]).message).toBe(
+      "image.json: runAsRoot must be the text of a shell script; found an array",
+    );
   });
 
   it("may be empty, as there is nothing to run then", () => {

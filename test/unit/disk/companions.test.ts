@@ -15,11 +15,11 @@ describe("what comes with a disk image", () => {
     writeFileSync(companions.image, "new");
   });
 
-  const conflict = () => {
+  const failure = () => {
     try {
       companions.publish();
     } catch (error) {
-      return (error as OciNixError).code;
+      return error as OciNixError;
     } finally {
       companions.discard();
     }
@@ -44,7 +44,7 @@ describe("what comes with a disk image", () => {
     writeFileSync(join(where, "disk.img"), "old");
     writeFileSync(join(where, "b"), "theirs");
     for (const name of ["a", "b"]) writeFileSync(join(companions.directory, name), "ours");
-    expect(conflict()).toBe("conflict");
+    expect(failure()?.code).toBe("conflict");
     expect(readdirSync(where).sort()).toEqual(["b", "disk.img"]);
     expect(["b", "disk.img"].map((name) => readFileSync(join(where, name), "utf8"))).toEqual(["theirs", "old"]);
   });
@@ -59,7 +59,10 @@ describe("what comes with a disk image", () => {
   it("takes back what had its name already, where the image cannot have its own", () => {
     mkdirSync(join(where, "disk.img"));
     writeFileSync(join(companions.directory, "a"), "ours");
-    expect(conflict()).toBe("output");
+    expect(failure()).toMatchObject({
+      code: "output",
+      message: expect.stringMatching(/^cannot put disk\.img beside the disk image: .*\((EISDIR|EEXIST|ENOTEMPTY)\)/),
+    });
     expect(readdirSync(where)).toEqual(["disk.img"]);
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseJson } from "../../../src/core/json.js";
-import { checkDiskSpec, DISK_SPEC_SCHEMA, type DiskSpec } from "../../../src/disk/disk-spec.js";
+import { checkDiskSpec } from "../../../src/disk/check-disk-spec.js";
+import { DISK_SPEC_SCHEMA, type DiskSpec } from "../../../src/disk/disk-spec.js";
 
 const ROOT = "/nix/store/l9d64iyv9iaxi297diahyb0sm4rjs8lk-greeting-1.0";
 const closure = { roots: [ROOT] };
@@ -62,13 +63,13 @@ describe("the spec of a disk image", () => {
   });
 
   it.each([
-    [{ diskSize: "large" }, /disk\.json: diskSize must be "auto" or a number of MiB/],
-    [{ diskSize: 0 }, /diskSize must be a whole number/],
+    [{ diskSize: "large" }, /disk\.json: diskSize must be "auto" or a number of MiB; found "large"$/],
+    [{ diskSize: 0 }, /diskSize must be a whole number.*; found 0$/],
     [{ bootSize: "256 M" }, /bootSize must be a size up to 2 TiB/],
     [{ additionalSpace: "3T" }, /additionalSpace must be a size up to 2 TiB/],
     [{ fsType: "xfs" }, /fsType must be one of ext4/],
     [{ partitionTableType: "gpt" }, /partitionTableType must be one of none, legacy, legacy\+gpt/],
-    [{ format: "iso" }, /format must be one of raw, qcow2/],
+    [{ format: "iso" }, /format must be one of raw, qcow2.*; found "iso"$/],
     [{ label: "a label of a disk" }, /label must be 1 to 16 ASCII characters/],
     [{ baseName: "a/b" }, /baseName must be a file name/],
     [{ rootGPUID: "F222" }, /rootGPUID must be a GUID/],
@@ -93,6 +94,8 @@ describe("the spec of a disk image", () => {
     [{ closure, onlyNixStore: true, contents: [{ source: "/a", target: "/b" }] }, /onlyNixStore and contents contra/],
     [{ closure, onlyNixStore: true, configFile: "/a" }, /onlyNixStore and configFile contradict/],
     [{ toplevel: ROOT, onlyNixStore: true, bootLoader: { kind: "grub" } }, /onlyNixStore and bootLoader contradict/],
+    [{ closure, compression: "zstd" }, /compression needs the format qcow2-compressed/],
+    [{ closure, format: "qcow2", compression: "zlib" }, /compression needs the format qcow2-compressed/],
     [{ closure, copyChannel: true }, /copyChannel needs channel/],
     [{ closure, minimise: true, diskSize: 100 }, /minimise and diskSize contradict/],
     [{ toplevel: ROOT, bootLoader: { kind: "uki" } }, /table legacy has no place for the boot loader uki/],

@@ -59,6 +59,17 @@ describe("where a disk image goes", () => {
     expect(() => diskFile(at("x".repeat(300)), "n")).toThrow(/cannot write .*x: the path is too long/);
   });
 
+  it.each([
+    ["", "an empty name"],
+    ["-", "standard output or another descriptor"],
+    ["/dev/stdout", "standard output or another descriptor"],
+    ["/dev/fd/7", "standard output or another descriptor"],
+  ])("is not what %j names", (to, what) => {
+    expect(() => diskFile(to, "nixos.img")).toThrow(
+      expect.objectContaining({ code: "usage", message: `a disk image is not written to ${what}` }),
+    );
+  });
+
   it("is in no directory that takes no files", () => {
     expect(() => makeRawFile("/proc/x", 1)).toThrow("cannot write to /proc: no such file or directory (ENOENT)");
   });

@@ -17,8 +17,8 @@ function specFile(spec: unknown): string {
 }
 
 describe("the file of a disk's spec", () => {
-  it("has beside it what it names by relative paths", () => {
-    const spec = readDiskSpec(
+  it("has beside it what it names by relative paths", async () => {
+    const spec = await readDiskSpec(
       specFile({
         closure: { graph: "closure.json", storeRoot: "/srv" },
         contents: [{ source: "etc/*", target: "/etc" }],
@@ -44,16 +44,17 @@ describe("the file of a disk's spec", () => {
     ["oci:layout:1", (beside: string) => `oci:${beside}/layout:1`],
     ["docker-archive:/srv/a.tar", () => "docker-archive:/srv/a.tar"],
     ["docker://debian:12", () => "docker://debian:12"],
-  ])("has the image %s where it is", (fromImage, expected) => {
-    expect(readDiskSpec(specFile({ fromImage })).fromImage).toBe(expected(directory));
+  ])("has the image %s where it is", async (fromImage, expected) => {
+    expect((await readDiskSpec(specFile({ fromImage }))).fromImage).toBe(expected(directory));
   });
 
-  it("gives way to what is said otherwise", () => {
+  it("gives way to what is said otherwise", async () => {
     const changes = new Map([["format", "vdi"]]);
-    expect(readDiskSpec(specFile({ fromImage: "oci:a:b", format: "raw" }), changes).format).toBe("vdi");
+    const spec = specFile({ fromImage: "oci:a:b", format: "raw" });
+    expect((await readDiskSpec(spec, changes)).format).toBe("vdi");
   });
 
-  it.each([[[]], ["text"], [null]])("is an object, not %j", (json) => {
-    expect(() => readDiskSpec(specFile(json))).toThrow(/disk\.json must be an object/);
+  it.each([[[]], ["text"], [null]])("is an object, not %j", async (json) => {
+    await expect(readDiskSpec(specFile(json))).rejects.toThrow(/disk\.json must be an object/);
   });
 });

@@ -1,11 +1,13 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { OciNixError } from "../../../src/core/errors.js";
 import type { DiskSpec } from "../../../src/disk/disk-spec.js";
 import { makeRootTree } from "../../../src/disk/root-tree.js";
 import { EntryCursor } from "../../../src/tar/entry-list.js";
+import { packTar } from "../../support/confs.js";
+import { LayoutFixture } from "../../support/layouts.js";
 import { copySampleStore, type SampleStore } from "../../support/sample-store.js";
 
 const GREETING = "/nix/store/l9d64iyv9iaxi297diahyb0sm4rjs8lk-greeting-1.0";
@@ -42,6 +44,15 @@ async function listing(spec: DiskSpec): Promise<ReadonlyMap<string, Listed>> {
   return found;
 }
 
+/** Puts a file into a store path. */
+const inStore = (path: string): void => {
+  const file = join(store.storeRoot, path);
+  chmodSync(join(store.storeRoot, GREETING), 0o755);
+  chmodSync(join(store.storeRoot, MESSAGE), 0o755);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, "");
+};
+
 const content = (name: string, text: string, mode = 0o644): string => {
   const file = join(directory, name);
   writeFileSync(file, text);
@@ -67,6 +78,8 @@ describe("the root file system of a disk", () => {
   });
 
   it("has the system profile, the channel and what Linux mounts things at", async () => {
+    inStore(`${GREETING}/nixos-version`);
+    inStore(`${MESSAGE}/nixos/default.nix`);
     const found = await listing({
       closure: { graph: store.closureFile, storeRoot: store.storeRoot },
       toplevel: GREETING,
@@ -212,6 +225,55 @@ describe("the root file system of a disk", () => {
     const contents = ["passwd", "group"].map((name) => ({ source: join(directory, name), target: `/etc/${name}` }));
     const file = { source: content("one", ""), target: "/one", user: "root", group: "root" };
     expect((await listing({ contents: [...contents, file] })).get("/one")?.what).toBe("file 644 0:0");
+  });
+
+  describe("with a system or a channel that is none", () => {
+    const closure = () => ({ graph: store.closureFile, storeRoot: store.storeRoot });
+
+    it.each([
+      [
+        "toplevel",
+        { toplevel: GREETING },
+        `toplevel: ${GREETING} is no NixOS system: it has no file nixos-version; found bin, etc`,
+      ],
+      [
+        "channel",
+        { channel: MESSAGE },
+        `channel: ${MESSAGE} has no directory nixos, which a channel's expressions are in; found share`,
+      ],
+    ])("says what it found: %s", async (_, spec, message) => {
+      await expect(listing({ closure: closure(), ...spec })).rejects.toMatchObject({
+        code: "invalid-input",
+        message,
+        hint: expect.stringContaining("other store paths go to closure.roots"),
+      });
+    });
+
+    it("takes no file for the directory nixos", async () => {
+      inStore(`${MESSAGE}/nixos`);
+      await expect(listing({ closure: closure(), channel: MESSAGE })).rejects.toMatchObject({
+        message: expect.stringMatching(/has no directory nixos,.*; found nixos, share$/),
+      });
+    });
+
+    it("ships them where they are store paths like others", async () => {
+      const spec = { closure: closure(), toplevel: GREETING, channel: MESSAGE, onlyNixStore: true };
+      expect((await listing(spec)).size).toBeGreaterThan(1);
+      const unused = { closure: closure(), channel: MESSAGE, copyChannel: false };
+      expect((await listing(unused)).has("/root")).toBe(false);
+    });
+  });
+
+  it("says of an image that there is no room for its files", async () => {
+    const tar = await packTar([["file", "contents"]]);
+    const fixture = new LayoutFixture();
+    const layout = fixture.add(fixture.image({ layers: [{ tar }] }), "1").write(join(directory, "layout"));
+    const nowhere = { directory: join(directory, "nowhere") };
+    await expect(makeRootTree({ fromImage: `oci:${layout}:1` }, nowhere)).rejects.toMatchObject({
+      code: "output",
+      message: `cannot unpack oci:${layout}:1: no such file or directory (ENOENT)`,
+      hint: "its files wait in TMPDIR, which needs room for all of them",
+    });
   });
 
   it("refuses store paths that are missing", async () => {

@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { sha256 } from "../../../src/core/digest.js";
+import { LayerCheck } from "../../../src/examine/check-layer.js";
+import { Findings } from "../../../src/examine/findings.js";
 import { type ValidatedImage, validateImages } from "../../../src/examine/validate.js";
+import { TarEntries } from "../../../src/tar/entries.js";
 import type { StoredImage, StoredLayer } from "../../../src/transport/image.js";
 import { documentOf, type Entry, headerOf, imageOf, layerOf, sourceOf, tarOf } from "./fixtures.js";
 
@@ -14,6 +17,22 @@ async function findingsOf(image: StoredImage): Promise<readonly string[]> {
   const { findings } = await validate(image);
   return findings.map(({ severity, code, where, message }) => `${severity} ${code} ${where}: ${message}`);
 }
+
+describe("a layer of absurdly many entries", () => {
+  it("is checked up to the limit, which each layer has for itself", () => {
+    const check = new LayerCheck(new Findings(), 2);
+    const header = headerOf("a", { type: "5" });
+    const write = (count: number) => {
+      const visitor = check.begin("layer 1", true);
+      const entries = new TarEntries(visitor, "layer 1");
+      for (let n = 0; n < count; n++) entries.write(header);
+      visitor.finish();
+    };
+    write(2);
+    write(2);
+    expect(() => write(3)).toThrow(/^layer 1 has more than 2 entries, and is not checked further$/);
+  });
+});
 
 type Entries = readonly (readonly [string, (Entry | string)?])[];
 
@@ -296,14 +315,17 @@ describe("documents", () => {
     ],
     ...[
       [{ config: [] }, "config must be an object"],
-      [{ config: { Env: [1, 2] } }, "config.Env must be"],
+      [{ config: { Env: [1, 2] } }, "config.Env[0] must be a string; found 1"],
       [{ config: { Cmd: "sh" } }, "config.Cmd must be"],
-      [{ config: { Labels: { a: 1 } } }, "config.Labels must be"],
+      [{ config: { Labels: { a: 1 } } }, 'config.Labels["a"] must be a string; found 1'],
       [{ history: [1] }, "history[0] must be an object"],
       [{ history: {} }, "history must be an array"],
       [{ history: [{ created: "yesterday" }] }, "history[0].created must be a time"],
       [{ history: [{ empty_layer: "no" }] }, "history[0].empty_layer must be true or false"],
       [{ created: "garbage" }, "created must be a time"],
+      [{ created: "2026-02-30T00:00:00Z" }, "created must be a time"],
+      [{ created: "2026-01-01T24:00:00Z" }, "created must be a time"],
+      [{ created: "2026-01-01T00:00:00+24:00" }, "created must be a time"],
       [{ author: 1 }, "author must be a string"],
     ].map(
       ([config, message]) =>

@@ -216,7 +216,7 @@ describe("readClosureFile", () => {
     await expect(readClosureFile(directory)).rejects.toMatchObject({ code: "unreadable" });
     const file = join(directory, "utf16");
     writeFileSync(file, Buffer.from("\ufeff[]", "utf16le"));
-    await expect(readClosureFile(file)).rejects.toThrow("it is not text in UTF-8");
+    await expect(readClosureFile(file)).rejects.toThrow("is not text in UTF-8");
   });
 });
 

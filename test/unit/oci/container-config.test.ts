@@ -44,7 +44,7 @@ describe("checkContainerConfig", () => {
     const isNumber = typeof FULL[field as keyof typeof FULL] === "number";
     for (const wrong of [isNumber ? "1" : 1, 1.5, [1], { a: 1 }]) {
       expect(() => check({ [field]: wrong }), JSON.stringify(wrong)).toThrow(
-        /^config\.\w+(: unknown field "a"| must be )/,
+        /^config\.\w+(: unknown field "a"|(\[(0|"a")\])? must be [^;]+; found .)/,
       );
     }
   });
@@ -75,6 +75,9 @@ describe("checkContainerConfig", () => {
     expect(() => check({ Env: [`${longest}v`] })).toThrow(/^config\.Env: A has 131072 bytes: Linux .* 131071$/);
     expect(() => check({ Cmd: ["x", `${longest}v`] })).toThrow(/^config\.Cmd\[1\] has 131072 bytes/);
     expect(() => check({ Entrypoint: [`${longest}v`] })).toThrow(/^config\.Entrypoint\[0\] has 131072 bytes/);
+    expect(() => check({ Env: ["A=b\0"] })).toThrow(/^config\.Env: A holds a NUL/);
+    expect(() => check({ Cmd: ["x", "\ud800"] })).toThrow(/^config\.Cmd\[1\] holds a NUL or a lone surrogate/);
+    expect(() => check({ Cmd: ["x", "\u{1f600}"] })).not.toThrow();
   });
 });
 

@@ -25,7 +25,7 @@ describe("a layers file", () => {
     ["f: layers[0].digest: undefined is not a sha256 digest", [{ ...layer, digest: undefined }]],
     [`f: layers[0].diff_ids: ["${digest}"] is not a sha256 digest`, [{ ...layer, diff_ids: [digest] }]],
     ["f: layers[0].size must be a whole number", [{ ...layer, size: "1" }]],
-    ["f: layers[0].size must be a whole number", [{ ...layer, size: 1.5 }]],
+    ["f: layers[0].size must be a whole number from 0 to 9007199254740991; found 1.5", [{ ...layer, size: 1.5 }]],
     ["f: layers[0].size must be a whole number", [{ ...layer, size: -1 }]],
     ["f: layers[0].mediatype must be a string that is not empty", [{ ...layer, mediatype: "" }]],
     ["f: layers[0].layer-path must be a string", [{ ...layer, "layer-path": 1 }]],

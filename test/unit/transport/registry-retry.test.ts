@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { BlockWriter } from "../../../src/core/block-writer.js";
@@ -12,6 +13,7 @@ import type { RegistryRequest, RegistryResponse } from "../../../src/transport/r
 import { parseRegistryName } from "../../../src/transport/registry/reference.js";
 import { Repository } from "../../../src/transport/registry/repository.js";
 import { Attempts, backoffMs, DEFAULT_RETRY_POLICY, parseRetryAfter } from "../../../src/transport/registry/retry.js";
+import { openRegistrySource } from "../../../src/transport/registry/source.js";
 import { openRegistryTarget } from "../../../src/transport/registry/target.js";
 import { type VirtualClock, virtualClock } from "../../support/clock.js";
 import { type Answer, type Arrived, type HttpServer, startHttpServer } from "../../support/http-server.js";
@@ -381,6 +383,68 @@ describe("a server that says nothing", () => {
     }
     const http = open(server.host, { patience: { upload: 80 } });
     expect(await statusOf(http, { ...POST, method: "PATCH", body: { stream: slow() } })).toBe(201);
+  });
+});
+
+describe("a document that comes a byte at a time", () => {
+  /** Begins to answer at once, and never ends. */
+  function trickle(response: ServerResponse, status = 200): undefined {
+    response.writeHead(status);
+    const timer = setInterval(() => response.write(" "), 20);
+    response.on("close", () => clearInterval(timer));
+  }
+
+  it("is waited for as long as a document may take, be it a manifest, a config or a token", async () => {
+    const config = { mediaType: MediaType.config, digest: sha256(Buffer.from("{}")), size: 2 };
+    const manifest = JSON.stringify({ schemaVersion: 2, mediaType: MediaType.manifest, config, layers: [] });
+    for (const slow of ["manifests/1", `blobs/${config.digest}`, "/token"]) {
+      const server = await startHttpServer(({ url, headers }, { response }) => {
+        if (url.includes(slow)) return trickle(response);
+        if (slow === "/token" && headers.authorization === undefined) {
+          return { status: 401, headers: { "www-authenticate": `Bearer realm="${server.origin}/token"` } };
+        }
+        return url.includes("manifests") ? { headers: { "content-type": MediaType.manifest }, body: manifest } : {};
+      });
+      running.push(server);
+      const name = parseRegistryName(`${server.host}/app:1`, "test");
+      const error = await failure(openRegistrySource(name, { clock, patience: { document: 200 } }));
+      expect(error.code).toBe("unavailable");
+      expect(error.message).toMatch(/the answer broke off: it came too slowly/);
+      expect(error.message).toContain(slow);
+    }
+  });
+
+  it("and says why something is refused, is left, and the refusal stays", async () => {
+    const server = await startHttpServer(({ url }, { response }) => {
+      return url.includes("manifests") ? trickle(response, 404) : {};
+    });
+    running.push(server);
+    const name = parseRegistryName(`${server.host}/app:1`, "test");
+    const error = await failure(openRegistrySource(name, { clock, patience: { document: 200 } }));
+    expect(error).toMatchObject({ code: "not-found", message: expect.stringContaining("answered 404") });
+  });
+
+  it("in its headers is left as one without an answer", async () => {
+    const server = createServer((socket) => {
+      let timer: NodeJS.Timeout | undefined;
+      socket.once("data", (head: Buffer) => {
+        if (head[0] === TLS) return void socket.destroy();
+        if (head.toString().startsWith("GET /v2/ "))
+          return void socket.end("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        socket.write("HTTP/1.1 200 OK\r\nx-slow: ");
+        timer = setInterval(() => socket.write("a"), 20);
+      });
+      socket.on("error", () => {});
+      socket.on("close", () => clearInterval(timer));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    running.push({ stop: async () => void server.close() });
+    const { port } = server.address() as { readonly port: number };
+    const error = await failure(open(`127.0.0.1:${port}`, { patience: { question: 300 } }).request(GET));
+    expect(error).toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("no answer within the time limit"),
+    });
   });
 });
 

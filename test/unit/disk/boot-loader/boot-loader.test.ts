@@ -94,6 +94,14 @@ describe.skipIf(requireTools("grub-mkimage"))("the boot loader of a disk", () =>
     expect(await make(NO_TABLE, { kind: "none" })).toEqual({ root: [], esp: [], boot: [], embed: undefined });
   });
 
+  it("is refused for a disk without a root partition", async () => {
+    const { partitions, ...disk } = SMALL_DISKS.legacy;
+    const others = partitions.filter(({ role }) => role !== "root");
+    await expect(make({ ...disk, partitions: others })).rejects.toThrow(
+      expect.objectContaining({ code: "invalid-input", message: "the disk has no partition for root" }),
+    );
+  });
+
   it("is refused without a kernel, or with what is none", async () => {
     const entry = (kernel: string) => ({ entry: bootEntryOfFiles({ kernel, commandLine: "" }) });
     const none = join(directory, "none");

@@ -145,6 +145,13 @@ describe("extended attributes as ext4 stores them", () => {
     );
   });
 
+  it.each([
+    ["com.apple.provenance", "file", "Linux has no such name"],
+    ["user.a", "symlink", "Linux has such ones of files and directories alone"],
+  ] as const)("are refused with a reason: %s of a %s", (name, type, why) => {
+    expect(() => stored({ [name]: "1" }, type)).toThrow(new RegExp(`of its extended attribute ${name}: ${why}$`));
+  });
+
   it("are those of Linux", () => {
     const names = ["user.a", "trusted.a", "security.a", ACCESS, DEFAULT];
     expect(names.filter(isKnownXattr)).toEqual(names);

@@ -46,6 +46,14 @@ describe("the modules of a kernel", () => {
   const names = async (needed: readonly string[], optional: readonly string[] = []) =>
     (await readModules(directory, { needed, optional })).map(({ name }) => name);
 
+  it("are of a directory that can be listed", async () => {
+    rmSync(directory, { recursive: true });
+    await expect(names(["ext4"])).rejects.toMatchObject({
+      code: "unreadable",
+      message: `cannot list the modules in ${directory}: no such file or directory (ENOENT)`,
+    });
+  });
+
   it("come after all that they depend on, each once", async () => {
     write("fs/ext4.ko", module("mbcache,jbd2,crc16"));
     write("fs/jbd2.ko", module("crc16"));

@@ -43,7 +43,12 @@ describe("the kernel of a guest", () => {
   });
 
   it("is only given with its modules", () => {
-    expect(() => findGuestSystem({ kernel: at("k") })).toThrow(expect.objectContaining({ code: "usage" }));
+    const halves = [{ kernel: at("k") }, { modules: at("m") }];
+    for (const half of halves) {
+      expect(() => findGuestSystem(half)).toThrow(
+        expect.objectContaining({ code: "usage", message: "a kernel and its modules are only given together" }),
+      );
+    }
   });
 
   it("has a busybox that needs no libraries", () => {

@@ -16,7 +16,10 @@ function errorOf(json: unknown): OciNixError {
 describe("a pipeline that is wrong", () => {
   it.each<[unknown, string]>([
     [{}, "pipeline must be an array of operations"],
-    ["pipeline.json", "pipeline must be an array of operations"],
+    [
+      "pipeline.json",
+      'pipeline must be an array of operations, such as [["popularity_contest"]]; found "pipeline.json"',
+    ],
     [["reverse"], "pipeline[0] must be an operation"],
     [[["reverse"], []], "pipeline[1] must be an operation"],
     [[[7]], "pipeline[0] must be an operation"],
@@ -24,7 +27,7 @@ describe("a pipeline that is wrong", () => {
     [[["reverse", 1]], 'pipeline[0] must be of the form ["reverse"]'],
     [[["popularity_contest"], ["reverse"], ["limit_layers", 0]], "pipeline[2][1] must be a whole number of at least 1"],
     [[["split_every", -1]], "pipeline[0][1] must be a whole number of at least 1"],
-    [[["split_every", 1.5]], "pipeline[0][1] must be a whole number of at least 1"],
+    [[["split_every", 1.5]], "pipeline[0][1] must be a whole number of at least 1; found 1.5"],
     [[["split_every", "7"]], "pipeline[0][1] must be a whole number of at least 1"],
     [[["split_every", true]], "pipeline[0][1] must be a whole number of at least 1"],
     [[["split_every"]], "pipeline[0] must be of the form"],

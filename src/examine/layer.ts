@@ -37,6 +37,8 @@ export const MAX_ENTRIES = 2_000_000;
 class UnpackedSink implements ByteSink {
   readonly hash: Hash = createHash("sha256");
   size = 0;
+  /** Why it takes no more. */
+  refusal: OciNixError | undefined;
   readonly #entries: TarEntries;
   readonly #limit: number;
   readonly #title: string;
@@ -49,14 +51,29 @@ class UnpackedSink implements ByteSink {
 
   write(bytes: Uint8Array): void {
     this.size += bytes.length;
-    if (this.size > this.#limit) {
-      throw new OciNixError(
-        "limit",
-        `${this.#title} unpacks to more than ${MAX_RATIO} times its size, and is not read further`,
-      );
+    this.#noteRefusal(() => {
+      if (this.size > this.#limit) {
+        throw new OciNixError(
+          "limit",
+          `${this.#title} unpacks to more than ${MAX_RATIO} times its size, and is not read further`,
+        );
+      }
+      this.hash.update(bytes);
+      this.#entries.write(bytes);
+    });
+  }
+
+  end(): TarEnd {
+    return this.#noteRefusal(() => this.#entries.end());
+  }
+
+  #noteRefusal<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      if (error instanceof OciNixError) this.refusal = error;
+      throw error;
     }
-    this.hash.update(bytes);
-    this.#entries.write(bytes);
   }
 }
 
@@ -88,7 +105,7 @@ export async function readLayer(
       // All bytes came, only not those that were recorded.
       if (error.code === "verification") await out.flush();
     }
-    const end = await packed.end(() => entries.end());
+    const end = await packed.end();
     return {
       sniffed: packed.sniffed,
       size: out.written,
@@ -106,7 +123,8 @@ export async function readLayer(
 
 /**
  * Reads a layer once, for its entries.
- * @throws OciNixError `verification` where the layer is not what was recorded; `invalid-input` where it is no tar; `limit`
+ * @throws OciNixError `verification` where the layer is not what was recorded, or cannot be unpacked; `invalid-input` where it is no tar;
+ *   `limit`
  */
 export async function readSoundLayer(
   layer: StoredLayer,
@@ -130,11 +148,11 @@ export function invalidImage(message: string): OciNixError {
 class PackedSink implements ByteSink {
   sniffed: CompressionName | undefined;
   damage: OciNixError | undefined;
-  readonly #sink: ByteSink;
+  readonly #sink: UnpackedSink;
   readonly #title: string;
   #filter: Filter | undefined;
 
-  constructor(sink: ByteSink, title: string) {
+  constructor(sink: UnpackedSink, title: string) {
     this.#sink = sink;
     this.#title = title;
   }
@@ -155,11 +173,11 @@ class PackedSink implements ByteSink {
     }
   }
 
-  async end(finish: () => TarEnd): Promise<TarEnd | undefined> {
+  async end(): Promise<TarEnd | undefined> {
     if (this.damage !== undefined) return undefined;
     try {
       await this.#filter?.end();
-      return finish();
+      return this.#sink.end();
     } catch (error) {
       this.#failed(error);
       return undefined;
@@ -172,6 +190,8 @@ class PackedSink implements ByteSink {
 
   #failed(error: unknown): void {
     if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;
-    this.damage = error;
+    // What is packed wrongly is damaged, whatever digest was recorded: there are checksums in it.
+    const isDamaged = error !== this.#sink.refusal && error.code === "invalid-input";
+    this.damage = isDamaged ? new OciNixError("verification", error.message, { cause: error }) : error;
   }
 }

@@ -20,6 +20,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     restoreMocks: true,
+    // Node loads what is compiled sooner than vitest does.
+    server: { deps: { external: [/\/dist\//] } },
     // Vitest would leave a processor to itself, which has next to nothing to do; and some files wait for guests and daemons.
     maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestKindFirst },

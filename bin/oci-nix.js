@@ -9,7 +9,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
 const run = async () => {
   try {
-    const { main } = await import("../dist/cli/main.js");
+    const { main } = await import("../dist/bundle/main.js");
     return await main(process.argv.slice(2), version);
   } catch (error) {
     // The program's own modules cannot be opened.

@@ -4,7 +4,6 @@
 //
 //   node scripts/make-api-docs.mjs           writes it
 //   node scripts/make-api-docs.mjs --print   prints it
-//   node scripts/make-api-docs.mjs --bare    prints the names of exports of which nothing is said
 import { writeFileSync } from "node:fs";
 import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -133,8 +132,5 @@ They have no names outside; \`ReturnType\`, \`Parameters\` and indexed types rea
 
 ${others.map(section).join("\n")}`;
 
-const [mode] = process.argv.slice(2);
-if (mode === "--bare") {
-  for (const each of exported) if (saidOf(each) === "") console.log(each.name);
-} else if (mode === "--print") process.stdout.write(text);
+if (process.argv[2] === "--print") process.stdout.write(text);
 else writeFileSync(join(project, "docs", "api.md"), text);

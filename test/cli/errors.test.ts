@@ -262,7 +262,7 @@ describe("the command line", () => {
   });
 
   it("says it where it may not open as many files as it needs to begin with", async () => {
-    const wrapper = ["sh", "-c", 'ulimit -n 24; exec "$@"', "sh"];
+    const wrapper = ["sh", "-c", 'ulimit -n 21; exec "$@"', "sh"];
     const { status, stderr } = await runCli(["plan", "x.json"], { wrapper });
     expect(stderr).toBe("error: too many files are open (EMFILE)\n  hint: ulimit -n 1024 allows more\n");
     expect(status).toBe(1);

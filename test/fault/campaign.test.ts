@@ -29,7 +29,7 @@ describe.skipIf(requireTools(...FAULT_TOOLS))("commands under faults", () => {
     const outcomes = await runCampaign({
       seed,
       rounds: Number(FAULT_ROUNDS ?? 1),
-      commandsOfKind: isShort ? 2 : undefined,
+      commandsOfKind: isShort ? 1 : undefined,
       commands: FAULT_COMMANDS?.split(",") ?? commonSubjects(),
       only: FAULT_ONLY,
       limitMs: FAULT_MINUTES === undefined ? undefined : Number(FAULT_MINUTES) * 60_000,

@@ -9,8 +9,8 @@ import { REAL_STORE_TOOLS, type RealStore, realStore } from "../support/real-sto
 import { requireTools } from "../support/tools.js";
 
 const LIMIT_MS = 600_000;
-/** Each at another moment of the build, and some after its end. */
-const KILLS = 50;
+/** Each at another moment of the build, and some after its end: 50 for each round of `npm run test:faults`. */
+const KILLS = process.env.FAULT_ROUNDS === undefined ? 20 : 50 * Number(process.env.FAULT_ROUNDS);
 /** So often all judges look at the layout; our own looks every time. */
 const JUDGED_EVERY = 5;
 

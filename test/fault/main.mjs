@@ -20,5 +20,8 @@ for (const [name, value] of Object.entries(values)) {
 const round = /\/(\d+)$/.exec(values.only ?? "")?.[1];
 if (round !== undefined && Number(round) > Number(values.rounds)) env.FAULT_ROUNDS = round;
 process.stdout.write(`seed ${values.seed}\n`);
-const args = ["vitest", "run", "--reporter", "dot", "test/fault/campaign.test.ts"];
+// A build that is killed, again and again, belongs to the whole only.
+const isWhole = [values.commands, values.only, values.minutes].every((value) => value === undefined);
+const files = ["test/fault/campaign.test.ts", ...(isWhole ? ["test/fault/kill-build.test.ts"] : [])];
+const args = ["vitest", "run", "--reporter", "dot", ...files];
 process.exitCode = spawnSync("npx", args, { stdio: "inherit", env }).status ?? 1;

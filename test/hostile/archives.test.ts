@@ -165,6 +165,22 @@ describe.runIf(LONG)("a layer of 2,000,001 entries", { timeout: 300_000 }, () =>
   });
 });
 
+describe.runIf(LONG)("a layer of half a gigabyte of attributes", { timeout: 300_000 }, () => {
+  it("is not exported", async () => {
+    const records = { "SCHILY.xattr.user.a": "a".repeat(1_000_000) };
+    const one = Buffer.concat([member({ name: "x", type: "x", content: paxPayload(records) }), member({ name: "a" })]);
+    const hash = createHash("sha256");
+    for (let n = 0; n < 540; n++) hash.update(one);
+    const diffId = `sha256:${hash.update(END).digest("hex")}`;
+    const packed = gzipSync(one);
+    const stored = Buffer.concat([...Array.from({ length: 540 }, () => packed), gzipSync(END)]);
+    const image = write("attributes.tar", await archiveOf([{ stored, diffId }]));
+    const { status, stderr } = await place.run(["export", image, "-o", place.path("root.tar")], { maxMb: 2500 });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/has more entries, or longer names and attributes/);
+  });
+});
+
 describe("a hostile archive", { timeout: 60_000 }, () => {
   it("whose documents name what is outside is refused", async () => {
     for (const name of LONG

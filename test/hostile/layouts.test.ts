@@ -19,10 +19,13 @@ async function refused(
   fixture: LayoutFixture,
   change: (directory: string) => void = () => undefined,
   code = 1,
+  maxMb = 300,
 ): Promise<string> {
   const directory = fixture.write(place.path(`layout-${count++}`));
   change(directory);
-  const { status, stderr } = await place.run(["copy", `oci:${directory}`, `oci-archive:${place.path("copied.tar")}`]);
+  const { status, stderr } = await place.run(["copy", `oci:${directory}`, `oci-archive:${place.path("copied.tar")}`], {
+    maxMb,
+  });
   expect(status).toBe(code);
   expect(existsSync(place.path("copied.tar"))).toBe(false);
   return stderr;
@@ -118,6 +121,13 @@ describe("a hostile OCI layout", { timeout: 60_000 }, () => {
     const layers = Array(100_001).fill(blob);
     const manifest = { schemaVersion: 2, config, layers };
     expect(await refused(many.add(many.put(manifest, `${OCI}.manifest.v1+json`)))).toMatch(/more than 100000 layers/);
+  });
+
+  it.runIf(LONG)("with configs of more than 256 MiB together is refused", async () => {
+    const large = new LayoutFixture();
+    for (let n = 0; n < 14; n++)
+      large.add(large.image({ config: { author: `${n}`.padEnd(20_000_000, "a") } }), `app:${n}`);
+    expect(await refused(large, undefined, 1, 700)).toMatch(/manifests and configs are more than 268435456 bytes/);
   });
 
   it("with a layer of a wrong digest, size or diffID is refused", async () => {

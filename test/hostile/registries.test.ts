@@ -221,6 +221,10 @@ describe("a hostile registry", { timeout: 120_000 }, () => {
     expect(await refused(({ url }) => (url.includes("manifests") ? itself : undefined), 3)).toMatch(
       /bytes long|arrived as/,
     );
+    const silent = Array.from({ length: 51 }, (_, n) => ({
+      ...{ mediaType: `${OCI}.manifest.v1+json`, digest: `sha256:${String(n).padStart(64, "0")}`, size: 10 },
+    }));
+    expect(await refused(top(indexOf(silent)))).toMatch(/more than 50 manifests do not say their platform/);
     if (!LONG) return;
     const huge = { mediaType: `${OCI}.index.v1+json`, digest, size: 2 ** 50 };
     expect(await refused(top(indexOf([huge])))).toMatch(/larger than \d+ bytes/);

@@ -75,7 +75,6 @@ describe.skipIf(requireTools(...PROGRAMS))("boot loaders without a virtual machi
     ["efixbootldr", "systemd-boot", "copied", "uefi"],
     ["efixbootldr", "uki", "copied", "uefi"],
     ["hybrid", "grub", "of NixOS", "bios", "uefi"],
-    ["hybrid", "systemd-boot", "of NixOS", "uefi"],
     ["hybrid", "uki", "of NixOS", "bios"],
   ];
 

@@ -162,7 +162,6 @@ ln -s vmlinuz /boot/current; mkdir -m 700 /boot/kept; echo x >/etc/not-for-booti
     });
 
     it.each([
-      ["legacy+gpt", "grub for BIOS", "bios"],
       ["legacy+boot", "grub for BIOS", "bios"],
       ["efixbootldr", "systemd-boot", "uefi"],
     ] as const)("starts: %s, %s", { timeout: LIMIT_MS }, async (partitionTableType, installer, firmware) => {

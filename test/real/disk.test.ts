@@ -130,7 +130,7 @@ describe.skipIf(requireTools(...PROGRAMS))("oci-nix disk", () => {
     const { stdout } = expectOk(await runCli([...verify, "--line", "started: "], { timeoutMs: LIMIT_MS }), "verify");
     const boots = ["bios", "uefi"].map((firmware) => expect.objectContaining({ firmware, booted: true }));
     expect(JSON.parse(String(stdout))).toMatchObject({ valid: true, findings: [], boots });
-    const silent = await runCli([...verify.slice(0, 5), "--line", "never said", "--deadline", "20"], {
+    const silent = await runCli([...verify.slice(0, 5), "--line", "never said", "--deadline", "2"], {
       timeoutMs: LIMIT_MS,
     });
     expect(silent.status).toBe(3);
@@ -197,13 +197,10 @@ describe.skipIf(requireTools(...PROGRAMS))("oci-nix disk", () => {
       },
     });
 
-    it.each([
-      ["legacy", "raw"],
-      ["efi", "raw"],
-    ] as const)("is the same bytes: %s, %s", { timeout: LIMIT_MS }, async (partitionTableType, format) => {
-      const kernel = debianKernel();
-      const bootLoader = { kind: "grub", kernel, cmdline: "quiet" };
-      const spec = { partitionTableType, format, bootSize: "144M", bootLoader };
+    // Of a hybrid one test/real/disk-circumstances says it, in every format.
+    it("is the same bytes", { timeout: LIMIT_MS }, async () => {
+      const bootLoader = { kind: "grub", kernel: debianKernel(), cmdline: "quiet" };
+      const spec = { partitionTableType: "legacy", format: "raw", bootLoader };
       const one = await makeDisk(fresh("one"), spec);
       const where = fresh("two");
       chmodSync(where, 0o777);

@@ -30,12 +30,19 @@ let directory: string;
 let tarball: string;
 /** Somebody's project, in which the packed file is installed. Its path has a space. */
 let consumer: string;
+/** Of the ordinary user who runs the program there. */
+let home: string;
+/** Where npm puts programs of the whole machine. */
+let prefix: string;
 let program: string;
 let store: SampleStore;
 let root: string;
 
+/** Who runs what root installed. */
+const USER = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+
 const run = (args: readonly string[], options: CliOptions = {}): Promise<CommandResult> =>
-  runCli(args, { program, cwd: consumer, ...options });
+  runCli(args, { program, cwd: consumer, ...USER, env: { HOME: home, XDG_CACHE_HOME: undefined }, ...options });
 
 const npm = (args: readonly string[], cwd: string): Promise<string> =>
   runOk(tool("npm"), [...args, "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"], { cwd });
@@ -70,7 +77,11 @@ beforeAll(async () => {
   consumer = join(directory, "some project");
   mkdirSync(consumer);
   writeFileSync(join(consumer, "package.json"), '{ "private": true, "type": "module" }');
-  await install(consumer);
+  home = join(directory, "home");
+  mkdirSync(home);
+  for (const path of [consumer, home]) chmodSync(path, 0o777);
+  prefix = join(directory, "global");
+  await Promise.all([install(consumer), install(directory, "--global", "--prefix", prefix)]);
   program = join(consumer, "node_modules", "oci-nix", "bin", "oci-nix.js");
   store = copySampleStore(directory);
   const paths = JSON.parse(readFileSync(store.closureFile, "utf8")) as readonly { readonly path: string }[];
@@ -139,7 +150,8 @@ const RUNS: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   "disk verify": async () => expect(await output("disk", "verify", "disk.img")).toContain("ext4"),
   "nix-db": async () => {
-    await output("nix-db", ...closure(), "--to", "db");
+    const owner = "uid" in USER ? ["--uid", `${USER.uid}`, "--gid", `${USER.gid}`] : [];
+    await output("nix-db", ...closure(), "--to", "db", ...owner);
     expect(existsSync(join(consumer, "db", "nix", "var", "nix", "db", "db.sqlite"))).toBe(true);
   },
   "cache info": async () => expect(await output("cache", "info")).toMatch(/and [1-9]\d* packed layers/),
@@ -199,15 +211,27 @@ describe.skipIf(requireTools("npm", "docker-registry", "tar"))("the packed file"
     const others = files
       .map((file) => file.replace(/^package\//, ""))
       .filter((file) => {
-        const [, source] = /^dist\/(.*?)(?:\.d\.ts|\.js)$/.exec(file) ?? [];
+        const [, source] = /^dist\/(.*?)(?:\.d\.ts|(?<=^dist\/report\/client\/.*)\.js)$/.exec(file) ?? [];
         if (source !== undefined) return !existsSync(join(PROJECT, "src", `${source}.ts`));
-        return !/^(?:dist\/man\/oci-nix[a-z0-9-]*\.1|docs\/.*|bin\/oci-nix\.js|(?:README|CHANGELOG)\.md|LICENSE|package\.json)$/.test(
+        return !/^(?:dist\/bundle\/[a-z0-9-]+\.js|dist\/man\/oci-nix[a-z0-9-]*\.1|docs\/.*|bin\/oci-nix\.js|(?:README|CHANGELOG)\.md|LICENSE|package\.json)$/.test(
           file,
         );
       });
     expect(others).toEqual([]);
     expect(files).toContain("package/dist/report/client/main.js");
     expect(statSync(tarball).size).toBeLessThan(MAX_PACKED_BYTES);
+  });
+
+  it("has every module once, be it for the program, its threads or the library", () => {
+    const bundle = join(consumer, "node_modules", "oci-nix", "dist", "bundle");
+    const modules = readdirSync(bundle).flatMap((chunk) =>
+      [...readFileSync(join(bundle, chunk), "utf8").matchAll(/^\/\/(?:#region)? (dist\/\S+\.js)$/gm)].map(
+        ([, name]) => name,
+      ),
+    );
+    for (const name of ["dist/cli/main.js", "dist/core/errors.js", "dist/build/pipeline/worker.js"])
+      expect(modules.filter((module) => module === name)).toEqual([name]);
+    expect(modules).toHaveLength(new Set(modules).size);
   });
 
   it("has everything that its documentation links to", () => {
@@ -309,21 +333,9 @@ console.log(sizes.length, new OciNixError("usage", "x").code);
       const printed = await runOk(process.execPath, ["use.js", store.closureFile, store.storeRoot], { cwd: consumer });
       expect(printed).toMatch(/^[1-9]\d* usage\n$/);
     }, 60_000);
-
-    it.skipIf(process.getuid?.() !== 0)("runs for an ordinary user where root installed it", async () => {
-      const home = join(directory, "home");
-      mkdirSync(home);
-      chmodSync(home, 0o777);
-      const options = { uid: 65_534, gid: 65_534, env: { HOME: home, XDG_CACHE_HOME: undefined }, cwd: home };
-      expectOk(await run(["build", ...closure(), "--to", "oci:mine", "--compression", "zstd"], options), "build");
-      const { stdout } = expectOk(await run(["cache", "info"], options), "cache info");
-      expect(stdout.toString()).toMatch(/and [1-9]\d* packed layers/);
-    });
   });
 
   it("puts the program and its manual where npm puts those of the whole machine", async () => {
-    const prefix = join(directory, "global");
-    await install(directory, "--global", "--prefix", prefix);
     const version = await runOk(join(prefix, "bin", "oci-nix"), ["--version"], { env: { PATH: process.env.PATH } });
     const { version: own, man } = JSON.parse(readFileSync(join(PROJECT, "package.json"), "utf8"));
     expect(version).toBe(`${own}\n`);

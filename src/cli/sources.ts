@@ -1,21 +1,31 @@
-import { type ImageSource, OciNixError, openSource, parseTransport, type TransportName } from "../index.js";
+import {
+  type ImageSource,
+  OciNixError,
+  openSource,
+  parseTransport,
+  type SourceOptions,
+  type TransportName,
+} from "../index.js";
 import { type Invocation, text } from "./command.js";
 import { registryOptions } from "./delivery.js";
 
 /**
  * Runs something with the images of a place, and closes it afterwards.
  * @param anyPlatform whether images of all platforms are wanted, where the flags name none
+ * @param more how the place is read besides
  */
 export async function withSource<T>(
   place: string,
   { flags, signal }: Pick<Invocation, "flags" | "signal">,
   anyPlatform: "every" | undefined,
   use: (source: ImageSource) => Promise<T>,
+  more: Pick<SourceOptions, "takesDamaged"> = {},
 ): Promise<T> {
   const source = await openSource(placeNamed(place), {
     signal,
     platform: text(flags, "platform") ?? anyPlatform,
     ...registryOptions(flags),
+    ...more,
   });
   try {
     return await use(source);

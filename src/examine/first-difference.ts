@@ -11,7 +11,7 @@ export interface FirstDifference {
   readonly offset: number;
   /** `header` where an entry begins in another way, or one of the archives ends; `contents` where two entries hold other bytes. */
   readonly where: "header" | "contents";
-  /** The entry it is in, by its name in each archive; null where that archive ends. */
+  /** The entry it is in, by its name in each archive; null where that archive has no more entries. */
   readonly before: string | null;
   readonly after: string | null;
   /** What the headers of these entries say differently; empty where they only say it in another form. */

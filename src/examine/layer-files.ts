@@ -73,6 +73,7 @@ class FilesReader implements LayerFiles {
   /** Targets of hard links that matter, which do not matter themselves. */
   readonly missingTargets = new Set<ByteString>();
   readonly #interest: Interest;
+  #title = "";
   #path: ByteString | undefined;
   #lastParent = "";
   #count = 0;
@@ -82,6 +83,7 @@ class FilesReader implements LayerFiles {
   }
 
   async read(layer: StoredLayer, title: string, signal: AbortSignal | undefined): Promise<void> {
+    this.#title = title;
     const visitor = {
       open: (entry: TarEntry) => {
         if (++this.#count > MAX_ENTRIES) throw new OciNixError("limit", `${title} has more entries than are taken`);
@@ -97,7 +99,7 @@ class FilesReader implements LayerFiles {
     const path = entryPath(entry.name);
     if (path === undefined) return false;
     if (path.length > MAX_PATH) {
-      throw new OciNixError("limit", `a name of ${path.length} bytes, more than Linux takes`, {
+      throw new OciNixError("limit", `${this.#title} has a name of ${path.length} bytes, more than Linux takes`, {
         hint: "oci-nix validate says more about the image",
       });
     }

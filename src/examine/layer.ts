@@ -6,6 +6,7 @@ import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
 import { type TarEnd, TarEntries, type TarVisitor } from "../tar/entries.js";
 import type { StoredLayer } from "../transport/image.js";
+import { copyStored } from "../transport/stored-layer.js";
 
 /** What reading a layer to its end showed. */
 export interface LayerReading {
@@ -79,7 +80,7 @@ export async function readLayer(
   let blobError: OciNixError | undefined;
   try {
     try {
-      digest = await layer.blob.writeTo(out);
+      digest = await copyStored(layer, out);
       await out.flush();
     } catch (error) {
       if (!(error instanceof OciNixError) || error.code === "interrupted") throw error;

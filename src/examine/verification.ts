@@ -1,3 +1,4 @@
+import type { CompressionName } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
 import type { Descriptor } from "../oci/manifest.js";
 import type { StoredImage } from "../transport/image.js";
@@ -27,20 +28,23 @@ export interface VerifiedLayer {
   readonly layer: number;
   /**
    * `same`: its contents are as expected. `moved`: they are, among other layers. `different`: they are not. `unexpected`: there is no layer
-   * like it. `damaged`: it is not what the image's own documents say of it.
+   * like it. `damaged`: it is not what the image's own documents say of it, or cannot be unpacked. `unreadable`: its bytes are not there, or
+   * of a media type that is not read.
    */
-  readonly status: "same" | "moved" | "different" | "unexpected" | "damaged";
+  readonly status: "same" | "moved" | "different" | "unexpected" | "damaged" | "unreadable";
   /** As it was found, if it was read and can be unpacked; else as the config says. */
   readonly diffId: Digest;
   /** Of the stored bytes; null where nothing says and they were not read. */
   readonly digest: Digest | null;
+  /** How its bytes are packed; null where it is `unreadable`. */
+  readonly compression: CompressionName | null;
   /** What packed it, where the manifest says so; see `codecOf`. */
   readonly codec: string | null;
   /** Whether the stored bytes are those that a build makes here; null where that was not looked at. */
   readonly samePacking: boolean | null;
   /** The layer that was expected, from 1. */
   readonly expected: { readonly layer: number; readonly diffId: Digest } | null;
-  /** Why it is `damaged`. */
+  /** Why it is `damaged` or `unreadable`. */
   readonly problem: string | null;
   /** Where its archive begins to differ from the expected one's. */
   readonly firstDifference: FirstDifference | null;
@@ -53,6 +57,8 @@ export interface ImageVerification {
   readonly layersRead: boolean;
   /** Whether the stored bytes were to be the same. */
   readonly exact: boolean;
+  /** What the image's manifest, config or index says that is not so. */
+  readonly problems: readonly string[];
   readonly config: readonly FieldChange[];
   readonly configDigests: readonly [Digest, Digest];
   /** Null where they were not compared. */
@@ -61,7 +67,9 @@ export interface ImageVerification {
   readonly layers: readonly VerifiedLayer[];
   /** Expected layers that the image has nothing for. */
   readonly missing: readonly LayerPlace[];
-  /** Null where they could not be compared, as a layer that matters cannot be read. */
+  /** Null where they could not be compared. */
   readonly files: FilesDiff | null;
+  /** Why they could not be. */
+  readonly filesProblem: string | null;
   readonly causes: readonly Cause[];
 }

@@ -1,22 +1,25 @@
 import type { Compression } from "../core/compression.js";
 import { codecOf, parseCompression } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
-import { OciNixError } from "../core/errors.js";
+import { type ErrorCode, OciNixError } from "../core/errors.js";
 import type { JsonObject } from "../core/json.js";
 import { COMPRESSION_ANNOTATION, type Descriptor } from "../oci/manifest.js";
 import type { StoredImage, StoredLayer } from "../transport/image.js";
 import { likelyCauses } from "./causes.js";
 import { diffConfigs } from "./diff-config.js";
-import { diffFiles } from "./diff-files.js";
+import { diffFiles, type FilesDiff } from "./diff-files.js";
 import { diffLayers } from "./diff-layers.js";
 import { layerHistory, parseObject, storePathsIn } from "./documents.js";
 import { firstDifference } from "./first-difference.js";
-import { readLayer } from "./layer.js";
+import { believedLayer, type FoundLayer, readFoundLayer } from "./found-layer.js";
 import type { ExpectedImage, ImageVerification, VerifiedLayer } from "./verification.js";
 
 /** How far a verification goes. */
 export interface VerifyOptions {
-  /** Whether the layers of the image are read (by default), or are believed to be what its manifest and config say. */
+  /**
+   * Whether all layers of the image are read (by default), or are believed to be what its manifest and config say, where these say that
+   * they are as expected.
+   */
   readonly readsLayers?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told what is done next. */
@@ -27,8 +30,8 @@ const TITLES = ["what the input gives", "the image"] as const;
 
 /**
  * Compares an image with what it is to be: its layers, unless told otherwise, are read whole, and every digest is computed again.
- * What differs is a result, not an error.
- * @throws OciNixError `unavailable`, `denied` where the image cannot be read; as {@link ExpectedImage} where what is expected cannot be made
+ * What differs is a result, not an error, as is what is wrong with the image; it is to be opened with `takesDamaged`.
+ * @throws OciNixError `unavailable`, `denied` where the image cannot be reached; as {@link ExpectedImage} where what is expected cannot be made
  */
 export async function verifyImage(
   image: StoredImage,
@@ -38,8 +41,14 @@ export async function verifyImage(
   const { readsLayers = true, signal, onStep } = options;
   const found: FoundLayer[] = [];
   for (const [i, layer] of image.layers.entries()) {
-    if (readsLayers) onStep?.(`reading layer ${i + 1} of ${image.layers.length}`);
-    found.push(readsLayers ? await readFound(layer, i, expected, signal) : believed(layer));
+    const twins = expected.image.layers.filter(({ diffId }) => diffId === layer.diffId);
+    if (!readsLayers && layer.problem === undefined && twins.length > 0) {
+      found.push(believedLayer(layer));
+      continue;
+    }
+    onStep?.(`reading layer ${i + 1} of ${image.layers.length}`);
+    const expectedSize = Math.max(0, ...twins.map(({ blob }) => blob.size));
+    found.push(await readFoundLayer(layer, `layer ${i + 1} of ${TITLES[1]}`, expectedSize, signal));
   }
   onStep?.("comparing");
   const asFound: StoredImage = { ...image, layers: found.map(({ layer }) => layer) };
@@ -53,35 +62,43 @@ export async function verifyImage(
   const partners = partnersOf(ownOfA, ownOfB, changes.moved, pathsBefore, pathsAfter);
   for (const [i, j] of zipCommon(expected.image, asFound, ownOfA, ownOfB)) partners.set(j, i);
   const layers: VerifiedLayer[] = [];
-  for (const [j, { layer, digest, problem, isReadable }] of found.entries()) {
+  for (const [j, { layer, digest, problem, contents }] of found.entries()) {
     const i = partners.get(j);
     const target = i === undefined ? undefined : (expected.image.layers[i] as StoredLayer);
     const isSame = target?.diffId === layer.diffId;
     const status = target === undefined ? "unexpected" : isSame ? (ownOfB.has(j) ? "moved" : "same") : "different";
     layers.push({
       layer: j + 1,
-      status: problem === undefined ? status : "damaged",
+      status: problem === undefined ? status : contents === "unreadable" ? "unreadable" : "damaged",
       diffId: layer.diffId,
       digest: digest ?? null,
+      compression: contents === "unreadable" ? null : layer.compression,
       codec: layer.descriptor?.annotations?.[COMPRESSION_ANNOTATION] ?? null,
       samePacking: isSame ? samePacking(layer, digest, i === undefined ? undefined : expected.stored?.layers[i]) : null,
       expected: target === undefined ? null : { layer: (i as number) + 1, diffId: target.diffId },
       problem: problem ?? null,
       firstDifference:
-        target === undefined || isSame || !isReadable ? null : ((await firstDifference(target, layer, signal)) ?? null),
+        target === undefined || isSame || contents !== "readable"
+          ? null
+          : ((await firstDifference(target, layer, signal)) ?? null),
     });
   }
   const matched = new Set(partners.values());
   const missing = changes.removed.filter(({ layer }) => !matched.has(layer - 1));
-  // Whatever the image says of it: nobody knows what is in it.
-  const isUnreadable = found.some(({ isReadable }) => !isReadable);
-  const files = isUnreadable ? null : await diffFiles(expected.image, asFound, ownOfA, ownOfB, signal, TITLES);
+  const { files, filesProblem } = await compareFiles(found, () =>
+    diffFiles(expected.image, asFound, ownOfA, ownOfB, signal, TITLES),
+  );
+  const problems = (image.problems ?? []).map(({ message }) => message);
   const configDigests = [expected.image.config.descriptor.digest, image.config.descriptor.digest] as const;
   const manifestDigests =
     expected.stored === undefined || image.manifest === undefined
       ? null
       : ([expected.stored.manifest.digest, image.manifest.descriptor.digest] as const);
-  const isEqual = config.length === 0 && missing.length === 0 && layers.every(({ status }) => status === "same");
+  const isEqual =
+    problems.length === 0 &&
+    config.length === 0 &&
+    missing.length === 0 &&
+    layers.every(({ status }) => status === "same");
   const isExact =
     configDigests[0] === configDigests[1] &&
     (manifestDigests === null || manifestDigests[0] === manifestDigests[1]) &&
@@ -90,14 +107,34 @@ export async function verifyImage(
     verified: isEqual && (expected.stored === undefined || isExact),
     layersRead: readsLayers,
     exact: expected.stored !== undefined,
+    problems,
     config,
     configDigests,
     manifestDigests,
     layers,
     missing,
     files,
+    filesProblem,
     causes: await likelyCauses({ config, layers, pathsBefore, pathsAfter, expected }),
   };
+}
+
+/** What readers of an image's files say of an image in which there can be no such files. */
+const OF_THE_FILES: readonly ErrorCode[] = ["invalid-input", "limit", "not-found", "verification"];
+
+async function compareFiles(
+  found: readonly FoundLayer[],
+  compare: () => Promise<FilesDiff>,
+): Promise<Pick<ImageVerification, "files" | "filesProblem">> {
+  // Whatever the image says of it: nobody knows what is in it.
+  const closed = found.findIndex(({ contents }) => contents !== "readable");
+  if (closed >= 0) return { files: null, filesProblem: `layer ${closed + 1} of ${TITLES[1]} cannot be read` };
+  try {
+    return { files: await compare(), filesProblem: null };
+  } catch (error) {
+    if (!(error instanceof OciNixError) || !OF_THE_FILES.includes(error.code)) throw error;
+    return { files: null, filesProblem: error.message };
+  }
 }
 
 /** How an image's own layers are packed, as far as it says: the top one is never a base image's. */
@@ -134,63 +171,6 @@ function samePacking(
   if (compression === "none") return true;
   const codec = descriptor?.annotations?.[COMPRESSION_ANNOTATION];
   return codec === undefined || codecHere(codec) === codec ? null : false;
-}
-
-interface FoundLayer {
-  /** With the diffID that it has, whatever was recorded. */
-  readonly layer: StoredLayer;
-  /** Of the stored bytes. */
-  readonly digest: Digest | undefined;
-  /** Why it is not what the image says of it. */
-  readonly problem?: string;
-  readonly isReadable: boolean;
-}
-
-function believed(layer: StoredLayer): FoundLayer {
-  return { layer, digest: layer.descriptor?.digest, isReadable: true };
-}
-
-async function readFound(
-  layer: StoredLayer,
-  index: number,
-  expected: ExpectedImage,
-  signal: AbortSignal | undefined,
-): Promise<FoundLayer> {
-  const visitor = { open: () => false, close: () => undefined };
-  const title = `layer ${index + 1} of the image`;
-  const sizes = expected.image.layers.filter(({ diffId }) => diffId === layer.diffId).map(({ blob }) => blob.size);
-  const reading = await readLayer(layer, visitor, title, signal, Math.max(0, ...sizes));
-  const { blobError, damage, diffId } = reading;
-  if (blobError !== undefined && NOT_THE_IMAGE.includes(blobError.code)) throw blobError;
-  const digest = reading.digest ?? layer.descriptor?.digest;
-  const isDamaged = damage !== undefined || (blobError !== undefined && blobError.code !== "verification");
-  const problem = blobError?.message ?? damage?.message;
-  if (isDamaged) return { layer, digest, problem: problem as string, isReadable: false };
-  if (problem === undefined && diffId === layer.diffId) return { layer, digest, isReadable: true };
-  const blob = { ...layer.blob, writeTo: lenient(layer.blob.writeTo.bind(layer.blob), diffId) };
-  return {
-    layer: { ...layer, diffId, blob },
-    digest,
-    problem: problem ?? `unpacked it is ${diffId}, but the image config says ${layer.diffId}`,
-    isReadable: true,
-  };
-}
-
-/** Errors that say nothing of the image. */
-const NOT_THE_IMAGE: readonly string[] = ["unavailable", "denied", "interrupted", "unsupported"];
-
-type Write = StoredLayer["blob"]["writeTo"];
-
-/** What was found out about the bytes is no reason not to give them. */
-function lenient(write: Write, digest: Digest): Write {
-  return async (out) => {
-    try {
-      return await write(out);
-    } catch (error) {
-      if (error instanceof OciNixError && error.code === "verification") return digest;
-      throw error;
-    }
-  };
 }
 
 /** Layers that both have in the same order. */

@@ -72,7 +72,7 @@ async function imagesOf(
  */
 function imagesOfBoth(documents: DocumentReader, choice: ImageChoice): readonly StoredImage[] {
   const { files } = documents;
-  const images = everyImageOfLayout(documents);
+  const images = everyImageOfLayout(documents, choice.takesDamaged);
   const described = describedImages(documents).map((image) => {
     const config = sha256(documents.bytes(image.configName));
     return { ...image, config, manifests: manifestsOf(files, { ...image, config }, images) };
@@ -87,13 +87,13 @@ function imagesOfBoth(documents: DocumentReader, choice: ImageChoice): readonly 
   }
   const namesOf = ({ manifest }: StoredImage): readonly string[] =>
     described.flatMap(({ manifests, names }) => (manifests.has(manifest?.descriptor.digest) ? names : []));
-  const { ref, platform } = choice;
+  const { ref } = choice;
   const isInIndex = ref === undefined || /^@/.test(ref) || matching(images, ({ names }) => names, ref).length > 0;
   if (isInIndex) {
     return imagesOfLayout(documents, choice).map((image) => ({ ...image, names: union(image.names, namesOf(image)) }));
   }
   const [{ manifests, names }] = selectImages(described, ref, files.title) as [(typeof described)[number]];
-  return imagesOfLayout(documents, { platform })
+  return imagesOfLayout(documents, { ...choice, ref: undefined })
     .filter(({ manifest }) => manifests.has(manifest?.descriptor.digest))
     .map((image) => ({ ...image, names }));
 }

@@ -1,13 +1,14 @@
-import { sha256 } from "../core/digest.js";
-import { OciNixError } from "../core/errors.js";
+import { type Digest, sha256 } from "../core/digest.js";
+import { atPlace, OciNixError } from "../core/errors.js";
 import { isJsonObject, type Json } from "../core/json.js";
 import { diffIdsOf, MediaType } from "../oci/manifest.js";
 import { isPlatform, parsePlatformObject } from "../oci/platform.js";
 import type { ImageSource, StoredImage } from "./image.js";
+import { checkCounts, Problems } from "./image-documents.js";
 import { checkFound, matching, noSuchName, severalNames } from "./layout-index.js";
 import type { ImageChoice } from "./oci-layout-reader.js";
 import { archiveFiles, checkLayerCount, DocumentReader, parseDocument } from "./stored-files.js";
-import { undescribedLayer } from "./stored-layer.js";
+import { soundLayers, undescribedLayer } from "./stored-layer.js";
 
 /** An image that manifest.json describes. */
 export interface ArchivedImage extends StoredImage {
@@ -40,7 +41,7 @@ export function imagesOfDockerArchive(documents: DocumentReader, choice: ImageCh
   const { files } = documents;
   const all = describedImages(documents);
   const named = choice.ref === undefined ? all : selectImages(all, choice.ref, files.title);
-  const read = named.map((image) => readImage(documents, image));
+  const read = named.map((image) => readImage(documents, image, choice.takesDamaged === true));
   const chosen = read.filter((image) => isPlatform(image.platform, choice.platform));
   checkFound(chosen.length, { title: files.title, choice, platforms: read.map((image) => image.platform) });
   return chosen.map(({ image }) => image);
@@ -105,33 +106,45 @@ export function selectImages<T extends { readonly names: readonly string[] }>(
   return found.map((image) => ({ ...image, names: matching(image.names, (name) => [name], ref) }));
 }
 
-function readImage(documents: DocumentReader, { where, configName, names, layerNames }: DescribedImage) {
+function readImage(
+  documents: DocumentReader,
+  { where, configName, names, layerNames }: DescribedImage,
+  takesDamaged: boolean,
+) {
   const { files } = documents;
-  const bytes = documents.bytes(configName);
+  const bytes = atPlace("the image config cannot be read", () => documents.bytes(configName));
   const configWhere = `${files.title}: ${configName}`;
   const config = parseDocument(bytes, configWhere);
   const diffIds = diffIdsOf(config, configWhere);
-  if (diffIds.length !== layerNames.length) {
-    throw new OciNixError(
-      "invalid-input",
+  const problems = new Problems(takesDamaged);
+  problems.check(() =>
+    checkCounts(
       `${where} lists ${layerNames.length} layers, ${configName} has ${diffIds.length} diff_ids`,
-    );
-  }
+      layerNames.length,
+      diffIds.length,
+    ),
+  );
   const digest = sha256(bytes);
-  // docker save and podman save name a config by its digest.
-  const [, named] = /^(?:blobs\/sha256\/)?([0-9a-f]{64})(?:\.json)?$/.exec(configName) ?? [];
-  if (named !== undefined && digest !== `sha256:${named}`) {
-    throw new OciNixError("verification", `${configWhere} is ${digest}`, {
-      hint: "the image is damaged: write or fetch it again",
-    });
-  }
+  problems.check(() => checkConfigName(configName, digest, configWhere));
+  const count = Math.min(diffIds.length, layerNames.length);
+  const layers = diffIds.slice(0, count).map((diffId, i) => undescribedLayer(files, layerNames[i] as string, diffId));
   const image: ArchivedImage = {
     names,
     manifest: undefined,
     config: { descriptor: { mediaType: MediaType.config, digest, size: bytes.length }, bytes },
-    layers: diffIds.map((diffId, i) => undescribedLayer(files, layerNames[i] as string, diffId)),
+    layers: takesDamaged ? layers : soundLayers(layers),
+    problems: problems.found,
     layerNames,
     containerConfig: isJsonObject(config) ? config.get("config") : undefined,
   };
   return { image, platform: parsePlatformObject(config, configWhere) };
+}
+
+/** docker save and podman save name a config by its digest. @throws OciNixError `verification` where it has another one */
+function checkConfigName(name: string, digest: Digest, where: string): void {
+  const [, named] = /^(?:blobs\/sha256\/)?([0-9a-f]{64})(?:\.json)?$/.exec(name) ?? [];
+  if (named === undefined || digest === `sha256:${named}`) return;
+  throw new OciNixError("verification", `${where} is ${digest}`, {
+    hint: "the image is damaged: write or fetch it again",
+  });
 }

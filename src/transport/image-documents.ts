@@ -1,17 +1,21 @@
 import type { Digest } from "../core/digest.js";
 import { OciNixError } from "../core/errors.js";
-import { type Descriptor, diffIdsOf, isImageConfig, type ManifestDocument, parseManifest } from "../oci/manifest.js";
-import { type Platform, parsePlatformObject } from "../oci/platform.js";
+import { diffIdsOf, isImageConfig, type ManifestDocument, parseManifest } from "../oci/manifest.js";
+import { formatPlatform, isPlatform, type Platform, parsePlatformObject } from "../oci/platform.js";
 import type { Document } from "./image.js";
 import type { Candidate } from "./layout-index.js";
-import { parseDocument } from "./stored-files.js";
+import { checkDocument, parseDocument } from "./stored-files.js";
+import type { LayerDescription } from "./stored-layer.js";
 
 /** An image whose documents are read. */
 export interface LoadedImage {
   readonly manifest: Document;
   readonly config: Document;
   readonly platform: Platform | undefined;
-  readonly layers: readonly { readonly descriptor: Descriptor; readonly diffId: Digest; readonly where: string }[];
+  /** As many as manifest and config both have. */
+  readonly layers: readonly LayerDescription[];
+  /** As those of a `StoredImage`. */
+  readonly problems: readonly OciNixError[];
 }
 
 type ImageManifest = Extract<ManifestDocument, { kind: "manifest" }>;
@@ -30,7 +34,11 @@ export function parseImageManifest(
   return manifest.kind === "manifest" && isImageConfig(manifest.config.mediaType) ? manifest : undefined;
 }
 
-/** The image that manifest and config describe. @throws OciNixError `invalid-input` */
+/**
+ * The image that manifest and config describe.
+ * @param documents.problems where what they say that is not so goes
+ * @throws OciNixError `invalid-input`; `verification` where the config is not the one that the manifest names
+ */
 export function loadedImage(
   candidate: Candidate,
   documents: {
@@ -38,27 +46,65 @@ export function loadedImage(
     readonly bytes: Uint8Array;
     readonly configBytes: Uint8Array;
     readonly titleOf: (digest: Digest) => string;
+    readonly problems: Problems;
   },
 ): LoadedImage {
-  const { manifest, bytes, configBytes, titleOf } = documents;
+  const { manifest, bytes, configBytes, titleOf, problems } = documents;
   const where = titleOf(candidate.descriptor.digest);
   const configWhere = titleOf(manifest.config.digest);
+  problems.check(() => checkDocument(configBytes, manifest.config, `${configWhere}, the image config,`));
   const config = parseDocument(configBytes, configWhere);
   const diffIds = diffIdsOf(config, configWhere);
-  if (diffIds.length !== manifest.layers.length) {
-    throw new OciNixError(
-      "invalid-input",
+  problems.check(() =>
+    checkCounts(
       `${where} has ${manifest.layers.length} layers, the image config ${manifest.config.digest} has ${diffIds.length} diff_ids`,
-    );
-  }
+      manifest.layers.length,
+      diffIds.length,
+    ),
+  );
+  const platform = parsePlatformObject(config, configWhere);
+  if (problems.areTaken) problems.check(() => checkPlatform(candidate, platform, where));
   return {
     manifest: { descriptor: candidate.descriptor, bytes },
     config: { descriptor: manifest.config, bytes: configBytes },
-    platform: candidate.platform ?? parsePlatformObject(config, configWhere),
-    layers: manifest.layers.map((descriptor, i) => ({
+    platform: candidate.platform ?? platform,
+    layers: manifest.layers.slice(0, diffIds.length).map((descriptor, i) => ({
       descriptor,
       diffId: diffIds[i] as Digest,
       where: `${where}: layers[${i}]`,
     })),
+    problems: problems.found,
   };
+}
+
+/** What is wrong with an image's documents: noted where damaged images are taken, else an error. */
+export class Problems {
+  readonly found: OciNixError[] = [];
+  readonly areTaken: boolean;
+
+  constructor(areTaken: boolean) {
+    this.areTaken = areTaken;
+  }
+
+  check(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (!this.areTaken || !(error instanceof OciNixError)) throw error;
+      this.found.push(error);
+    }
+  }
+}
+
+/** @throws OciNixError `invalid-input` where there is not one diffID for each layer */
+export function checkCounts(message: string, layers: number, diffIds: number): void {
+  if (layers !== diffIds) throw new OciNixError("invalid-input", message);
+}
+
+/** Others choose an image by what the index says, and run it as what the config says. */
+function checkPlatform({ platform: said }: Candidate, platform: Platform | undefined, where: string): void {
+  if (said === undefined || isPlatform(platform, said)) return;
+  const found = platform === undefined ? "no platform" : formatPlatform(platform);
+  const message = `the index says that ${where} is for ${formatPlatform(said)}, its config says ${found}`;
+  throw new OciNixError("verification", message);
 }

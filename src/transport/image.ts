@@ -2,6 +2,7 @@ import type { BlobSource } from "../core/blob.js";
 import type { ByteSink } from "../core/byte-sink.js";
 import type { CompressionName } from "../core/compression.js";
 import type { Digest } from "../core/digest.js";
+import type { OciNixError } from "../core/errors.js";
 import type { Descriptor } from "../oci/manifest.js";
 
 /** A JSON document as it is stored: its bytes are the truth, whatever they parse to. */
@@ -19,6 +20,11 @@ export interface StoredLayer {
   readonly descriptor: Descriptor | undefined;
   /** What the image config says: SHA-256 of the unpacked tar. */
   readonly diffId: Digest;
+  /**
+   * Why it is not what manifest and config say of it, as far as that shows before it is read. `verification`: its bytes are there all the
+   * same. Anything else: they cannot be had, and writing them throws this. Only in images that were opened with `takesDamaged`.
+   */
+  readonly problem?: OciNixError;
 }
 
 /** An image as a medium holds it. */
@@ -30,6 +36,8 @@ export interface StoredImage {
   readonly config: Document;
   /** Bottom first. */
   readonly layers: readonly StoredLayer[];
+  /** What manifest and config say that is not so. Only in images that were opened with `takesDamaged`. */
+  readonly problems?: readonly OciNixError[];
 }
 
 /** Images that are open for reading. */

@@ -86,9 +86,7 @@ export function matching<T>(items: readonly T[], namesOf: (item: T) => readonly 
 export function noSuchName(title: string, ref: string, names: readonly string[]): OciNixError {
   const known = [...new Set(names)];
   const near = nearest(ref, [...known, ...known.flatMap((name) => tagOf(name) ?? [])]);
-  const shown = known.slice(0, SHOWN).join(", ");
-  const more = known.length > SHOWN ? ` and ${known.length - SHOWN} more` : "";
-  const there = known.length === 0 ? "no image there has a name" : `there are ${shown}${more}`;
+  const there = known.length === 0 ? "no image there has a name" : `its images are called ${listNames(known)}`;
   return new OciNixError("not-found", `${title} has no image ${JSON.stringify(ref)}: ${there}`, {
     hint: near === undefined ? "name one of them, or none for all" : `did you mean ${near}?`,
   });
@@ -97,14 +95,20 @@ export function noSuchName(title: string, ref: string, names: readonly string[])
 export function severalNames(title: string, ref: string, names: readonly string[]): OciNixError {
   return new OciNixError(
     "usage",
-    `${title}: ${JSON.stringify(ref)} is the tag of several images: ${names.join(", ")}`,
+    `${title}: ${JSON.stringify(ref)} is the tag of several images: ${listNames(names)}`,
     {
       hint: "give the full name",
     },
   );
 }
 
-const SHOWN = 20;
+const SHOWN = 10;
+
+/** The first of many names. */
+export function listNames(names: readonly string[]): string {
+  const more = names.length > SHOWN ? ` and ${names.length - SHOWN} more` : "";
+  return `${names.slice(0, SHOWN).join(", ")}${more}`;
+}
 
 function tagOf(name: string): string | undefined {
   return /:([^:/]+)$/.exec(name)?.[1];

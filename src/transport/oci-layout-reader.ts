@@ -1,11 +1,11 @@
 import { statSync } from "node:fs";
 import type { Digest } from "../core/digest.js";
-import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
+import { atPlace, describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { isJsonObject } from "../core/json.js";
 import { type IndexEntry, parseManifest } from "../oci/manifest.js";
 import { isPlatform, type Platform, type PlatformChoice } from "../oci/platform.js";
 import type { ImageSource, StoredImage } from "./image.js";
-import { type LoadedImage, loadedImage, parseImageManifest } from "./image-documents.js";
+import { type LoadedImage, loadedImage, Problems, parseImageManifest } from "./image-documents.js";
 import {
   type Candidate,
   candidatesOf,
@@ -14,8 +14,15 @@ import {
   selectEntries,
   severalPlatforms,
 } from "./layout-index.js";
-import { blobName, checkLayerCount, DocumentReader, directoryFiles, type StoredFiles } from "./stored-files.js";
-import { describedLayer } from "./stored-layer.js";
+import {
+  blobName,
+  checkDocument,
+  checkLayerCount,
+  DocumentReader,
+  directoryFiles,
+  type StoredFiles,
+} from "./stored-files.js";
+import { describedLayer, soundLayers } from "./stored-layer.js";
 
 /** Which images of a medium. */
 export interface ImageChoice {
@@ -23,6 +30,8 @@ export interface ImageChoice {
   readonly ref?: string | undefined;
   /** Needed where a name stands for images of several platforms; `every` for all of them. */
   readonly platform?: PlatformChoice;
+  /** As `SourceOptions.takesDamaged`. */
+  readonly takesDamaged?: boolean | undefined;
 }
 
 /**
@@ -32,7 +41,7 @@ export interface ImageChoice {
  */
 export async function readOciLayout(
   directory: string,
-  { tag, platform }: { readonly tag?: string | undefined; readonly platform?: PlatformChoice } = {},
+  { tag, ...choice }: Omit<ImageChoice, "ref"> & { readonly tag?: string | undefined } = {},
 ): Promise<ImageSource> {
   checkDirectory(directory);
   const files = directoryFiles(directory);
@@ -41,7 +50,7 @@ export async function readOciLayout(
       hint: "name the directory that holds oci-layout, index.json and blobs",
     });
   }
-  return { images: imagesOfLayout(new DocumentReader(files), { ref: tag, platform }), close: () => files.close() };
+  return { images: imagesOfLayout(new DocumentReader(files), { ...choice, ref: tag }), close: () => files.close() };
 }
 
 function checkDirectory(directory: string): void {
@@ -59,10 +68,11 @@ function checkDirectory(directory: string): void {
 /** The images of a layout, wherever its files are. At least one. @throws OciNixError as {@link readOciLayout} */
 export function imagesOfLayout(documents: DocumentReader, choice: ImageChoice): readonly StoredImage[] {
   const { title } = documents.files;
+  const { takesDamaged = false } = choice;
   const images = new Map<Digest, { readonly image: LoadedImage; readonly names: Set<string> }>();
   const platforms: (Platform | undefined)[] = [];
   for (const group of selectEntries(readIndex(documents), choice.ref, title)) {
-    const all = loadImages(documents, group.entries);
+    const all = loadImages(documents, group.entries, takesDamaged);
     const { platform } = choice;
     const chosen = all.filter((image) => isPlatform(image.platform, platform));
     platforms.push(...all.map((image) => image.platform));
@@ -84,13 +94,16 @@ export function imagesOfLayout(documents: DocumentReader, choice: ImageChoice): 
     [...images.values()].reduce((sum, { image }) => sum + image.layers.length, 0),
     title,
   );
-  return [...images.values()].map(({ image, names }) => withLayers(documents.files, image, [...names]));
+  return [...images.values()].map(({ image, names }) => withLayers(documents.files, image, [...names], takesDamaged));
 }
 
 /** Every image of a layout, of every platform. @throws OciNixError as {@link readOciLayout} */
-export function everyImageOfLayout(documents: DocumentReader): readonly (LoadedImage & Pick<EntryGroup, "names">)[] {
+export function everyImageOfLayout(
+  documents: DocumentReader,
+  takesDamaged = false,
+): readonly (LoadedImage & Pick<EntryGroup, "names">)[] {
   return selectEntries(readIndex(documents), undefined, documents.files.title).flatMap(({ names, entries }) =>
-    loadImages(documents, entries).map((image) => ({ ...image, names })),
+    loadImages(documents, entries, takesDamaged).map((image) => ({ ...image, names })),
   );
 }
 
@@ -102,11 +115,15 @@ function readIndex(documents: DocumentReader): readonly IndexEntry[] {
   throw new OciNixError("invalid-input", `${where} is not an image index`);
 }
 
-function loadImages(documents: DocumentReader, entries: EntryGroup["entries"]): readonly LoadedImage[] {
+function loadImages(
+  documents: DocumentReader,
+  entries: EntryGroup["entries"],
+  takesDamaged: boolean,
+): readonly LoadedImage[] {
   const images = new Map<Digest, LoadedImage>();
   for (const candidate of candidatesOf(entries, documents)) {
     if (images.has(candidate.descriptor.digest)) continue;
-    const image = loadImage(documents, candidate);
+    const image = loadImage(documents, candidate, takesDamaged);
     if (image !== undefined) images.set(candidate.descriptor.digest, image);
   }
   return [...images.values()];
@@ -123,19 +140,25 @@ function checkVersion(documents: DocumentReader): void {
 }
 
 /** Undefined for what is no image: signatures, attestations and the like. */
-function loadImage(documents: DocumentReader, candidate: Candidate): LoadedImage | undefined {
+function loadImage(documents: DocumentReader, candidate: Candidate, takesDamaged: boolean): LoadedImage | undefined {
   const titleOf = (digest: Digest) => `${documents.files.title}: ${blobName(digest)}`;
-  const bytes = documents.blob(candidate.descriptor);
+  const { digest } = candidate.descriptor;
+  const bytes = atPlace("the manifest cannot be read", () => documents.bytes(blobName(digest)));
+  const problems = new Problems(takesDamaged);
+  problems.check(() => checkDocument(bytes, candidate.descriptor, `${titleOf(digest)}, the manifest,`));
   const manifest = parseImageManifest({ ...candidate, bytes }, titleOf);
-  return manifest && loadedImage(candidate, { manifest, bytes, configBytes: documents.blob(manifest.config), titleOf });
+  if (manifest === undefined) return undefined;
+  const configName = blobName(manifest.config.digest);
+  const configBytes = atPlace("the image config cannot be read", () => documents.bytes(configName));
+  return loadedImage(candidate, { manifest, bytes, configBytes, titleOf, problems });
 }
 
-function withLayers(files: StoredFiles, image: LoadedImage, names: readonly string[]): StoredImage {
-  const { manifest, config, layers } = image;
-  return {
-    names,
-    manifest,
-    config,
-    layers: layers.map((layer) => describedLayer(files, blobName(layer.descriptor.digest), layer)),
-  };
+function withLayers(
+  files: StoredFiles,
+  { manifest, config, layers, problems }: LoadedImage,
+  names: readonly string[],
+  takesDamaged: boolean,
+): StoredImage {
+  const opened = layers.map((layer) => describedLayer(files, blobName(layer.descriptor.digest), layer));
+  return { names, manifest, config, layers: takesDamaged ? opened : soundLayers(opened), problems };
 }

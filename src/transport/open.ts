@@ -6,6 +6,7 @@ import { readArchive } from "./archive-reader.js";
 import { openContainersStorageTarget } from "./containers-storage.js";
 import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon/docker-daemon.js";
 import type { ImageSource, ImageTarget, StoredImage } from "./image.js";
+import { listNames } from "./layout-index.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
 import type { ImageLock } from "./registry/lock.js";
@@ -27,6 +28,11 @@ interface PlaceOptions {
 export interface SourceOptions extends PlaceOptions {
   /** `os/architecture[/variant]`, for a name that stands for images of several platforms; `every` for all of them. */
   readonly platform?: string | undefined;
+  /**
+   * Whether an image that is damaged, or says of itself what is not so, is given all the same, and says it in `problem` and `problems`. By
+   * default that is an error. One whose manifest or config cannot be read is an error in any case.
+   */
+  readonly takesDamaged?: boolean | undefined;
   /** Of registries: the one image that it may be. */
   readonly lock?: ImageLock | undefined;
 }
@@ -45,14 +51,14 @@ export interface TargetOptions extends PlaceOptions {
  *   `unsupported` or `limit` for what is no image
  */
 export async function openSource(name: TransportName, options: SourceOptions = {}): Promise<ImageSource> {
-  const { platform: wanted } = options;
+  const { platform: wanted, takesDamaged } = options;
   const platform = wanted === undefined || wanted === "every" ? wanted : parsePlatform(wanted, "--platform");
   switch (name.transport) {
     case "oci":
-      return await readOciLayout(name.directory, { tag: name.ref, platform });
+      return await readOciLayout(name.directory, { tag: name.ref, platform, takesDamaged });
     case "oci-archive":
     case "docker-archive":
-      return await readArchive(name.file, { ref: name.ref, platform, signal: options.signal });
+      return await readArchive(name.file, { ref: name.ref, platform, takesDamaged, signal: options.signal });
     case "docker":
       return await openRegistrySource(name, { ...options, platform: platform === "every" ? undefined : platform });
     case "containers-storage":
@@ -64,7 +70,12 @@ export async function openSource(name: TransportName, options: SourceOptions = {
         },
       );
     case "docker-daemon":
-      return await readDockerDaemon(name.ref, { platform, signal: options.signal, deadlineMs: options.deadlineMs });
+      return await readDockerDaemon(name.ref, {
+        platform,
+        takesDamaged,
+        signal: options.signal,
+        deadlineMs: options.deadlineMs,
+      });
   }
 }
 
@@ -72,8 +83,8 @@ export async function openSource(name: TransportName, options: SourceOptions = {
 export function onlyImage({ images }: ImageSource, title: string): StoredImage {
   const [image, ...others] = images;
   if (image !== undefined && others.length === 0) return image;
-  const names = images.flatMap((each) => each.names).join(", ");
-  const there = names === "" ? "" : `: ${names}`;
+  const names = images.flatMap((each) => each.names);
+  const there = names.length === 0 ? "" : `: ${listNames(names)}`;
   throw new OciNixError("usage", `${title} holds ${images.length} images${there}`, {
     hint: `name one of them after a colon${there}`,
   });

@@ -98,7 +98,7 @@ export async function openArchiveFiles(
       return { fd, offset, size, close: () => undefined };
     },
     pathOf: () => undefined,
-    placeOf: (name) => String(member(name).offset),
+    placeOf: (name) => String(resolved(name)?.offset ?? name),
     close() {
       if (closed) return;
       closed = true;

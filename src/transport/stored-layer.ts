@@ -8,7 +8,7 @@ import { OciNixError } from "../core/errors.js";
 import { copyRange, readRange } from "../core/file-range.js";
 import { compressionOfMediaType, type Descriptor, MediaType } from "../oci/manifest.js";
 import type { StoredLayer } from "./image.js";
-import type { OpenedFile, StoredFiles } from "./stored-files.js";
+import type { StoredFiles } from "./stored-files.js";
 
 /** What a layer turned out to be. */
 export interface UnpackedLayer {
@@ -25,51 +25,64 @@ interface UndescribedBlob extends BlobSource {
 
 const DAMAGED = "the image is damaged: write or fetch it again";
 
+/** What manifest and config say of a layer. */
+export interface LayerDescription {
+  readonly descriptor: Descriptor;
+  readonly diffId: Digest;
+  /** What errors call the place that says it. */
+  readonly where: string;
+}
+
+/** The layers, none of which has a problem. @throws OciNixError the first one's */
+export function soundLayers(layers: readonly StoredLayer[]): readonly StoredLayer[] {
+  const problem = layers.find((layer) => layer.problem !== undefined)?.problem;
+  if (problem !== undefined) throw problem;
+  return layers;
+}
+
 /**
- * A layer that a descriptor describes.
- * @throws OciNixError `verification` where the file is of another size; `invalid-input` where it is packed otherwise than its media type
- *   says; `unsupported` for a media type that is no layer's
+ * A layer that a descriptor describes. It may have a problem: `verification` where the file is of another size, packed otherwise than its
+ * media type says or not what the config says; `unsupported` for a media type that is no layer's; as `files.open` where it is not there.
  */
-export function describedLayer(
-  files: StoredFiles,
-  name: string,
-  layer: { readonly descriptor: Descriptor; readonly diffId: Digest; readonly where: string },
-): StoredLayer {
+export function describedLayer(files: StoredFiles, name: string, layer: LayerDescription): StoredLayer {
   const { descriptor, diffId, where } = layer;
   const title = `${files.title}: ${name}`;
-  const compression = describedCompression(descriptor, where);
-  const found = withFile(files, name, (file) => {
-    if (file.size !== descriptor.size) {
-      throw new OciNixError(
-        "verification",
-        `${title} is ${file.size} bytes long, its descriptor says ${descriptor.size}`,
-        {
+  return openLayer({ title, descriptor, diffId }, () => {
+    const declared = describedCompression(descriptor, where);
+    const { size, compression } = packingOf(files, name);
+    const blob: BlobSource = {
+      title,
+      size,
+      ...fileOf(files, name),
+      async writeTo(out) {
+        const digest = await copyFile(files, name, size, out);
+        if (digest === descriptor.digest) return digest;
+        throw new OciNixError("verification", `${title} is ${digest}, but the manifest says ${descriptor.digest}`, {
           hint: DAMAGED,
-        },
-      );
-    }
-    return compressionOf(file, title);
+        });
+      },
+    };
+    const problem =
+      sizeProblem(size, descriptor, title) ??
+      packingProblem(compression, declared, title) ??
+      plainLayerProblem(declared, layer);
+    return { blob, compression, descriptor, diffId, ...(problem && { problem }) };
   });
-  if (found !== compression) {
-    throw new OciNixError("invalid-input", `${title} is packed by ${found}, its media type says ${compression}`, {
-      hint: "the program that wrote the image is wrong about it; skopeo copy can write it anew",
-    });
+}
+
+/** A layer, or one of which nothing can be read, and the problem is why. */
+export function openLayer(
+  known: { readonly title: string; readonly descriptor: Descriptor | undefined; readonly diffId: Digest },
+  open: () => StoredLayer,
+): StoredLayer {
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof OciNixError)) throw error;
+    const { title, descriptor, diffId } = known;
+    const blob: BlobSource = { title, size: descriptor?.size ?? 0, writeTo: () => Promise.reject(error) };
+    return { blob, compression: "none", descriptor, diffId, problem: error };
   }
-  checkPlainLayer(compression, layer);
-  const path = files.pathOf(name);
-  const blob: BlobSource = {
-    title,
-    size: descriptor.size,
-    ...(path === undefined ? {} : { file: path }),
-    async writeTo(out) {
-      const digest = await copyFile(files, name, descriptor.size, out);
-      if (digest === descriptor.digest) return digest;
-      throw new OciNixError("verification", `${title} is ${digest}, but the manifest says ${descriptor.digest}`, {
-        hint: DAMAGED,
-      });
-    },
-  };
-  return { blob, compression, descriptor, diffId };
 }
 
 /** How a described layer is packed. @throws OciNixError `unsupported` for a media type that is no layer's */
@@ -81,57 +94,66 @@ export function describedCompression({ mediaType }: Descriptor, where: string): 
   });
 }
 
-/** Manifest and config say the same of a layer that is not packed. @throws OciNixError `verification` where they do not */
-export function checkPlainLayer(
-  compression: CompressionName,
-  { descriptor, diffId, where }: { readonly descriptor: Descriptor; readonly diffId: Digest; readonly where: string },
-): void {
-  if (compression !== "none" || descriptor.digest === diffId) return;
-  throw new OciNixError(
-    "verification",
-    `${where}: an unpacked layer is ${descriptor.digest}, the image config says ${diffId}`,
-    { hint: DAMAGED },
-  );
+function sizeProblem(size: number, descriptor: Descriptor, title: string): OciNixError | undefined {
+  if (size === descriptor.size) return undefined;
+  const message = `${title} is ${size} bytes long, its descriptor says ${descriptor.size}`;
+  return new OciNixError("verification", message, { hint: DAMAGED });
 }
 
-/** A layer of which only the diffID is known. A packed one is unpacked on the side when it is written, to see that it is right. */
+function packingProblem(found: CompressionName, declared: CompressionName, title: string): OciNixError | undefined {
+  if (found === declared) return undefined;
+  return new OciNixError("verification", `${title} is packed by ${found}, its media type says ${declared}`, {
+    hint: "the program that wrote the image is wrong about it; skopeo copy can write it anew",
+  });
+}
+
+/** That manifest and config do not say the same of a layer that is not packed. */
+export function plainLayerProblem(
+  compression: CompressionName,
+  { descriptor, diffId, where }: LayerDescription,
+): OciNixError | undefined {
+  if (compression !== "none" || descriptor.digest === diffId) return undefined;
+  const message = `${where}: an unpacked layer is ${descriptor.digest}, the image config says ${diffId}`;
+  return new OciNixError("verification", message, { hint: DAMAGED });
+}
+
+/**
+ * A layer of which only the diffID is known. A packed one is unpacked on the side when it is written, to see that it is right. It has a
+ * problem where it is not there.
+ */
 export function undescribedLayer(files: StoredFiles, name: string, diffId: Digest): StoredLayer {
   const title = `${files.title}: ${name}`;
-  const { size, compression } = withFile(files, name, (file) => ({
-    size: file.size,
-    compression: compressionOf(file, title),
-  }));
-  const base = { title, size };
-  if (compression === "none") {
-    const blob: BlobSource = {
+  return openLayer({ title, descriptor: undefined, diffId }, () => {
+    const { size, compression } = packingOf(files, name);
+    const base = { title, size };
+    if (compression === "none") {
+      const blob: BlobSource = {
+        ...base,
+        async writeTo(out) {
+          return sameDiffId(await copyFile(files, name, size, out), diffId, title);
+        },
+      };
+      return { blob, compression, descriptor: { mediaType: MediaType.layer, digest: diffId, size }, diffId };
+    }
+    const blob: UndescribedBlob = {
       ...base,
+      copyTo: (out) => copyFile(files, name, size, out),
       async writeTo(out) {
-        return sameDiffId(await copyFile(files, name, size, out), diffId, title);
+        const { digest, unpacked } = await withUnpacker(compression, nullSink, title, async (unpacker) =>
+          copyFile(files, name, size, out, (piece) => unpacker.write(piece)),
+        );
+        sameDiffId(unpacked.diffId, diffId, title);
+        return digest;
       },
     };
-    return { blob, compression, descriptor: { mediaType: MediaType.layer, digest: diffId, size }, diffId };
-  }
-  const blob: UndescribedBlob = {
-    ...base,
-    copyTo: (out) => copyFile(files, name, size, out),
-    async writeTo(out) {
-      const { digest, unpacked } = await withUnpacker(compression, nullSink, title, async (unpacker) =>
-        copyFile(files, name, size, out, (piece) => unpacker.write(piece)),
-      );
-      sameDiffId(unpacked.diffId, diffId, title);
-      return digest;
-    },
-  };
-  return { blob, compression, descriptor: undefined, diffId };
+    return { blob, compression, descriptor: undefined, diffId };
+  });
 }
 
 /** The diffID of a layer that nobody recorded it for, by reading it. @throws OciNixError as {@link writeUnpacked} */
 export async function measureLayer(files: StoredFiles, name: string, signal?: AbortSignal): Promise<UnpackedLayer> {
   const title = `${files.title}: ${name}`;
-  const { compression, size } = withFile(files, name, (file) => ({
-    compression: compressionOf(file, title),
-    size: file.size,
-  }));
+  const { compression, size } = packingOf(files, name);
   const copy = (out: BlockWriter) => copyFile(files, name, size, out);
   return (await unpack(compression, nullSink, title, copy, signal)).unpacked;
 }
@@ -146,10 +168,15 @@ export async function writeUnpacked(
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<UnpackedLayer> {
   const { blob, compression, diffId } = layer;
-  const copy = (out: BlockWriter) => (isUndescribed(blob) ? blob.copyTo(out) : blob.writeTo(out));
+  const copy = (out: BlockWriter) => copyStored(layer, out);
   const { unpacked } = await unpack(compression, sink, blob.title, copy, options.signal);
   sameDiffId(unpacked.diffId, diffId, blob.title);
   return unpacked;
+}
+
+/** Writes a layer's stored bytes for who unpacks them: as `blob.writeTo`, but that they are not unpacked to see whether they are right. */
+export async function copyStored({ blob }: StoredLayer, out: BlockWriter): Promise<Digest> {
+  return isUndescribed(blob) ? await blob.copyTo(out) : await blob.writeTo(out);
 }
 
 function isUndescribed(blob: BlobSource): blob is UndescribedBlob {
@@ -231,20 +258,22 @@ function sameDiffId(actual: Digest, diffId: Digest, title: string): Digest {
   });
 }
 
-function withFile<T>(files: StoredFiles, name: string, look: (file: OpenedFile) => T): T {
-  const file = files.open(name);
-  try {
-    return look(file);
-  } finally {
-    file.close();
-  }
+function fileOf(files: StoredFiles, name: string): { readonly file?: string } {
+  const path = files.pathOf(name);
+  return path === undefined ? {} : { file: path };
 }
 
 /** How many first bytes of a file tell how it is packed. */
 const HEAD = 512;
 
-/** How a layer is packed. Other packers' layers count as plain, and are then no tar. */
-function compressionOf(file: OpenedFile, title: string): CompressionName {
-  const found = sniffCompression(readRange(file.fd, { offset: file.offset, size: Math.min(HEAD, file.size) }, title));
-  return found === "gzip" || found === "zstd" ? found : "none";
+/** A layer's size, and how it is packed. Other packers' layers count as plain, and are then no tar. */
+function packingOf(files: StoredFiles, name: string): { readonly size: number; readonly compression: CompressionName } {
+  const file = files.open(name);
+  try {
+    const head = { offset: file.offset, size: Math.min(HEAD, file.size) };
+    const found = sniffCompression(readRange(file.fd, head, `${files.title}: ${name}`));
+    return { size: file.size, compression: found === "gzip" || found === "zstd" ? found : "none" };
+  } finally {
+    file.close();
+  }
 }

@@ -116,7 +116,7 @@ describe("layers files", () => {
       "a mode",
       { p: [{ path: FILE, mode: "rwx" }] },
       ["GRAPH", "--perms", "p"],
-      'an octal number up to 7777, not "rwx"',
+      'an octal number up to 7777; found "rwx"',
     ],
     ["an id", { p: [{ path: FILE, uid: -1 }] }, ["GRAPH", "--perms", "p"], "p[0].uid must be a whole number"],
     ["a history", { h: { created: "x" } }, ["GRAPH", "--history", "h"], 'h.created: "x" is not a time'],

@@ -13,7 +13,11 @@ const LIMIT_MS = 600_000;
 
 interface Verified {
   readonly verified: boolean;
-  readonly layers: readonly { readonly status: string; readonly samePacking: boolean | null }[];
+  readonly layers: readonly {
+    readonly status: string;
+    readonly digest: string | null;
+    readonly samePacking: boolean | null;
+  }[];
   readonly causes: readonly { readonly kind: string; readonly message: string }[];
 }
 
@@ -59,6 +63,17 @@ describe.skipIf(requireTools("skopeo", ...REAL_STORE_TOOLS, ...REGISTRY_TOOLS, .
         expect(layers.length).toBeGreaterThan(5);
       }
       await verify(`docker://${registry.host}/app:1`, 0, "--nix-db", "--no-read");
+    });
+
+    it("tells which layer a registry has lost, and compares the others", async () => {
+      const lost = `docker://${registry.host}/lost:1`;
+      const flags = ["--compression", "gzip", "--max-layers", "4", "--quiet"];
+      expectOk(await runCli(["build", ...input, ...flags, "--to", lost]), "build");
+      const [first] = (await verify(lost, 0, "--max-layers", "4")).layers;
+      const { status } = await fetch(`http://${registry.host}/v2/lost/blobs/${first?.digest}`, { method: "DELETE" });
+      expect(status).toBe(202);
+      const { layers } = await verify(lost, 3, "--max-layers", "4");
+      expect(layers.map((layer) => layer.status)).toEqual(["unreadable", "same", "same", "same"]);
     });
 
     it("finds one as it should be that Docker and skopeo had in their hands", async () => {

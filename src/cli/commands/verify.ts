@@ -4,6 +4,7 @@ import {
   type FirstDifference,
   formatJson,
   type ImagePlan,
+  type ImageSource,
   type ImageVerification,
   noCache,
   OciNixError,
@@ -33,7 +34,7 @@ export default async function verify({ inputs: [place, ...inputs], ...rest }: In
   }
   checkStandardInput(place, inputs, flags);
   checkCombination(flags);
-  const found = await withSource(place, rest, undefined, async (source) => {
+  const compare = async (source: ImageSource): Promise<ImageVerification> => {
     const image = onlyImage(source, place);
     const steps = showSteps(flags);
     try {
@@ -50,7 +51,8 @@ export default async function verify({ inputs: [place, ...inputs], ...rest }: In
     } finally {
       steps.stop();
     }
-  });
+  };
+  const found = await withSource(place, rest, undefined, compare, { takesDamaged: true });
   await printOutput(flags.json === true ? `${formatJson(toJson(found))}\n` : describe(found, flags), signal);
   return found.verified ? 0 : DIFFERENT;
 }
@@ -100,17 +102,16 @@ function packing(plan: ImagePlan, image: StoredImage, { compression }: Flags): C
 }
 
 function describe(found: ImageVerification, flags: Flags): string {
-  const { config, layers, missing, files, causes } = found;
+  const { problems, config, layers, missing, files, filesProblem, causes } = found;
   const lines = [
+    ...problems.map((problem) => `image   ! ${problem}`),
     ...describeConfig(config),
     ...layers.flatMap((layer) => describeLayer(layer, found, flags.verbose === true)),
     ...missing.map(
       ({ layer, diffId, size }) => `layer   - ${layer}: ${diffId}, ${formatBytes(size)}, is not in the image`,
     ),
     ...describeSame(found),
-    ...(files === null
-      ? ["files are not compared, as a layer cannot be read"]
-      : describeFiles(files, listLimit(flags))),
+    ...(files === null ? [`files are not compared: ${filesProblem}`] : describeFiles(files, listLimit(flags))),
     ...describeDocuments(found),
     ...causes.map(({ message }) => `likely  ${message}`),
     verdict(found),
@@ -123,6 +124,7 @@ function describeLayer(layer: VerifiedLayer, { exact }: ImageVerification, isVer
   const difference = firstDifference === null ? [] : [`layer   ~ ${number}: ${describeDifference(firstDifference)}`];
   switch (status) {
     case "damaged":
+    case "unreadable":
       return [`layer   ! ${number}: ${problem}`, ...difference];
     case "unexpected":
       return [`layer   + ${number}: ${diffId}, is not in what the input gives`];
@@ -131,13 +133,23 @@ function describeLayer(layer: VerifiedLayer, { exact }: ImageVerification, isVer
     case "different":
       return [`layer   ~ ${number}: ${expected?.diffId} -> ${diffId}`, ...difference];
     case "same":
-      if (exact && samePacking !== true) return [`layer   ~ ${number}: ${diffId}, packed otherwise: ${packed(layer)}`];
+      if (exact && samePacking !== true) return [`layer   ~ ${number}: ${diffId}, ${describePacking(layer)}`];
       return isVerbose ? [`layer   = ${number}: ${diffId}, ${packed(layer)}`] : [];
   }
 }
 
+/** In which way a layer is not packed as it is to be. */
+function describePacking(layer: VerifiedLayer): string {
+  if (layer.samePacking === null) return "packed in an unknown way, as it was not read";
+  if (layer.compression === "none") return "not compressed, though it is to be";
+  return `packed otherwise: ${packed(layer)}`;
+}
+
 function describeDifference({ offset, where, before, after, fields }: FirstDifference): string {
   const at = `the archives differ from byte ${offset} on`;
+  if (before === null && after === null) {
+    return `${at}, after the last entry: there is something else behind the end of the archive, or more or less of it`;
+  }
   if (before === null || after === null) {
     return `${at}, where ${before === null ? "the input's" : "the image's"} ends and the other has ${before ?? after}`;
   }
@@ -147,8 +159,8 @@ function describeDifference({ offset, where, before, after, fields }: FirstDiffe
 }
 
 /** What packed a layer, and what would pack it here. */
-function packed({ codec, samePacking }: VerifiedLayer): string {
-  if (codec === null) return samePacking === true ? "not packed" : "by an unknown program";
+function packed({ codec, compression }: VerifiedLayer): string {
+  if (codec === null) return compression === "none" ? "not compressed" : `${compression}, by an unknown program`;
   const here = codecHere(codec);
   if (here === codec) return codec;
   return `${codec} (here ${here ?? "there is no such codec"})`;
@@ -163,9 +175,13 @@ function describeSame({ layers }: ImageVerification): string[] {
   return [`layer   = ${same.length} ${same.length === 1 ? "layer is" : "layers are"} the same${packing}`];
 }
 
-function describeDocuments({ exact, config, configDigests, manifestDigests }: ImageVerification): string[] {
+function describeDocuments(found: ImageVerification): string[] {
+  const { exact, problems, config, configDigests, manifestDigests, layers, missing } = found;
   const [before, after] = configDigests;
-  const isRewritten = before !== after && config.length === 0;
+  // What it says of the layers is a part of it.
+  const saysTheSame =
+    [...problems, ...config, ...missing].length === 0 && layers.every(({ status }) => status === "same");
+  const isRewritten = before !== after && saysTheSame;
   const lines = isRewritten ? [`config  ${exact ? "~" : "="} says the same in other bytes: ${before} -> ${after}`] : [];
   if (manifestDigests === null || manifestDigests[0] === manifestDigests[1]) return lines;
   return [...lines, `manifest ~ ${manifestDigests[0]} -> ${manifestDigests[1]}`];

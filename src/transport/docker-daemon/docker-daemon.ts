@@ -144,7 +144,7 @@ async function wrongName(engine: DockerEngine, name: string, image: FinishedImag
  */
 export async function readDockerDaemon(
   name: string,
-  { environment, platform, ...options }: DockerDaemonOptions & Pick<ImageChoice, "platform"> = {},
+  { environment, platform, takesDamaged, ...options }: DockerDaemonOptions & Omit<ImageChoice, "ref"> = {},
 ): Promise<ImageSource> {
   const engine = await openDockerEngine(dockerHost(environment), options);
   const fd = openNameless();
@@ -158,5 +158,5 @@ export async function readDockerDaemon(
   } finally {
     engine.close();
   }
-  return await readOpenArchive(file, `docker-daemon:${name}`, { platform, signal: options.signal });
+  return await readOpenArchive(file, `docker-daemon:${name}`, { platform, takesDamaged, signal: options.signal });
 }

@@ -1,43 +1,44 @@
 import type { BlobSource } from "../../core/blob.js";
 import type { BlockWriter } from "../../core/block-writer.js";
-import type { Digest } from "../../core/digest.js";
 import { OciNixError } from "../../core/errors.js";
 import { abortReason } from "../../core/event-loop-turns.js";
 import type { Descriptor } from "../../oci/manifest.js";
 import type { StoredLayer } from "../image.js";
-import { checkPlainLayer, describedCompression } from "../stored-layer.js";
+import { describedCompression, type LayerDescription, openLayer, plainLayerProblem } from "../stored-layer.js";
 import { RegistryFailure } from "./failure.js";
 import type { RegistryResponse } from "./http.js";
 import { Unreachable } from "./network-failure.js";
 import type { Repository } from "./repository.js";
 
 /**
- * A layer at a registry. It is read when it is written, from where a connection broke.
- * @throws OciNixError `unsupported` or `verification` for a descriptor that cannot be right
+ * A layer at a registry. It is read when it is written, from where a connection broke. It has a problem, `unsupported` or `verification`,
+ * where its descriptor cannot be right.
  */
 export function registryLayer(
   repository: Repository,
-  layer: { readonly descriptor: Descriptor; readonly diffId: Digest; readonly where: string },
+  layer: LayerDescription,
   signal: AbortSignal | undefined,
 ): StoredLayer {
   const { descriptor, diffId, where } = layer;
-  const compression = describedCompression(descriptor, where);
-  checkPlainLayer(compression, layer);
   const title = `${repository.title}@${descriptor.digest}`;
-  const blob: BlobSource = {
-    title,
-    size: descriptor.size,
-    async writeTo(out) {
-      out.beginDigest();
-      await copyBlob(repository, descriptor, out, signal);
-      const digest = out.endDigest();
-      if (digest === descriptor.digest) return digest;
-      throw new OciNixError("verification", `${title} arrived as ${digest}`, {
-        hint: "something between here and the registry changes blobs, or the registry is damaged",
-      });
-    },
-  };
-  return { blob, compression, descriptor, diffId };
+  return openLayer({ title, descriptor, diffId }, () => {
+    const compression = describedCompression(descriptor, where);
+    const problem = plainLayerProblem(compression, layer);
+    const blob: BlobSource = {
+      title,
+      size: descriptor.size,
+      async writeTo(out) {
+        out.beginDigest();
+        await copyBlob(repository, descriptor, out, signal);
+        const digest = out.endDigest();
+        if (digest === descriptor.digest) return digest;
+        throw new OciNixError("verification", `${title} arrived as ${digest}`, {
+          hint: "something between here and the registry changes blobs, or the registry is damaged",
+        });
+      },
+    };
+    return { blob, compression, descriptor, diffId, ...(problem && { problem }) };
+  });
 }
 
 async function copyBlob(
@@ -60,15 +61,20 @@ async function copyBlob(
       for await (const piece of response.body) {
         const bytes = piece.subarray(Math.min(skip, piece.length));
         skip -= piece.length - bytes.length;
-        if (done + bytes.length > size) throw wrongSize("is longer");
-        done += bytes.length;
+        const fitting = bytes.subarray(0, size - done);
+        done += fitting.length;
         if (bytes.length > 0) attempts.progress();
-        await out.pass(bytes).catch((error: unknown) => {
+        await out.pass(fitting).catch((error: unknown) => {
           sinkFailure = { error };
           throw error;
         });
+        if (fitting.length < bytes.length) throw wrongSize("is longer");
       }
       if (done === size) return;
+      // Not cut off on the way: it is no longer there.
+      if (response.status === 200 && response.header("content-length") === String(done)) {
+        throw wrongSize(`has ${done} bytes`);
+      }
       throw new OciNixError("unavailable", `${repository.title}@${digest} ended after ${done} of ${size} bytes`, {
         hint: "run it again",
       });

@@ -1,13 +1,14 @@
 import { sha256 } from "../../core/digest.js";
-import { OciNixError } from "../../core/errors.js";
+import { OciNixError, placed } from "../../core/errors.js";
 import { isJsonObject, type Json, JsonNumber } from "../../core/json.js";
 import { type Descriptor, kindOfMediaType, MediaType } from "../../oci/manifest.js";
 import { isPlatform, type Platform } from "../../oci/platform.js";
 import { familiarName } from "../../oci/reference.js";
 import type { Document, ImageSource } from "../image.js";
-import { type LoadedImage, loadedImage, parseImageManifest } from "../image-documents.js";
+import { type LoadedImage, loadedImage, Problems, parseImageManifest } from "../image-documents.js";
 import { type Candidate, checkFound, findCandidates, severalPlatforms } from "../layout-index.js";
 import { checkDocument, checkLayerCount, MAX_JSON, parseDocument } from "../stored-files.js";
+import { soundLayers } from "../stored-layer.js";
 import { openRegistryHttp, type RegistryHttp, type RegistryOptions } from "./http.js";
 import { registryLayer } from "./layer.js";
 import { checkLock, type ImageLock } from "./lock.js";
@@ -17,6 +18,8 @@ import { Repository } from "./repository.js";
 export interface RegistrySourceOptions extends RegistryOptions {
   /** Needed where the name stands for images of several platforms. */
   readonly platform?: Platform | undefined;
+  /** As `SourceOptions.takesDamaged`. */
+  readonly takesDamaged?: boolean | undefined;
   /** Which image it has to be. */
   readonly lock?: ImageLock | undefined;
   /** How requests are sent; by default with connections of the source's own. */
@@ -32,26 +35,43 @@ export async function openRegistrySource(
   name: RegistryName,
   options: RegistrySourceOptions = {},
 ): Promise<ImageSource> {
-  const { platform, lock, signal, tlsVerify, deadlineMs, retry, patience, clock, open = openRegistryHttp } = options;
+  const {
+    takesDamaged = false,
+    platform,
+    lock,
+    signal,
+    tlsVerify,
+    deadlineMs,
+    retry,
+    patience,
+    clock,
+    open = openRegistryHttp,
+  } = options;
   if (lock !== undefined) checkLock(lock, name, platform);
   const http = open(name.host, { signal, tlsVerify, deadlineMs, retry, patience, clock });
   const close = () => void http.close().catch(() => undefined);
   try {
     const { host, repository } = name;
-    const reader = new ImageReader(new Repository(http, { host, name: repository, access: "pull", signal }), name);
+    const reader = new ImageReader(
+      new Repository(http, { host, name: repository, access: "pull", signal }),
+      name,
+      takesDamaged,
+    );
     // Whatever the name stands for by now is not asked for.
     const reference = lock?.digest ?? name.digest ?? name.tag ?? "latest";
     // A locked manifest is one image's, whatever it says of its platform.
     const image = await reader.image(reference, lock === undefined ? platform : undefined);
     checkLayerCount(image.layers.length, reader.title);
     const { tag } = name;
+    const layers = image.layers.map((layer) => registryLayer(reader.repository, layer, signal));
     return {
       images: [
         {
           names: tag === undefined ? [] : [familiarName(`${host}/${repository}:${tag}`)],
           manifest: image.manifest,
           config: image.config,
-          layers: image.layers.map((layer) => registryLayer(reader.repository, layer, signal)),
+          layers: takesDamaged ? layers : soundLayers(layers),
+          problems: image.problems,
         },
       ],
       close,
@@ -70,8 +90,10 @@ const MAX_INDEXES = 100;
 class ImageReader {
   readonly repository: Repository;
   readonly title: string;
+  readonly #takesDamaged: boolean;
 
-  constructor(repository: Repository, name: RegistryName) {
+  constructor(repository: Repository, name: RegistryName, takesDamaged: boolean) {
+    this.#takesDamaged = takesDamaged;
     this.repository = repository;
     this.title = `docker://${formatRegistryName(name)}`;
   }
@@ -163,9 +185,13 @@ class ImageReader {
     if (manifest === undefined) return undefined;
     const { config } = manifest;
     checkSize(config, titleOf(config.digest));
-    const configBytes = await (await this.repository.readBlob(config.digest, 0)).bytes(MAX_JSON);
-    checkDocument(configBytes, config, titleOf(config.digest));
-    return loadedImage(candidate, { manifest, bytes, configBytes, titleOf });
+    const response = await this.repository.readBlob(config.digest, 0).catch((error: unknown) => {
+      const isGone = error instanceof OciNixError && error.code === "not-found";
+      throw isGone ? placed("the image config cannot be read", error) : error;
+    });
+    const configBytes = await response.bytes(MAX_JSON);
+    const problems = new Problems(this.#takesDamaged);
+    return loadedImage(candidate, { manifest, bytes, configBytes, titleOf, problems });
   }
 }
 

@@ -97,7 +97,48 @@ describe("verifying an image", () => {
     for (const code of ["unavailable", "denied"] as const) {
       await expect(verify(imageOf([failing(code)]), imageOf([layer]))).rejects.toThrow("gone");
     }
-    expect(statusesOf(await verify(imageOf([failing("not-found")]), imageOf([layer])))).toEqual(["damaged"]);
+    expect(statusesOf(await verify(imageOf([failing("not-found")]), imageOf([layer])))).toEqual(["unreadable"]);
+  });
+
+  it("has the problems of an image's documents as a difference, whatever else is the same", async () => {
+    const problems = [new OciNixError("verification", "the config is another one")];
+    const found = await verify({ ...imageOf([layerOf(A)]), problems }, imageOf([layerOf(A)]));
+    expect(found).toMatchObject({ verified: false, problems: ["the config is another one"] });
+    expect(statusesOf(found)).toEqual(["same"]);
+  });
+
+  it("believes no layer that has a problem, and none that is not as expected", async () => {
+    let reads = 0;
+    const counted = (layer: StoredLayer): StoredLayer => {
+      const { writeTo } = layer.blob;
+      const blob = {
+        ...layer.blob,
+        async writeTo(out: Parameters<typeof writeTo>[0]) {
+          reads++;
+          return await writeTo(out);
+        },
+      };
+      return { ...layer, blob };
+    };
+    const unread = await verify(imageOf([counted(layerOf(A))]), imageOf([layerOf(A)]), { readsLayers: false });
+    expect([unread.verified, reads]).toEqual([true, 0]);
+    const problem = new OciNixError("verification", "it is too long");
+    const bad = imageOf([counted({ ...layerOf(A), problem })]);
+    const told = await verify(bad, imageOf([layerOf(A)]), { readsLayers: false });
+    expect([statusesOf(told), told.layers[0]?.problem, reads]).toEqual([["damaged"], "it is too long", 1]);
+    const cut = layerOf(B, { stored: gzipSync(B).subarray(0, 40), packed: "gzip" });
+    const other = await verify(imageOf([counted(cut)]), imageOf([layerOf(A)]), { readsLayers: false });
+    expect([statusesOf(other), other.files]).toEqual([["damaged"], null]);
+  });
+
+  it("compares no files where an image holds what no file system can", async () => {
+    const deep = tarOf(["x", { pax: { path: `${"x/".repeat(3000)}y` } }]);
+    const found = await verify(imageOf([layerOf(deep)]), imageOf([layerOf(A)]));
+    expect(statusesOf(found)).toEqual(["different"]);
+    expect([found.files, found.filesProblem]).toEqual([
+      null,
+      "layer 1 of the image has a name of 6001 bytes, more than Linux takes",
+    ]);
   });
 
   it("pairs layers that hold the same store paths, and says which are too many or too few", async () => {

@@ -109,7 +109,7 @@ describe("readOciLayout", () => {
     fixture.add(fixture.image(), "stable").add(fixture.image(), "1.2.3");
     await expect(read({ tag: "stabel" })).rejects.toMatchObject({
       code: "not-found",
-      message: `${layout} has no image "stabel": there are stable, 1.2.3`,
+      message: `${layout} has no image "stabel": its images are called stable, 1.2.3`,
       hint: "did you mean stable?",
     });
     await expect(read({ tag: "@2" })).rejects.toThrow(/has no image "@2"/);
@@ -121,6 +121,43 @@ describe("readOciLayout", () => {
       code: "usage",
       message: `${layout}: "1" is the tag of several images: app:1, web:1`,
     });
+  });
+
+  it("names the first of many names", async () => {
+    for (let i = 0; i < 12; i++) fixture.add(fixture.image(), `v${i}`);
+    const error = await read({ tag: "none" }).catch((thrown: Error) => thrown);
+    expect((error as Error).message).toContain(
+      ": its images are called v0, v1, v2, v3, v4, v5, v6, v7, v8, v9 and 2 more",
+    );
+  });
+
+  it("takes a damaged image where that is wanted, and says what is wrong with which layer", async () => {
+    const gzipped = { tar: b, stored: gzipSync(b), mediaType: `${OCI}.layer.v1.tar+gzip` };
+    fixture.add(
+      fixture.image({
+        layers: [{ tar: a }, gzipped, { tar: a, stored: b }, { tar: b, mediaType: "application/x-wasm" }],
+      }),
+      "1",
+    );
+    const hex = hexSha256(gzipped.stored);
+    fixture.files.delete(`blobs/sha256/${hexSha256(a)}`);
+    fixture.files.set(`blobs/sha256/${hex}`, gzipped.stored.subarray(0, 30));
+    await expect(read({ tag: "1" })).rejects.toThrow(/holds no file/);
+    const source = await readOciLayout(fixture.write(layout), { tag: "1", takesDamaged: true });
+    const [{ layers, problems } = { layers: [], problems: undefined }] = source.images;
+    expect(problems).toEqual([]);
+    expect(layers.map(({ problem }) => problem?.code)).toEqual([
+      "invalid-input",
+      "verification",
+      "verification",
+      "unsupported",
+    ]);
+    const out = () => new BlockWriter({ write: () => undefined });
+    await expect(layers[0]?.blob.writeTo(out())).rejects.toBe(layers[0]?.problem);
+    await expect(layers[1]?.blob.writeTo(out())).rejects.toThrow(/but the manifest says/);
+    // Its bytes are those of the manifest: it is the config that is wrong.
+    expect(await layers[2]?.blob.writeTo(out())).toBe(`sha256:${hexSha256(b)}`);
+    source.close();
   });
 
   it("asks for a platform where there are several, nested or side by side", async () => {
@@ -272,13 +309,13 @@ describe("readOciLayout", () => {
     [
       "a gzipped layer called plain",
       () => fixture.add(fixture.image({ layers: [{ tar: a, stored: gzipSync(a) }] })),
-      "invalid-input",
+      "verification",
       /is packed by gzip, its media type says none/,
     ],
     [
       "a plain layer called zstd",
       () => fixture.add(fixture.image({ layers: [{ tar: a, mediaType: `${OCI}.layer.v1.tar+zstd` }] })),
-      "invalid-input",
+      "verification",
       /is packed by none, its media type says zstd/,
     ],
     [

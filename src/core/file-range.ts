@@ -74,12 +74,15 @@ const readAsync = promisify(read);
 
 /**
  * The bytes of an open file from its start, in pieces. Unlike a ReadStream it never closes the file, which a stream does where its
- * pipeline fails, whatever `autoClose` says. Errors are those of the system call.
+ * pipeline fails, whatever `autoClose` says.
+ * @throws OciNixError `unreadable`; `title` is what the message calls the file
  */
-export async function* readPieces(fd: number): AsyncGenerator<Buffer, void, void> {
+export async function* readPieces(fd: number, title: string): AsyncGenerator<Buffer, void, void> {
   for (let at = 0; ; ) {
     const piece = Buffer.allocUnsafe(PIECE);
-    const { bytesRead } = await readAsync(fd, piece, 0, PIECE, at);
+    const { bytesRead } = await readAsync(fd, piece, 0, PIECE, at).catch((error: unknown) => {
+      throw unreadable(title, error);
+    });
     if (bytesRead === 0) return;
     yield piece.subarray(0, bytesRead);
     at += bytesRead;
@@ -92,6 +95,10 @@ function readAt(fd: number, into: Buffer, at: number, length: number, offset: nu
   try {
     return readSync(fd, into, at, length, offset);
   } catch (error) {
-    throw new OciNixError("unreadable", `cannot read ${title}: ${describeErrno(error)}`, { cause: error });
+    throw unreadable(title, error);
   }
+}
+
+function unreadable(title: string, error: unknown): OciNixError {
+  return new OciNixError("unreadable", `cannot read ${title}: ${describeErrno(error)}`, { cause: error });
 }

@@ -113,6 +113,8 @@ export function streamOutput(sink: ByteSink): Omit<ArchiveOutput, "close"> {
   };
 }
 
+const TEMPORARY_FILE = "a temporary file";
+
 /** Keeps a member in a temporary file until its name and size are known. */
 async function spooled(sink: ByteSink, pad: (size: number) => Promise<void>): Promise<ArchiveMemberOutput> {
   const fd = openNameless();
@@ -122,11 +124,11 @@ async function spooled(sink: ByteSink, pad: (size: number) => Promise<void>): Pr
     isOpen = false;
   };
   return {
-    write: fileSink(fd, "a temporary file").write,
+    write: fileSink(fd, TEMPORARY_FILE).write,
     async commit(name, size) {
       try {
         await sink.write(memberHeader(name, size));
-        for await (const piece of readPieces(fd)) await sink.write(piece);
+        for await (const piece of readPieces(fd, TEMPORARY_FILE)) await sink.write(piece);
         await pad(size);
       } finally {
         close();

@@ -166,7 +166,7 @@ async function unpackToTemporary(
   const filter = createDecompressor(name, { write }, path);
   const turns = new EventLoopTurns(signal);
   try {
-    for await (const piece of readPieces(packed.fd)) {
+    for await (const piece of readPieces(packed.fd, path)) {
       await filter.write(piece);
       await turns.next();
     }

@@ -83,7 +83,7 @@ async function giveIdentity(path: string, identify: GiveIdentity): Promise<void>
     const image = { fd, size: fstatSync(fd).size };
     identify(image, new Uint8Array());
     const hash = createHash("sha256");
-    for await (const piece of readPieces(fd)) hash.update(piece);
+    for await (const piece of readPieces(fd, path)) hash.update(piece);
     identify(image, hash.digest());
   } finally {
     closeSync(fd);

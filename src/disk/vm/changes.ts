@@ -67,7 +67,7 @@ export async function readWritten(archive: string, directory: string): Promise<W
   const { fd, close } = openForReading(archive);
   try {
     const entries = new TarEntries(written, "what the virtual machine wrote");
-    for await (const piece of readPieces(fd)) {
+    for await (const piece of readPieces(fd, archive)) {
       // The rest of a disk, which may be large.
       if (!written.isOpen && piece.every((byte) => byte === 0)) break;
       entries.write(piece);

@@ -13,6 +13,8 @@ export interface ArchiveMember {
   /** Of the contents, in bytes from the start of the file. */
   readonly offset: number;
   readonly linkTarget: string;
+  /** The one before of the same name, unless both are directories. */
+  readonly earlier?: ArchiveMember;
 }
 
 /** Bytes of the extended headers of one member; more are refused: a name never needs as many. */
@@ -23,8 +25,8 @@ const MAX_NAMES = 1 << 26;
 const MAX_MEMBERS = 100_000;
 
 /**
- * Indexes an uncompressed tar (ustar, pax, GNU) by member name; of a repeated name the last member counts, as when it is unpacked.
- * Names lose a leading `./` and a trailing slash. Only headers are read, so an archive of any size takes no time.
+ * Indexes an uncompressed tar (ustar, pax, GNU) by {@link memberName}; of a repeated name the last member is given, as when it is
+ * unpacked, and knows of the others. Only headers are read, so an archive of any size takes no time.
  *
  * @param fd open for reading a regular file
  * @throws OciNixError `invalid-input` where it is no tar or is cut off, `limit` where it has too many members; `source` is what the
@@ -68,7 +70,10 @@ export async function indexArchive(
       const name = memberName(decodeUtf8(extended.name ?? ustarName(block)));
       names += name.length + member.linkTarget.length;
       if (names > MAX_NAMES) throw new OciNixError("limit", `${source} has names of more than ${MAX_NAMES} characters`);
-      members.set(name, member);
+      const earlier = members.get(name);
+      const isRepeated =
+        earlier !== undefined && (member.type !== "directory" || earlier.type !== "directory" || earlier.earlier);
+      members.set(name, isRepeated ? { ...member, earlier } : member);
       extended = new Extended();
       at = contents + padded(member.size);
     }
@@ -152,10 +157,13 @@ function decodeUtf8(bytes: ByteString): string {
   return Buffer.from(bytes, "latin1").toString("utf8");
 }
 
-/** A member's name as indexes key it. */
+/** A member's name as indexes key it: where it is when the archive is unpacked. Nothing is above the root. */
 export function memberName(name: string): string {
-  let [from, to] = [0, name.length];
-  while (name.startsWith("./", from)) from += 2;
-  while (to > from && name[to - 1] === "/") to--;
-  return name.slice(from, to);
+  // Not path.posix.normalize, which takes quadratic time.
+  const parts: string[] = [];
+  for (const part of name.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return parts.join("/");
 }

@@ -5,7 +5,8 @@ import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { openForReading, readRange } from "../core/file-range.js";
 import { type Json, parseJson } from "../core/json.js";
 import type { Descriptor } from "../oci/manifest.js";
-import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
+import { type ArchiveMember, indexArchive } from "../tar/reader.js";
+import { ArchiveMembers } from "./archive-members.js";
 import { openUnpacked, STANDARD_INPUT } from "./unpacked-file.js";
 
 /** A file that is open: a range of a descriptor. */
@@ -20,7 +21,7 @@ export interface OpenedFile {
 export interface StoredFiles {
   /** What messages call the medium. */
   readonly title: string;
-  /** Whether there is a file of this name; links are followed. @throws OciNixError `unreadable` where that cannot be told */
+  /** Whether there is a file of this name; links are followed. @throws OciNixError `unreadable`, `verification` where nobody can tell */
   has(name: string): boolean;
   /** @throws OciNixError `invalid-input` or `unreadable` naming medium and file */
   open(name: string): OpenedFile;
@@ -62,7 +63,7 @@ export function directoryFiles(directory: string): StoredFiles {
 
 /**
  * The members of an archive, plain or compressed as a whole; `-` is standard input. Links between members are followed, and never lead
- * out of the archive.
+ * out of the archive. What programs differ in is an error when it is looked for.
  * @throws OciNixError as `openUnpacked` and `indexArchive`
  */
 export async function archiveFiles(path: string, signal?: AbortSignal): Promise<StoredFiles> {
@@ -75,30 +76,29 @@ export async function openArchiveFiles(
   title: string,
   signal?: AbortSignal,
 ): Promise<StoredFiles> {
-  let members: ReadonlyMap<string, ArchiveMember>;
+  let members: ArchiveMembers;
   try {
-    members = await indexArchive(fd, title, signal);
+    members = new ArchiveMembers(await indexArchive(fd, title, signal), fd, title);
   } catch (error) {
     close();
     throw error;
   }
   let closed = false;
-  const resolved = (name: string) => resolveMember(members, name);
   const member = (name: string): ArchiveMember => {
-    const found = resolved(name);
+    const found = members.file(name);
     if (found !== undefined) return found;
     throw missing(title, name);
   };
   return {
     title,
-    has: (name) => resolved(name) !== undefined,
+    has: (name) => members.file(name) !== undefined,
     open(name) {
       const { offset, size } = member(name);
       if (closed) throw new Error(`${title} is closed`);
       return { fd, offset, size, close: () => undefined };
     },
     pathOf: () => undefined,
-    placeOf: (name) => String(resolved(name)?.offset ?? name),
+    placeOf: (name) => String(members.file(name)?.offset ?? name),
     close() {
       if (closed) return;
       closed = true;
@@ -111,19 +111,6 @@ function missing(title: string, name: string): OciNixError {
   return new OciNixError("invalid-input", `${title} holds no file ${JSON.stringify(name)}`, {
     hint: "the image is incomplete: write or fetch it again",
   });
-}
-
-/** Old `docker save` archives share layers by symlinks, others by hard links. */
-function resolveMember(members: ReadonlyMap<string, ArchiveMember>, name: string): ArchiveMember | undefined {
-  let at = memberName(name);
-  for (let hops = 0; hops < 10; hops++) {
-    const member = members.get(at);
-    if (member === undefined || member.type === "file") return member;
-    if (member.type === "symlink") at = join(at, "..", member.linkTarget);
-    else if (member.type === "link") at = memberName(member.linkTarget);
-    else return undefined;
-  }
-  return undefined;
 }
 
 /** containerd and Docker refuse larger JSON documents. */

@@ -26,7 +26,7 @@ export function believedLayer(layer: StoredLayer): FoundLayer {
 /**
  * Reads a layer whole, and computes its digests again. What is wrong with it is a part of what was found.
  * @param expectedSize bytes that it may unpack to in any case
- * @throws OciNixError where that says nothing of the layer: `unavailable`, `denied`, `interrupted`; `unsupported` where nothing can be unpacked here
+ * @throws OciNixError where that says nothing of the layer: `unavailable`, `denied`, `interrupted`, `unreadable`; `unsupported` where nothing can be unpacked here
  */
 export async function readFoundLayer(
   layer: StoredLayer,
@@ -48,14 +48,15 @@ export async function readFoundLayer(
   if (problem === undefined && diffId === layer.diffId) return { layer, digest, contents: "readable" };
   const blob = { ...layer.blob, writeTo: lenient(layer.blob.writeTo.bind(layer.blob), diffId) };
   return {
-    layer: { ...layer, diffId, blob },
+    // Descriptors are wrong about that, too.
+    layer: { ...layer, diffId, blob, compression: reading.sniffed ?? "none" },
     digest,
     problem: problem ?? `unpacked it is ${diffId}, but the image config says ${layer.diffId}`,
     contents: "readable",
   };
 }
 
-const NOT_THE_LAYER: readonly ErrorCode[] = ["unavailable", "denied", "interrupted"];
+const NOT_THE_LAYER: readonly ErrorCode[] = ["unavailable", "denied", "interrupted", "unreadable"];
 
 type Write = StoredLayer["blob"]["writeTo"];
 

@@ -114,9 +114,17 @@ function readImage(
   const { files } = documents;
   const bytes = atPlace("the image config cannot be read", () => documents.bytes(configName));
   const configWhere = `${files.title}: ${configName}`;
-  const config = parseDocument(bytes, configWhere);
-  const diffIds = diffIdsOf(config, configWhere);
+  const digest = sha256(bytes);
   const problems = new Problems(takesDamaged);
+  problems.check(() => checkConfigName(configName, digest, configWhere));
+  const { config, diffIds, platform } = problems.parse(() => {
+    const json = parseDocument(bytes, configWhere);
+    return {
+      config: json,
+      diffIds: diffIdsOf(json, configWhere),
+      platform: parsePlatformObject(json, configWhere),
+    };
+  });
   problems.check(() =>
     checkCounts(
       `${where} lists ${layerNames.length} layers, ${configName} has ${diffIds.length} diff_ids`,
@@ -124,8 +132,6 @@ function readImage(
       diffIds.length,
     ),
   );
-  const digest = sha256(bytes);
-  problems.check(() => checkConfigName(configName, digest, configWhere));
   const count = Math.min(diffIds.length, layerNames.length);
   const layers = diffIds.slice(0, count).map((diffId, i) => undescribedLayer(files, layerNames[i] as string, diffId));
   const image: ArchivedImage = {
@@ -137,7 +143,7 @@ function readImage(
     layerNames,
     containerConfig: isJsonObject(config) ? config.get("config") : undefined,
   };
-  return { image, platform: parsePlatformObject(config, configWhere) };
+  return { image, platform };
 }
 
 /** docker save and podman save name a config by its digest. @throws OciNixError `verification` where it has another one */

@@ -53,8 +53,10 @@ export function loadedImage(
   const where = titleOf(candidate.descriptor.digest);
   const configWhere = titleOf(manifest.config.digest);
   problems.check(() => checkDocument(configBytes, manifest.config, `${configWhere}, the image config,`));
-  const config = parseDocument(configBytes, configWhere);
-  const diffIds = diffIdsOf(config, configWhere);
+  const { diffIds, platform } = problems.parse(() => {
+    const config = parseDocument(configBytes, configWhere);
+    return { diffIds: diffIdsOf(config, configWhere), platform: parsePlatformObject(config, configWhere) };
+  });
   problems.check(() =>
     checkCounts(
       `${where} has ${manifest.layers.length} layers, the image config ${manifest.config.digest} has ${diffIds.length} diff_ids`,
@@ -62,7 +64,6 @@ export function loadedImage(
       diffIds.length,
     ),
   );
-  const platform = parsePlatformObject(config, configWhere);
   if (problems.areTaken) problems.check(() => checkPlatform(candidate, platform, where));
   return {
     manifest: { descriptor: candidate.descriptor, bytes },
@@ -92,6 +93,15 @@ export class Problems {
     } catch (error) {
       if (!this.areTaken || !(error instanceof OciNixError)) throw error;
       this.found.push(error);
+    }
+  }
+
+  /** Parses a document. @throws OciNixError the last problem found, where there is one: it is then why the document is none */
+  parse<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      throw error instanceof OciNixError ? (this.found.at(-1) ?? error) : error;
     }
   }
 }

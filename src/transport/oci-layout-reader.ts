@@ -146,7 +146,7 @@ function loadImage(documents: DocumentReader, candidate: Candidate, takesDamaged
   const bytes = atPlace("the manifest cannot be read", () => documents.bytes(blobName(digest)));
   const problems = new Problems(takesDamaged);
   problems.check(() => checkDocument(bytes, candidate.descriptor, `${titleOf(digest)}, the manifest,`));
-  const manifest = parseImageManifest({ ...candidate, bytes }, titleOf);
+  const manifest = problems.parse(() => parseImageManifest({ ...candidate, bytes }, titleOf));
   if (manifest === undefined) return undefined;
   const configName = blobName(manifest.config.digest);
   const configBytes = atPlace("the image config cannot be read", () => documents.bytes(configName));

@@ -233,6 +233,20 @@ describe("verify of an image with one bad layer", { timeout: 60_000 }, () => {
     }
   });
 
+  it("tells of a layer that is empty, wherever it is", async () => {
+    for (const compression of ["gzip", "zstd"] as const) {
+      const empty = imageOf(compression, (image) => image.damage(1, Buffer.alloc(0)));
+      for (const place of PLACES) {
+        const { layers, files } = await reportAt(place, empty);
+        expect([place, ...layers.map(({ status }) => status)]).toEqual([place, ...statusesWith("damaged")]);
+        expect(layers[1]?.problem).toMatch(
+          / is 0 bytes long, | has 0 bytes, its descriptor says \d+ bytes| is sha256:e3b0c442/,
+        );
+        expect(files?.removed).not.toEqual([]);
+      }
+    }
+  });
+
   it("prints the problem, and why files are not compared", async () => {
     const { stdout } = await verifyAt(
       "docker-archive",
@@ -359,6 +373,22 @@ describe("verify of an image whose documents say what is not so", { timeout: 60_
       expect(problems).toEqual([expect.stringMatching(/is for linux\/arm64, its config says linux\/amd64$/)]);
       expect(layers.map(({ status }) => status)).toEqual(statusesWith("same"));
       expectOk(await verifyAt(place, on("amd64"), ["--exact"]), "verify");
+    }
+  });
+
+  it.each([
+    ["is cut", (bytes: Buffer) => bytes.subarray(0, -9)],
+    ["is too long", (bytes: Buffer) => Buffer.concat([bytes, bytes])],
+    ["is empty", () => Buffer.alloc(0)],
+    ["is another document", () => Buffer.from("[]")],
+  ])("says that a config is not the one of its digest where it %s", async (_, damage) => {
+    const image = imageOf("gzip", (one) => {
+      one.damageConfig = damage;
+    });
+    for (const place of PLACES) {
+      const { status, stdout, stderr } = await verifyAt(place, image);
+      expect([place, status, String(stdout)]).toEqual([place, 3, ""]);
+      expect(String(stderr)).toMatch(/^error: .* is (\d+ bytes long, not \d+|sha256:[0-9a-f]{64})\n/);
     }
   });
 

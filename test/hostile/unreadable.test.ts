@@ -30,6 +30,8 @@ const STORE_COMMANDS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+const VERIFY = ["verify", "--closure", "graph.json", "--store-root", "root"];
+
 const UNREADABLE_STORES: readonly (readonly [what: string, change: (root: string) => void, named: string])[] = [
   ["a file", (root) => chmodSync(join(root, A, "d/f"), 0), `${A}/d/f`],
   ["a directory", (root) => chmodSync(join(root, A, "d"), 0), `${A}/d`],
@@ -123,6 +125,8 @@ describe.skipIf(requireTools("root"))("what an ordinary user may not read", { ti
     ["a layout's blobs", ["copy", "oci:layout", "oci-archive:out/x.tar"], "layout/blobs"],
     ["a layer", ["copy", "oci:layout", "oci-archive:out/x.tar"], "layout/LAYER"],
     ["a layer that is exported", ["export", "oci:layout", "-o", "out/x.tar"], "layout/LAYER"],
+    ["a layer that is verified", [...VERIFY, "oci:layout"], "layout/LAYER"],
+    ["a layer that is verified without reading it", [...VERIFY, "oci:layout", "--no-read"], "layout/LAYER"],
     ["the digest cache's export", ["cache", "import", "perms.json"], "perms.json"],
     ["the Nix database", ["closure", "--store-root", "root", A], "root/nix/var/nix/db/db.sqlite"],
   ] as const)("is named where it is %s", (_, args, file) =>

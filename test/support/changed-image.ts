@@ -18,6 +18,8 @@ export class ChangedImage {
   readonly manifest: { config: Description; layers: Description[]; [more: string]: unknown };
   /** What index.json says of the manifest besides. */
   readonly inIndex: Record<string, unknown> = {};
+  /** What is done to the config's bytes, of which no one knows. */
+  damageConfig: (bytes: Buffer) => Buffer = (bytes) => bytes;
   readonly #name: string;
 
   /** Of an OCI layout that holds this image alone. */
@@ -53,7 +55,7 @@ export class ChangedImage {
     const config = Buffer.from(JSON.stringify(this.config));
     Object.assign(this.manifest.config, { digest: `sha256:${hexSha256(config)}`, size: config.length });
     const manifest = Buffer.from(JSON.stringify(this.manifest));
-    return { config, manifest, manifestDigest: `sha256:${hexSha256(manifest)}` };
+    return { config: this.damageConfig(config), manifest, manifestDigest: `sha256:${hexSha256(manifest)}` };
   }
 
   /** The files of an OCI layout. */
@@ -78,7 +80,7 @@ export class ChangedImage {
   /** The files of a docker-archive, which calls layers by their place. */
   dockerFiles(): Map<string, Buffer> {
     const { config } = this.#documents();
-    const name = `${hexSha256(config)}.json`;
+    const name = `${this.manifest.config.digest.slice(7)}.json`;
     const layers = this.manifest.layers.map((_, i) => `${i}/layer.tar`);
     const entry = { Config: name, RepoTags: [`app:${this.#name}`], Layers: layers };
     const present = layers.flatMap((layer, i) => {

@@ -92,7 +92,11 @@ export function noSuchName(title: string, ref: string, names: readonly string[])
   });
 }
 
+/** @param names of the images that one was wanted of; those that one name cannot tell apart have it as often */
 export function severalNames(title: string, ref: string, names: readonly string[]): OciNixError {
+  if (new Set(names.map(fullName)).size < names.length) {
+    return new OciNixError("usage", `${title}: several images have one name: ${listNames(names)}`, { hint: ONE_NAME });
+  }
   return new OciNixError(
     "usage",
     `${title}: ${JSON.stringify(ref)} is the tag of several images: ${listNames(names)}`,
@@ -101,6 +105,10 @@ export function severalNames(title: string, ref: string, names: readonly string[
     },
   );
 }
+
+/** What to do where names do not tell images apart. */
+export const ONE_NAME =
+  "programs differ in which of them they take: give each a name of its own, in a layout in index.json";
 
 const SHOWN = 10;
 
@@ -187,12 +195,24 @@ function mayBeImage({ descriptor, platform, artifactType }: IndexEntry): boolean
   return artifactType === undefined || artifactType === "" || isImageConfig(artifactType);
 }
 
+/**
+ * The error for a name that stands for several images.
+ * @param hint what to do where they are of one platform
+ */
 export function severalPlatforms(
   title: string,
   image: string,
-  platforms: readonly (Platform | undefined)[],
+  images: readonly { readonly platform: Platform | undefined; readonly digest: Digest }[],
+  hint = ONE_NAME,
 ): OciNixError {
-  return new OciNixError("usage", `${title}: ${image} is for several platforms: ${listPlatforms(platforms)}`, {
+  const platforms = listPlatforms(images.map(({ platform }) => platform));
+  if (images.length > 1 && !platforms.includes(",")) {
+    const digests = listNames(images.map(({ digest }) => digest));
+    return new OciNixError("usage", `${title}: ${image} names ${images.length} images for ${platforms}: ${digests}`, {
+      hint,
+    });
+  }
+  return new OciNixError("usage", `${title}: ${image} is for several platforms: ${platforms}`, {
     hint: "say which with --platform",
   });
 }

@@ -80,7 +80,7 @@ export function imagesOfLayout(documents: DocumentReader, choice: ImageChoice): 
       throw severalPlatforms(
         title,
         group.title,
-        chosen.map((image) => image.platform),
+        chosen.map((image) => ({ platform: image.platform, digest: image.manifest.descriptor.digest })),
       );
     for (const image of chosen) {
       const { digest } = image.manifest.descriptor;

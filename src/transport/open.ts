@@ -6,7 +6,7 @@ import { readArchive } from "./archive-reader.js";
 import { openContainersStorageTarget } from "./containers-storage.js";
 import { openDockerDaemonTarget, readDockerDaemon } from "./docker-daemon/docker-daemon.js";
 import type { ImageSource, ImageTarget, StoredImage } from "./image.js";
-import { listNames } from "./layout-index.js";
+import { listNames, ONE_NAME } from "./layout-index.js";
 import { openOciLayoutTarget } from "./oci-layout.js";
 import { readOciLayout } from "./oci-layout-reader.js";
 import type { ImageLock } from "./registry/lock.js";
@@ -86,7 +86,7 @@ export function onlyImage({ images }: ImageSource, title: string): StoredImage {
   const names = images.flatMap((each) => each.names);
   const there = names.length === 0 ? "" : `: ${listNames(names)}`;
   throw new OciNixError("usage", `${title} holds ${images.length} images${there}`, {
-    hint: `name one of them after a colon${there}`,
+    hint: new Set(names).size < names.length ? ONE_NAME : `name one of them after a colon${there}`,
   });
 }
 

@@ -404,6 +404,31 @@ describe("verify of an image whose documents say what is not so", { timeout: 60_
     }
   });
 
+  it("says that a registry's index has two images for one platform", async () => {
+    const entries = ["1", "2"].map((A) => {
+      const image = imageOf("gzip", ({ config, inIndex }) => {
+        config.config.A = A;
+        inIndex.platform = { os: "linux", architecture: "amd64" };
+      });
+      return JSON.parse(String(image.layoutFiles().get("index.json"))).manifests[0];
+    });
+    const index = { schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests: entries };
+    const server = await startHttpServer(() => ({
+      headers: { "content-type": index.mediaType },
+      body: JSON.stringify(index),
+    }));
+    try {
+      const { status, stderr } = await runCli(["verify", `docker://${server.host}/app:1`, ...input]);
+      expect(status).toBe(2);
+      expect(String(stderr)).toContain(
+        `it names 2 images for linux/amd64: ${entries[0]?.digest}, ${entries[1]?.digest}\n`,
+      );
+      expect(String(stderr)).toContain("hint: name one by its digest: docker://NAME@sha256:");
+    } finally {
+      await server.stop();
+    }
+  });
+
   it("names the images there are where the one that is wanted is not there", async () => {
     const result = await runCli(["verify", `oci:${join(directory, "gzip")}:nope`, ...input]);
     expect(result.status).toBe(1);

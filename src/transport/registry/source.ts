@@ -105,7 +105,9 @@ class ImageReader {
     const likely = candidates.filter((candidate) => candidate.platform === undefined || isWanted(candidate.platform));
     const platforms = candidates.flatMap((candidate) => candidate.platform ?? []);
     const certain = likely.filter((candidate) => candidate.platform !== undefined);
-    if (certain.length > 1) throw this.#several(certain);
+    if (certain.length > 1) {
+      throw this.#several(certain.map((one) => ({ platform: one.platform, digest: one.descriptor.digest })));
+    }
     if (likely.length > MAX_UNKNOWN) {
       throw new OciNixError("limit", `${this.title}: more than ${MAX_UNKNOWN} manifests do not say their platform`);
     }
@@ -117,19 +119,17 @@ class ImageReader {
       if (isWanted(image.platform)) images.push(image);
       else if (image.platform !== undefined) platforms.push(image.platform);
     }
-    if (images.length > 1) throw this.#several(images);
+    if (images.length > 1) {
+      throw this.#several(images.map((one) => ({ platform: one.platform, digest: one.manifest.descriptor.digest })));
+    }
     checkFound(images.length, { title: this.title, choice: { platform }, platforms });
     return images[0] as LoadedImage;
   }
 
   readonly #titleOf = (digest: string) => `${this.repository.title}@${digest}`;
 
-  #several(images: readonly { readonly platform: Platform | undefined }[]): OciNixError {
-    return severalPlatforms(
-      this.title,
-      "it",
-      images.map(({ platform }) => platform),
-    );
+  #several(images: Parameters<typeof severalPlatforms>[2]): OciNixError {
+    return severalPlatforms(this.title, "it", images, "name one by its digest: docker://NAME@sha256:…");
   }
 
   /** Each once. */

@@ -8,6 +8,7 @@ import { BlockWriter } from "../../../src/core/block-writer.js";
 import { nullSink } from "../../../src/core/byte-sink.js";
 import { parsePlatform } from "../../../src/oci/platform.js";
 import { readArchive } from "../../../src/transport/archive-reader.js";
+import { onlyImage } from "../../../src/transport/open.js";
 import { hexSha256, packImage, packTar } from "../../support/confs.js";
 import { LayoutFixture } from "../../support/layouts.js";
 
@@ -282,6 +283,24 @@ describe("readArchive, of several images", () => {
       ["a.tar", a],
       ["b.tar", b],
     ]);
+
+  it("does not choose between images of one name", async () => {
+    const archive = await packTar([
+      ["manifest.json", JSON.stringify(["a", "b"].map((name) => ({ Config: `${name}.json`, RepoTags: ["app:1"] })))],
+      ...["a", "b"].map((name) => [`${name}.json`, config({ config: { User: name } })] as const),
+    ]);
+    for (const ref of ["app:1", "1"]) {
+      await expect(open(archive, { ref })).rejects.toMatchObject({
+        code: "usage",
+        message: expect.stringMatching(/: several images have one name: app:1, app:1$/) as string,
+        hint: expect.stringContaining("give each a name of its own") as string,
+      });
+    }
+    const images = await open(archive);
+    expect(() => onlyImage({ images, close: () => undefined }, "it")).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining("give each a name of its own") as string }) as Error,
+    );
+  });
 
   it("gives all of a docker-archive, or the one of a name, tag, number or platform", async () => {
     const archive = await several();

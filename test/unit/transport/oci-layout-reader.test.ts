@@ -123,6 +123,18 @@ describe("readOciLayout", () => {
     });
   });
 
+  it("does not choose between images of one name and platform, and does not ask for a platform", async () => {
+    const images = [a, b].map((tar) => fixture.image({ layers: [{ tar }] }));
+    for (const image of images) fixture.add(image, "1");
+    for (const platform of [{}, { platform: "linux/amd64" }]) {
+      await expect(read({ tag: "1", ...platform })).rejects.toMatchObject({
+        code: "usage",
+        message: `${layout}: 1 names 2 images for linux/amd64: ${images.map(({ digest }) => digest).join(", ")}`,
+        hint: expect.stringContaining("give each a name of its own, in a layout in index.json") as string,
+      });
+    }
+  });
+
   it("names the first of many names", async () => {
     for (let i = 0; i < 12; i++) fixture.add(fixture.image(), `v${i}`);
     const error = await read({ tag: "none" }).catch((thrown: Error) => thrown);

@@ -172,7 +172,7 @@ class Made {
   }
 
   /** Only where it is not so already, so that a user can make what is to be the user's own. */
-  #own({ owner: { uid, gid }, path }: GeneratedObject, file: ByteString): void {
+  #own({ owner: { uid, gid } }: GeneratedObject, file: ByteString): void {
     const stat = lstatSync(fsPath(file));
     if (stat.uid === uid && stat.gid === gid) return;
     try {
@@ -180,7 +180,7 @@ class Made {
     } catch (error) {
       throw new OciNixError(
         "output",
-        `${displayBytes(path)} cannot be given to ${uid}:${gid}, the user ${stat.uid}:${stat.gid} may not do that: ${describeErrno(error)}`,
+        `${displayBytes(file)} cannot be given to ${uid}:${gid}, the user ${stat.uid}:${stat.gid} may not do that: ${describeErrno(error)}`,
         { hint: `run it as root, or let the files belong to ${stat.uid}:${stat.gid} (--uid, --gid)`, cause: error },
       );
     }

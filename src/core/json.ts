@@ -37,6 +37,7 @@ function shown(value: Json): string {
   if (Array.isArray(value)) return value.length === 0 ? "an empty array" : "an array";
   if (isJsonObject(value)) return value.size === 0 ? "an empty object" : "an object";
   if (value instanceof JsonNumber) return shortened(value.text);
+  if (typeof value === "object" && value !== null) return "a JavaScript value that toJson did not make";
   return typeof value === "string" ? JSON.stringify(shortened(value)) : String(value);
 }
 

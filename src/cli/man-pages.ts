@@ -177,6 +177,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "`": "\\(ga",
   "^": "\\(ha",
   "~": "\\(ti",
+  // Which is left out where there is ASCII only.
+  "…": "...",
 };
 
 /** Text as it stands, on one line: no character of it is a request or changes its looks. */

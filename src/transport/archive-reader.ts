@@ -134,9 +134,10 @@ function manifestsOf(
 /** What is not the same; undefined where nothing is. */
 function difference(files: StoredFiles, names: readonly string[], layers: LoadedImage["layers"]): string | undefined {
   if (layers.length !== names.length) return `${names.length} layers, and ${layers.length}`;
-  const other = layers.findIndex(
-    ({ descriptor }, i) => files.placeOf(names[i] as string) !== files.placeOf(blobName(descriptor.digest)),
-  );
+  const other = layers.findIndex(({ descriptor }, i) => {
+    const [name, blob] = [names[i] as string, blobName(descriptor.digest)];
+    return name !== blob && files.placeOf(name) !== files.placeOf(blob);
+  });
   return other === -1 ? undefined : `layer ${other} is ${names[other]}, and ${layers[other]?.descriptor.digest}`;
 }
 

@@ -247,6 +247,24 @@ describe("verify of an image with one bad layer", { timeout: 60_000 }, () => {
     }
   });
 
+  it("tells of a layer that an archive holds twice, and not the same", async () => {
+    for (const place of ["oci-archive", "docker-archive", "saved"] as const) {
+      const { layers } = await reportAt(
+        place,
+        imageOf("gzip", () => undefined),
+        [],
+        (files) => {
+          const name = [...files.keys()].filter(
+            (key) => /layer.tar|blobs/.test(key) && files.get(key)?.[0] === 0x1f,
+          )[1];
+          files.set(`./${name}`, Buffer.from("other"));
+        },
+      );
+      expect([place, ...layers.map(({ status }) => status)]).toEqual([place, ...statusesWith("damaged")]);
+      expect(layers[1]?.problem).toMatch(/ twice: programs differ in which they read$/);
+    }
+  });
+
   it("prints the problem, and why files are not compared", async () => {
     const { stdout } = await verifyAt(
       "docker-archive",

@@ -14,7 +14,7 @@ import { type ImagePlan, type PlannedLayer, pathsOf } from "./image-plan.js";
 import { Packer, UNPACKED } from "./packer.js";
 import { storePathsAnnotations } from "./recorded-store-paths.js";
 
-/** How an image is built. */
+/** How layers made from the store are packed and kept, besides how they are sent. */
 export interface BuildOptions extends DeliveryOptions {
   /** Of layers made from the store, instead of the plan's; those of a base image stay as they are. By default they are not packed. */
   readonly compression?: Compression | undefined;
@@ -24,7 +24,7 @@ export interface BuildOptions extends DeliveryOptions {
 
 type ReadyLayer = Extract<PlannedLayer, { kind: "ready" }>;
 
-/** What was built. */
+/** An image that was built, with its manifest. */
 export interface BuildSummary extends ImageSummary {
   /** Digest of the manifest. */
   readonly manifest: Digest;

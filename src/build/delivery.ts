@@ -26,7 +26,7 @@ export interface DeliveryOptions {
   readonly cache?: DigestCache | undefined;
 }
 
-/** What went out. */
+/** An image that was delivered, and how much was written for it. */
 export interface ImageSummary {
   readonly repoTags: readonly string[];
   /** Digest of the image config. */

@@ -21,7 +21,7 @@ export type PlannedLayer =
       readonly narSize?: number | undefined;
       /** What somebody recorded for it, if it must be that. */
       readonly recorded?: RecordedLayer | undefined;
-      /** Digest of everything that decides its bytes, where that is all immutable; see {@link layerKey}. */
+      /** Digest of everything that decides its bytes, where that is all immutable: the digest cache knows the layer by it. */
       readonly key?: Digest | undefined;
       /** What is known of its store paths, where that is more than the Nix database may know. */
       readonly objects?: Closure["objects"] | undefined;

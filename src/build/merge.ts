@@ -37,7 +37,7 @@ type Place = { readonly title: string; readonly config: string };
 function twice(name: string, first: Place, second: Place): OciNixError {
   const where = first.title === second.title ? `twice in ${first.title}` : `in ${first.title} and in ${second.title}`;
   const what = first.config === second.config ? "" : `, and they are different images`;
-  return new OciNixError("conflict", `${name} is ${where}${what}`, {
+  return new OciNixError("conflict", `the name ${name} is ${where}${what}`, {
     hint: "leave one of them out, or copy it under another name first",
   });
 }

@@ -146,7 +146,10 @@ export const IMAGE_FLAGS: Flags = {
   "stop-signal": { type: "string", describe: "Signal that stops the container" },
   architecture: { type: "string", describe: "CPU architecture (default amd64)" },
   variant: { type: "string", describe: "Variant of the architecture, for example v8" },
-  created: { type: "string", describe: 'Creation time, or "now" (default 1970-01-01T00:00:01Z)' },
+  created: {
+    type: "string",
+    describe: 'Creation time in RFC 3339 or in seconds since 1970, or "now" (default 1970-01-01T00:00:01Z)',
+  },
   mtime: { type: "string", describe: "Modification time of the files, like --created" },
   uid: { type: "number", describe: "Owner of the files (default 0)" },
   gid: { type: "number", describe: "Group of the files (default 0)" },

@@ -13,8 +13,15 @@ export async function main(args: readonly string[], version: string): Promise<nu
     const { run } = await import("./run.js");
     return await run(args);
   }
-  process.stdout.write(text);
-  return 0;
+  return await new Promise((resolve) => {
+    process.stdout.once("error", (error) => {
+      process.stderr.write(`error: cannot write standard output: ${error.message}\n`);
+      resolve(1);
+    });
+    process.stdout.write(text, (error) => {
+      if (!error) resolve(0);
+    });
+  });
 }
 
 /** The text that is asked for, if one is. */

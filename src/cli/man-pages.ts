@@ -32,9 +32,12 @@ const ENVIRONMENT: readonly (readonly [string, string])[] = [
   ["XDG_CACHE_HOME", "The cache is in oci-nix there, where this is an absolute path; else in ~/.cache."],
   ["SOURCE_DATE_EPOCH", "What the time “now” is, in seconds since 1970."],
   ["TMPDIR", "Where temporary files are."],
-  ["REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_RUNTIME_DIR", "Where credentials for registries are."],
+  ["REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_RUNTIME_DIR, XDG_CONFIG_HOME", "Where credentials for registries are."],
   ["HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "How registries are reached."],
-  ["DOCKER_HOST", "The Docker daemon."],
+  ["SSL_CERT_FILE, NIX_SSL_CERT_FILE", "The authorities that registries are trusted by, in the place of the system's."],
+  ["NODE_EXTRA_CA_CERTS", "More of these authorities."],
+  ["DOCKER_HOST, DOCKER_CONTEXT, CONTAINER_HOST", "The Docker daemon, or podman's service."],
+  ["DOCKER_TLS_VERIFY, DOCKER_TLS, DOCKER_CERT_PATH", "TLS to the daemon of DOCKER_HOST."],
   ["NO_COLOR, TERM", "Whether errors have colour."],
 ];
 
@@ -174,6 +177,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "`": "\\(ga",
   "^": "\\(ha",
   "~": "\\(ti",
+  // Which is left out where there is ASCII only.
+  "…": "...",
 };
 
 /** Text as it stands, on one line: no character of it is a request or changes its looks. */

@@ -72,7 +72,7 @@ function parse(args: readonly string[]): Parsed {
     const flag = Object.hasOwn(flags, token.name) ? flags[token.name] : undefined;
     if (flag === undefined) {
       const known = Object.keys(flags).map((name) => `--${name}`);
-      throw unknown("flag", token.rawName, known);
+      throw unknown("flag", token.rawName, known, `oci-nix ${words} --help`);
     }
     setValue(values, token.name, flag, token.value);
   }

@@ -142,7 +142,7 @@ class Made {
     const isDirectory = object.type === "directory";
     const temporary = temporaryName(parentOf(file));
     try {
-      this.#make(object, temporary);
+      this.#make(object, temporary, file);
       renameSync(fsPath(temporary), fsPath(file));
     } catch (error) {
       throw error instanceof OciNixError ? error : failed(file, error);
@@ -150,7 +150,8 @@ class Made {
     this.#files[this.#files.length - 1] = { file, isDirectory };
   }
 
-  #make(object: GeneratedObject, temporary: ByteString): void {
+  /** @param file the name that it gets at last */
+  #make(object: GeneratedObject, temporary: ByteString, file: ByteString): void {
     const name = fsPath(temporary);
     switch (object.type) {
       case "directory":
@@ -166,21 +167,21 @@ class Made {
         break;
     }
     this.#files.push({ file: temporary, isDirectory: object.type === "directory" });
-    this.#own(object, temporary);
+    this.#own(object, temporary, file);
     // After the owner, whose change clears setuid and setgid.
     if (object.type !== "symlink") chmodSync(name, object.mode);
   }
 
   /** Only where it is not so already, so that a user can make what is to be the user's own. */
-  #own({ owner: { uid, gid }, path }: GeneratedObject, file: ByteString): void {
-    const stat = lstatSync(fsPath(file));
+  #own({ owner: { uid, gid } }: GeneratedObject, temporary: ByteString, file: ByteString): void {
+    const stat = lstatSync(fsPath(temporary));
     if (stat.uid === uid && stat.gid === gid) return;
     try {
-      lchownSync(fsPath(file), uid, gid);
+      lchownSync(fsPath(temporary), uid, gid);
     } catch (error) {
       throw new OciNixError(
         "output",
-        `${displayBytes(path)} cannot be given to ${uid}:${gid}, the user ${stat.uid}:${stat.gid} may not do that: ${describeErrno(error)}`,
+        `${displayBytes(file)} cannot be given to ${uid}:${gid}, the user ${stat.uid}:${stat.gid} may not do that: ${describeErrno(error)}`,
         { hint: `run it as root, or let the files belong to ${stat.uid}:${stat.gid} (--uid, --gid)`, cause: error },
       );
     }

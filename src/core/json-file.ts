@@ -48,7 +48,11 @@ export async function readTextFile(
  *   is larger than 256 MiB
  */
 export function readTextFileSync(file: string): string {
-  let bytes: Buffer;
+  return decoded(readRegularFile(file), file);
+}
+
+/** The bytes of a file. @throws OciNixError as {@link readTextFileSync} */
+export function readRegularFile(file: string): Buffer {
   try {
     const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
@@ -57,14 +61,13 @@ export function readTextFileSync(file: string): string {
         throw new OciNixError("unreadable", `cannot read ${file}: it is no regular file`);
       }
       if (status.size > MAX_TEXT) throw tooLarge(file, MAX_TEXT);
-      bytes = readFileSync(fd);
+      return readFileSync(fd);
     } finally {
       closeSync(fd);
     }
   } catch (error) {
     throw error instanceof OciNixError ? error : unreadable(file, error);
   }
-  return decoded(bytes, file);
 }
 
 /**

@@ -37,6 +37,7 @@ function shown(value: Json): string {
   if (Array.isArray(value)) return value.length === 0 ? "an empty array" : "an array";
   if (isJsonObject(value)) return value.size === 0 ? "an empty object" : "an object";
   if (value instanceof JsonNumber) return shortened(value.text);
+  if (typeof value === "object" && value !== null) return "a JavaScript value that toJson did not make";
   return typeof value === "string" ? JSON.stringify(shortened(value)) : String(value);
 }
 
@@ -62,9 +63,10 @@ const TOKEN = /[ \t\n\r]*(?:([{}[\],:])|(")|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:
 /**
  * Parses JSON (RFC 8259); of a repeated key the last value counts, at the first one's place. A byte order mark is skipped.
  * @param source what errors call the text
+ * @param onRepeated told of each key that an object has twice
  * @throws OciNixError `invalid-input` with line and column; `limit` for more than five million values
  */
-export function parseJson(text: string, source: string): Json {
+export function parseJson(text: string, source: string, onRepeated?: (key: string) => void): Json {
   let values = 0;
   let at = text.startsWith("\ufeff") ? 1 : 0;
   const fail = (what: string): never => {
@@ -113,7 +115,9 @@ export function parseJson(text: string, source: string): Json {
         }
         if (!next.startsWith('"')) fail("a key is missing");
         if (token() !== ":") fail("a colon is missing");
-        object.set(string(next), value(token(), depth + 1));
+        const key = string(next);
+        if (object.has(key)) onRepeated?.(key);
+        object.set(key, value(token(), depth + 1));
       }
       return object;
     }

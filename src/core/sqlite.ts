@@ -1,5 +1,7 @@
+import { statSync } from "node:fs";
 import { createRequire } from "node:module";
 import type Database from "better-sqlite3";
+import { OciNixError } from "./errors.js";
 import { loadNative } from "./native-module.js";
 
 export type SqliteDatabase = Database.Database;
@@ -22,18 +24,36 @@ function sqlite(): typeof Database {
   return loaded;
 }
 
+/** Bytes of a log or journal; more than any transaction of Nix or of ours writes. */
+const MAX_LOG = 2 ** 34;
+
+/** SQLite would wait for a FIFO, where no signal is served. @throws OciNixError `unreadable`, `limit` */
+export function checkParts(file: string): void {
+  for (const part of ["", "-wal", "-journal"]) {
+    const stats = statSync(file + part, { throwIfNoEntry: false });
+    if (stats === undefined) continue;
+    if (!stats.isFile()) throw new OciNixError("unreadable", `cannot read ${file}${part}: it is no regular file`);
+    if (part !== "" && stats.size > MAX_LOG) {
+      throw new OciNixError("limit", `${file}${part} is ${stats.size} bytes long, and is not read`);
+    }
+  }
+}
+
 /** Opens an existing database read-only, waiting up to `timeoutMs` for a writer's lock. Errors are better-sqlite3's own. */
 export function openSqliteReadOnly(file: string, timeoutMs = 5000): SqliteDatabase {
+  checkParts(file);
   return new (sqlite())(file, { readonly: true, fileMustExist: true, timeout: timeoutMs });
 }
 
 /** Opens a database that nobody else has open, so that what an interrupted writer left in its log or journal is applied first. */
 export function openSqlitePrivate(file: string): SqliteDatabase {
+  checkParts(file);
   return new (sqlite())(file, { fileMustExist: true });
 }
 
 /** Opens a database to read and write beside other processes, making an empty one where there is no file; read-only where it may not be written. */
 export function openSqliteShared(file: string, timeoutMs: number): SqliteDatabase {
+  checkParts(file);
   return new (sqlite())(file, { timeout: timeoutMs });
 }
 

@@ -33,7 +33,7 @@ export interface DiskBuildOptions {
   readonly observer?: DiskObserver | undefined;
 }
 
-/** What was made. */
+/** A disk image that was made, and what came with it. */
 export interface DiskSummary {
   /** The image; undefined where `postVM` removed it. */
   readonly file: string | undefined;

@@ -9,7 +9,10 @@ export interface FieldChange {
   readonly after: Json;
 }
 
-/** Compares configs field by field, whatever the order of their keys. What says which layers there are is left out. */
+/**
+ * Compares configs field by field, whatever the order of their keys. What says which layers there are is left out. Of a variable that
+ * `Env` has several times, all values count.
+ */
 export function diffConfigs(a: JsonObject, b: JsonObject): readonly FieldChange[] {
   const before = new Map(fieldsOf(a, ""));
   const after = new Map(fieldsOf(b, ""));
@@ -22,7 +25,7 @@ export function diffConfigs(a: JsonObject, b: JsonObject): readonly FieldChange[
 function* fieldsOf(object: JsonObject, prefix: string, depth = 1): Generator<readonly [string, Json], void, void> {
   for (const [key, value] of object) {
     const field = `${prefix}${key}`;
-    if (field === "rootfs" || (depth <= FIELD_DEPTH && isEmpty(value))) continue;
+    if (field === "rootfs.diff_ids" || (depth <= FIELD_DEPTH && isEmpty(value))) continue;
     if (field === "config.Env" && Array.isArray(value)) yield* variablesOf(value as readonly Json[], field);
     else if (isJsonObject(value) && value.size > 0) yield* fieldsOf(value, `${field}.`, depth + 1);
     else yield [field, value];
@@ -39,11 +42,14 @@ function isEmpty(value: Json): boolean {
 }
 
 function* variablesOf(env: readonly Json[], field: string): Generator<readonly [string, Json], void, void> {
+  const values = new Map<string, string[]>();
   for (const variable of env) {
-    const [, name, value] =
+    const [, name = "", value = ""] =
       /^([^=]*)=?(.*)$/s.exec(typeof variable === "string" ? variable : formatJson(variable)) ?? [];
-    yield [`${field}.${name}`, value ?? ""];
+    values.set(name, [...(values.get(name) ?? []), value]);
   }
+  for (const [name, [first = "", ...more]] of values)
+    yield [`${field}.${name}`, more.length === 0 ? first : [first, ...more]];
 }
 
 function isSame(a: Json, b: Json): boolean {

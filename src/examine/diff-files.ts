@@ -27,10 +27,13 @@ export interface FileChange {
   readonly changes: readonly { readonly attribute: Attribute; readonly before: string; readonly after: string }[];
 }
 
-/** What files two images differ in. */
+/** The files in which two images differ. */
 export interface FilesDiff {
+  /** In the second image only. */
   readonly added: readonly FileItem[];
+  /** In the first image only. */
   readonly removed: readonly FileItem[];
+  /** In both, and not the same. */
   readonly changed: readonly FileChange[];
 }
 

@@ -30,10 +30,11 @@ export interface ExportOptions {
     | undefined;
 }
 
-/** What went out. */
+/** The archive that {@link exportImage} wrote. */
 export interface ExportSummary {
+  /** Files, directories and all else that is in it. */
   readonly entries: number;
-  /** Of the archive. */
+  /** Length of the archive. */
   readonly bytes: number;
 }
 

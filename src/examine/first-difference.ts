@@ -20,8 +20,11 @@ export interface FirstDifference {
 
 /** A field that two headers of one entry have with other values. */
 export interface HeaderField {
+  /** `target` is what a symlink or hard link leads to. */
   readonly field: "name" | "type" | "mode" | "uid" | "gid" | "uname" | "gname" | "size" | "mtime" | "target";
+  /** Its value in the first layer, as text: modes in octal, times in seconds since 1970. */
   readonly before: string;
+  /** Its value in the second layer. */
   readonly after: string;
 }
 

@@ -3,7 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
-import { openSqlitePrivate, openSqliteReadOnly, type SqliteDatabase, sqliteCodeOf } from "../core/sqlite.js";
+import {
+  checkParts,
+  openSqlitePrivate,
+  openSqliteReadOnly,
+  type SqliteDatabase,
+  sqliteCodeOf,
+} from "../core/sqlite.js";
 import { makeTemporaryDirectory } from "../core/temporary.js";
 
 // All access to a database's files is synchronous. Closing a file drops all locks that this process has on it, also those of SQLite
@@ -26,6 +32,7 @@ const CLOCK_STEP_MS = 20;
  */
 export async function queryDatabaseFile<T>(file: string, query: (database: SqliteDatabase) => T): Promise<T> {
   try {
+    checkParts(file);
     if (canOpenInPlace(file)) {
       try {
         return runAndClose(openSqliteReadOnly(file), query);

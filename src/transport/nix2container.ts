@@ -46,7 +46,7 @@ export interface Nix2containerLayer {
 
 /** What nix2container's image.json says. */
 export interface Nix2containerImage {
-  /** As {@link checkGoContainerConfig} gives it. */
+  /** The container's config as Go programs write it: known fields only, in their order, empty ones left out. */
   readonly config: JsonObject;
   readonly layers: readonly Nix2containerLayer[];
   readonly architecture: string;

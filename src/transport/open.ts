@@ -147,7 +147,7 @@ function checkDistinct(names: readonly TransportName[]): void {
     if (other !== undefined) {
       const what = isStandardOutput(name) ? "standard output" : formatTransport(name);
       throw new OciNixError("usage", `${what} is named twice: one image would take the other's place`, {
-        hint: `${formatTransport(other)} is there already`,
+        hint: `give each a place of its own; ${formatTransport(other)} is the first`,
       });
     }
     places.set(place, name);

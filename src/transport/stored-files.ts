@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Digest, sha256 } from "../core/digest.js";
 import { describeErrno, errnoOf, OciNixError } from "../core/errors.js";
 import { openForReading, readRange } from "../core/file-range.js";
-import { type Json, parseJson } from "../core/json.js";
+import { isJsonObject, type Json, parseJson } from "../core/json.js";
 import type { Descriptor } from "../oci/manifest.js";
 import { type ArchiveMember, indexArchive, memberName } from "../tar/reader.js";
 import { openUnpacked, STANDARD_INPUT } from "./unpacked-file.js";
@@ -202,7 +202,44 @@ export function parseDocument(bytes: Uint8Array, where: string): Json {
   } catch (error) {
     throw new OciNixError("invalid-input", `${where} is not text in UTF-8`, { cause: error });
   }
-  return parseJson(text, where);
+  const value = parseJson(text, where, (key) => {
+    throw twoReadings(where, key, key);
+  });
+  checkOneReading(value, where);
+  return value;
+}
+
+/**
+ * Programs in Go, as most clients are, do not tell members apart by case, and take the last one.
+ * @throws OciNixError `verification` where they would read something else
+ */
+function checkOneReading(value: Json, where: string, isFree = false): void {
+  if (Array.isArray(value)) for (const item of value as readonly Json[]) checkOneReading(item, where);
+  if (!isJsonObject(value)) return;
+  const seen = new Map<string, string>();
+  for (const [key, item] of value) {
+    const folded = foldCase(key);
+    const other = seen.get(folded);
+    if (other !== undefined && !isFree) throw twoReadings(where, other, key);
+    seen.set(folded, key);
+    checkOneReading(item, where, FREE_NAMES.has(folded));
+  }
+}
+
+/** Objects whose members people name. */
+const FREE_NAMES: ReadonlySet<string> = new Set(["annotations", "exposedports", "labels", "volumes"]);
+
+/** As Go's encoding/json does, for which two letters beyond ASCII are k and s. */
+function foldCase(key: string): string {
+  return key.replaceAll("\u212a", "k").replaceAll("\u017f", "s").toLowerCase();
+}
+
+function twoReadings(where: string, one: string, other: string): OciNixError {
+  const names =
+    one === other ? `${JSON.stringify(one)} twice` : `both ${JSON.stringify(one)} and ${JSON.stringify(other)}`;
+  return new OciNixError("verification", `${where} has ${names}: programs differ in which they read`, {
+    hint: "it may be made to look like another image than it is: write the image anew",
+  });
 }
 
 /** @throws OciNixError `verification` where the bytes are not what the descriptor says */

@@ -340,8 +340,25 @@ describe("the output", () => {
   });
 
   it.skipIf(!existsSync("/dev/full"))("fails with one line where the disk is full", async () => {
-    const result = await runCli(stream(), { wrapper: ["sh", "-c", 'exec "$@" > /dev/full', "sh"] });
-    expectError(result, 1, /no space left on device \(ENOSPC\)/);
+    const wrapper = ["sh", "-c", 'exec "$@" > /dev/full', "sh"];
+    expectError(await runCli(stream(), { wrapper }), 1, /no space left on device \(ENOSPC\)/);
+    for (const args of [["--help"], ["--version"], ["build", "--help"], ["schema"]]) {
+      expectError(await runCli(args, { wrapper }), 1, "no space left on device");
+    }
+  });
+
+  it("does not wait for FIFOs that are databases or certificates", async () => {
+    const directories = ["nix/var/nix/db", "cache"].map((name) => join(directory, name));
+    for (const each of directories) mkdirSync(each, { recursive: true });
+    const [db, cache] = directories as [string, string];
+    execFileSync("mkfifo", [join(db, "db.sqlite"), join(cache, "digests.sqlite-journal"), join(directory, "ca")]);
+    const root = paths[0] as string;
+    expectError(await runCli(["closure", root, "--store-root", directory]), 1, "db.sqlite: it is no regular file");
+    const env = { SSL_CERT_FILE: join(directory, "ca") };
+    expectError(await runCli(["inspect", "docker://localhost:1/app"], { env }), 1, "ca: it is no regular file");
+    const result = await runCli(stream("--cache-dir", cache));
+    expect(result.stderr).toContain("digests.sqlite-journal: it is no regular file");
+    expect(result.status).toBe(0);
   });
 });
 
@@ -368,6 +385,7 @@ describe("an interrupt", () => {
   it("ends a wait for a FIFO that nobody writes to", async () => {
     const fifo = join(directory, "fifo");
     execFileSync("mkfifo", [fifo]);
+    execFileSync("mkfifo", [join(directory, "written")]);
     const root = paths[0] as string;
     const waiting = [
       ["closure", "--closure", fifo, root],
@@ -376,6 +394,7 @@ describe("an interrupt", () => {
       ["stream", "--dockertools-args", fifo],
       ["disk", fifo, "--to", join(directory, "disk.img")],
       ["cache", "import", fifo, "--cache-dir", join(directory, "cache")],
+      ["cache", "export", join(directory, "written"), "--cache-dir", join(directory, "cache")],
       ["n2c", "layers-from-reproducible-storepaths", join(directory, "layers.json"), fifo],
     ].map((args) => startCli(args));
     for (const { stdout } of waiting) stdout.resume();

@@ -105,7 +105,8 @@ export function specReference(): string {
   });
   return `# Fields of the spec file
 
-Every field, with the flag that says the same; a flag wins over the file. \`oci-nix schema\` prints the JSON Schema (draft 2020-12), which is
+Every field, with the flag that says the same; a flag wins over the file. Flags and INPUT follow links to store paths (\`./result\`), fields do not:
+they name the store path. \`oci-nix schema\` prints the JSON Schema (draft 2020-12), which is
 [spec.schema.json](spec.schema.json) as well; a spec file may name it in \`$schema\`, for editors. The program refuses what the schema refuses,
 unknown fields above all, and what no schema can tell: names that no image can have, store paths that are not in the closure, fields that
 contradict each other. \`null\` is as good as a missing field. \`[]\` in a name stands for each of an array. The [README](../README.md#spec-file)

@@ -22,7 +22,7 @@ export interface BaseImage {
   readonly variant: string | undefined;
   /** History entries, of which as many as there are layers are not `empty_layer`. */
   readonly history: readonly Json[];
-  /** The `config` of an image on top of it. @throws OciNixError as {@link inheritConfig} */
+  /** The `config` of an image on top of it. @throws OciNixError `invalid-input` where an inherited field of the base has the wrong shape */
   configOf(config: JsonObject): JsonObject;
   /** Gives back files. */
   close(): void;

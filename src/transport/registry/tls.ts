@@ -1,9 +1,10 @@
 import { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext, type SecureContextOptions } from "node:tls";
 import { describeErrno, OciNixError } from "../../core/errors.js";
+import { readRegularFile } from "../../core/json-file.js";
 
 /** Where distributions keep the certificates of the authorities they trust; the first that is there counts. */
 const SYSTEM_BUNDLES: readonly string[] = [
@@ -86,8 +87,8 @@ function clientCertificates(directory: string, files: readonly string[]): readon
     });
   }
   return certs.map((stem) => ({
-    cert: read(join(directory, `${stem}.cert`)),
-    key: read(join(directory, `${stem}.key`)),
+    cert: readRegularFile(join(directory, `${stem}.cert`)),
+    key: readRegularFile(join(directory, `${stem}.key`)),
   }));
 }
 
@@ -96,11 +97,11 @@ let systemBundle: readonly (string | Buffer)[] | undefined;
 function systemAuthorities(): readonly (string | Buffer)[] {
   const { SSL_CERT_FILE, NIX_SSL_CERT_FILE, NODE_EXTRA_CA_CERTS } = process.env;
   const named = SSL_CERT_FILE || NIX_SSL_CERT_FILE;
-  const extra = NODE_EXTRA_CA_CERTS ? [read(NODE_EXTRA_CA_CERTS)] : [];
-  if (named) return [read(named), ...extra];
+  const extra = NODE_EXTRA_CA_CERTS ? [readRegularFile(NODE_EXTRA_CA_CERTS)] : [];
+  if (named) return [readRegularFile(named), ...extra];
   if (systemBundle === undefined) {
     const found = SYSTEM_BUNDLES.find((file) => existsSync(file));
-    systemBundle = found === undefined ? rootCertificates : [read(found)];
+    systemBundle = found === undefined ? rootCertificates : [readRegularFile(found)];
   }
   return [...systemBundle, ...extra];
 }
@@ -115,19 +116,11 @@ function list(directory: string): readonly string[] {
 
 /** Node passes over authorities that are none. */
 function readCertificate(file: string): Buffer {
-  const bytes = read(file);
+  const bytes = readRegularFile(file);
   try {
     new X509Certificate(bytes);
     return bytes;
   } catch (error) {
     throw new OciNixError("invalid-input", `${file} is no certificate in PEM`, { cause: error });
-  }
-}
-
-function read(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new OciNixError("unreadable", `cannot read ${file}: ${describeErrno(error)}`, { cause: error });
   }
 }

@@ -259,6 +259,13 @@ describe("configs", () => {
       "config.ExposedPorts.81/tcp",
       "config.Labels.x",
     ]);
+    expect(await config({ config: { Env: ["A=1"] } }, { config: { Env: ["A=2", "A=1"] } })).toEqual([
+      ["config.Env.A", '"1"', '["2","1"]'],
+    ]);
+    expect(await config({ rootfs: { type: "layers" } }, { rootfs: { type: "other", base_layer: "b" } })).toEqual([
+      ["rootfs.base_layer", "null", '"b"'],
+      ["rootfs.type", '"layers"', '"other"'],
+    ]);
     expect(await config({ config: { Env: ["A=1"] } }, { config: { Env: ["A=2"] } })).toEqual([
       ["config.Env.A", '"1"', '"2"'],
     ]);

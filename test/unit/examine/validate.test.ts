@@ -218,6 +218,15 @@ describe("entries", () => {
     expect(found[0]?.slice(0, expected.length)).toBe(expected);
   });
 
+  it("are found: a device that Linux does not have", async () => {
+    const device = headerOf("d", { type: "3" });
+    Buffer.from("8000000000200000", "hex").copy(device, 329);
+    expect(await findingsOf(imageOf([layerOf(Buffer.concat([sign(device), Buffer.alloc(1024)]))]))).toEqual([
+      "note device layer 1: d is a character device 2097152:0",
+      "warning device layer 1: d is the device 2097152:0, which Linux does not have",
+    ]);
+  });
+
   it("with an absolute name are where those with a relative one are", async () => {
     expect(await findingsOf(imageOf(layers([["a"], ["/a"]])))).toEqual([
       "error duplicate layer 1: /a is there more than once",

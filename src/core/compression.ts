@@ -1,5 +1,5 @@
 import type { ByteSink } from "./byte-sink.js";
-import type { CompressorOptions, Filter } from "./compression/filter.js";
+import type { CompressorOptions, DecompressorOptions, Filter } from "./compression/filter.js";
 import { GzipDecompressor } from "./compression/gunzip.js";
 import { GzipCompressor, gzipCodec } from "./compression/gzip.js";
 import { ZstdCompressor, ZstdDecompressor, zstdCodec } from "./compression/zstd.js";
@@ -76,11 +76,16 @@ export function createCompressor(
 }
 
 /**
- * Unpacks what is written. Members or frames may follow each other, as both formats allow; zeros may follow the last gzip member.
+ * Unpacks what is written. Members or frames may follow each other, as both formats allow; nothing else may, unless the options say so.
  * @param title what errors call the input
  */
-export function createDecompressor(name: "gzip" | "zstd", sink: ByteSink, title: string): Filter {
-  return name === "gzip" ? new GzipDecompressor(sink, title) : new ZstdDecompressor(sink, title);
+export function createDecompressor(
+  name: "gzip" | "zstd",
+  sink: ByteSink,
+  title: string,
+  options: DecompressorOptions = {},
+): Filter {
+  return name === "gzip" ? new GzipDecompressor(sink, title, options) : new ZstdDecompressor(sink, title);
 }
 
 /**

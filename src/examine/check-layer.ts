@@ -1,71 +1,78 @@
 import { type ByteString, isUtf8 } from "../core/byte-string.js";
 import { OciNixError } from "../core/errors.js";
 import type { TarEntry, TarVisitor } from "../tar/entries.js";
-import { entryPath, isTooLong, parentOf, parentsOf, shownName, whiteoutOf } from "./entry-path.js";
+import { entryPath, isTooLong, parentOf, shownName, whiteoutOf } from "./entry-path.js";
+import { deviceProblem, linkProblem, ownerProblem, rootProblem } from "./entry-problems.js";
 import type { Findings } from "./findings.js";
+import { KnownPaths } from "./known-paths.js";
 
 const ENGINES = ["docker", "podman/skopeo", "containerd"];
+const ON_OVERLAYFS = ["docker", "podman/skopeo"];
 
-/** Entries that a layer may have: as many names take more than a gigabyte of memory. */
+/** Those that change a file system itself, where engines with overlayfs put the layers side by side. */
+const VFS = ["podman with the driver vfs"];
+const IN_PLACE = [...VFS, "umoci"];
+
+/** Entries that an image may have, and paths, with the directories that have no entries: as many take more than a gigabyte of memory. */
 const MAX_CHECKED = 8_000_000;
 
-type Kind = "directory" | "symlink" | "linkable";
-
 /**
- * Checks the entries of one layer after the other, bottom first. Between layers only the symlinks are remembered; within a layer the
- * names, as a duplicate may come at any time.
+ * Checks the entries of one layer after the other, bottom first. All paths are remembered: a duplicate may come at any time, and an entry
+ * may lie in what a lower layer has.
  */
 export class LayerCheck {
   readonly #findings: Findings;
-  /** Symlinks of the layers below, unless something hides them. */
-  #lowerSymlinks = new Set<ByteString>();
+  readonly #known = new KnownPaths();
   readonly #limit: number;
   entries = 0;
 
-  /** @param limit of the entries of a layer */
+  /** @param limit of the entries of all layers, and of their paths */
   constructor(findings: Findings, limit = MAX_CHECKED) {
     this.#findings = findings;
     this.#limit = limit;
   }
 
-  /** What takes the entries of the next layer, and throws `limit` where there are too many; call `finish` once it has had them all. */
-  begin(where: string, isFirst: boolean): TarVisitor & { finish(): void } {
-    const layer = new OneLayer(this.#findings, this.#lowerSymlinks, where, isFirst);
-    const before = this.entries;
+  /**
+   * What takes the entries of the next layer, and throws `limit` where there are too many; call `finish` once it has had them all.
+   * @param maxUnpacked bytes that the files of the layer may have, with their holes
+   */
+  begin(where: string, isFirst: boolean, maxUnpacked: number): TarVisitor & { finish(): void } {
+    this.#known.beginLayer();
+    const layer = new OneLayer(this.#findings, this.#known, where, isFirst, maxUnpacked);
     return {
       open: (entry) => {
-        if (++this.entries - before > this.#limit) {
-          throw new OciNixError("limit", `${where} has more than ${this.#limit} entries, and is not checked further`);
+        this.entries++;
+        if (Math.max(this.entries, this.#known.size) > this.#limit) {
+          const message = `${where}: the image has more than ${this.#limit} entries and directories, and is not checked further`;
+          throw new OciNixError("limit", message);
         }
         layer.check(entry);
         return false;
       },
       close: () => undefined,
-      finish: () => {
-        this.#lowerSymlinks = layer.finish();
-      },
+      finish: () => layer.finish(),
     };
   }
 }
 
 class OneLayer {
-  readonly #kinds = new Map<ByteString, Kind>();
-  /** Paths and directories whose contents whiteouts hide. */
-  readonly #hiddenPaths = new Set<ByteString>();
-  readonly #hiddenContents = new Set<ByteString>();
   /** A directory that entries may lie in. */
   #soundParent: ByteString | undefined;
   #absolute = 0;
+  /** Bytes of the files so far, with their holes. */
+  #unpacked = 0;
   readonly #findings: Findings;
-  readonly #lowerSymlinks: ReadonlySet<ByteString>;
+  readonly #known: KnownPaths;
   readonly #where: string;
   readonly #isFirst: boolean;
+  readonly #maxUnpacked: number;
 
-  constructor(findings: Findings, lowerSymlinks: ReadonlySet<ByteString>, where: string, isFirst: boolean) {
+  constructor(findings: Findings, known: KnownPaths, where: string, isFirst: boolean, maxUnpacked: number) {
     this.#findings = findings;
-    this.#lowerSymlinks = lowerSymlinks;
+    this.#known = known;
     this.#where = where;
     this.#isFirst = isFirst;
+    this.#maxUnpacked = maxUnpacked;
   }
 
   check(entry: TarEntry): void {
@@ -73,28 +80,24 @@ class OneLayer {
     if (path === undefined) return;
     this.#checkParents(path, entry.name);
     if (entry.type === "link") this.#checkLink(entry);
-    this.#checkKind(entry);
-    if (this.#kinds.has(path)) {
+    this.#checkKind(entry, path);
+    const before = this.#known.kindHere(path);
+    if (before !== undefined && before !== "implied") {
       const message = `${shownName(entry.name)} is there more than once`;
       this.#add("error", "duplicate", message, ["docker", "podman/skopeo"]);
     } else {
       this.#checkWhiteout(entry, path);
     }
     const kind = entry.type === "directory" || entry.type === "symlink" ? entry.type : "linkable";
-    this.#kinds.set(path, kind);
+    this.#known.set(path, kind);
     if (kind !== "directory" && this.#soundParent?.startsWith(path)) this.#soundParent = undefined;
   }
 
-  /** Notes what has to be counted first. @returns the symlinks for the layers above */
-  finish(): Set<ByteString> {
-    if (this.#absolute > 0) {
-      const message = `${this.#absolute} names are absolute`;
-      this.#add("note", "absolute-name", message, ["scanners (Trivy, Dockle)"]);
-    }
-    const symlinks = new Set<ByteString>();
-    for (const path of this.#lowerSymlinks) if (!this.#isReplaced(path)) symlinks.add(path);
-    for (const [path, kind] of this.#kinds) if (kind === "symlink") symlinks.add(path);
-    return symlinks;
+  /** Notes what has to be counted first. */
+  finish(): void {
+    if (this.#absolute === 0) return;
+    const message = `${this.#absolute} names are absolute`;
+    this.#add("note", "absolute-name", message, ["scanners (Trivy, Dockle)"]);
   }
 
   #add(severity: "error" | "warning" | "note", code: string, message: string, clients?: readonly string[]): void {
@@ -129,34 +132,37 @@ class OneLayer {
   #checkParents(path: ByteString, name: ByteString): void {
     const parent = parentOf(path);
     if (parent === "" || parent === this.#soundParent) return;
-    for (const at of parentsOf(path)) {
-      const kind = this.#kinds.get(at);
-      if (kind === "symlink" || (kind === undefined && this.#lowerSymlinks.has(at) && !this.#isReplaced(at))) {
-        const layer = kind === undefined ? "a lower layer" : "this layer";
-        this.#add(
-          "error",
-          "under-symlink",
-          `${shownName(name)} lies in ${shownName(at)}, a symlink in ${layer}`,
-          ENGINES,
-        );
-        return;
-      }
-      if (kind === "linkable") {
-        const message = `${shownName(name)} lies in ${shownName(at)}, which is no directory`;
-        // umoci writes whiteouts for what was in a directory that a file replaced.
-        if (whiteoutOf(path)?.hides === "path")
-          this.#add("warning", "under-file", message, ["podman with the driver vfs"]);
-        else this.#add("error", "under-file", message, ENGINES);
-        return;
-      }
+    const obstacle = this.#known.obstacle(path);
+    if (obstacle === undefined) {
+      this.#known.implyParents(path);
+      this.#soundParent = parent;
+      return;
     }
-    this.#soundParent = parent;
+    const { kind, isHere } = obstacle;
+    const message = `${shownName(name)} lies in ${shownName(obstacle.path)}`;
+    const whiteout = whiteoutOf(path);
+    if (kind === "symlink") {
+      const layer = isHere ? "this layer" : "a lower layer";
+      this.#add("error", "under-symlink", `${message}, a symlink in ${layer}`, ENGINES);
+    } else if (kind === "hidden") {
+      const why = "which this layer hides and has no entry for before it";
+      this.#add("error", "whiteout", `${message}, ${why}`, ON_OVERLAYFS);
+    } else if (!isHere) {
+      if (whiteout?.hides === "contents") return;
+      const clients = whiteout === undefined ? IN_PLACE : VFS;
+      this.#add("warning", "under-file", `${message}, which is no directory in a lower layer`, clients);
+    } else if (whiteout?.hides === "path") {
+      // umoci writes whiteouts for what was in a directory that a file replaced.
+      this.#add("warning", "under-file", `${message}, which is no directory`, VFS);
+    } else {
+      this.#add("error", "under-file", `${message}, which is no directory`, ENGINES);
+    }
   }
 
   #checkLink({ name, linkName }: TarEntry): void {
     const target = entryPath(linkName);
-    const kind = target === undefined ? undefined : this.#kinds.get(target);
-    if (kind === undefined) {
+    const kind = target === undefined ? undefined : this.#known.kindHere(target);
+    if (kind === undefined || kind === "implied") {
       const message = `${shownName(name)} is a hard link to ${shownName(linkName)}, which does not come before it in this layer`;
       this.#add("error", "hard-link", message, ENGINES);
     } else if (kind === "directory") {
@@ -169,18 +175,39 @@ class OneLayer {
     }
   }
 
-  #checkKind({ name, type, devMajor, devMinor, sparse }: TarEntry): void {
+  #checkKind(entry: TarEntry, path: ByteString): void {
+    const { name, type, devMajor, devMinor } = entry;
     if (type === "character" || type === "block") {
       const message = `${shownName(name)} is a ${type} device ${devMajor}:${devMinor}`;
       this.#add("note", "device", message, ["docker, podman and containerd without the rights of root"]);
     } else if (type === "other") {
       this.#add("warning", "entry-type", `${shownName(name)} is of a type that is none of POSIX's`, ENGINES);
     }
-    if (sparse) this.#add("note", "sparse", `${shownName(name)} is stored without its holes, as GNU tar does`);
+    const link = type === "symlink" ? linkProblem(entry) : undefined;
+    if (link !== undefined) this.#add("error", "bad-link", link, ENGINES);
+    const root = rootProblem(entry, path);
+    if (root !== undefined) this.#add("warning", "root", root, IN_PLACE);
+    const owner = ownerProblem(entry);
+    if (owner !== undefined) this.#add("warning", "owner", owner);
+    const device = deviceProblem(entry);
+    if (device !== undefined) this.#add("warning", "device", device);
+    this.#checkHoles(entry);
+  }
+
+  /** Holes are read as zeros, and not every file system can keep them: they count as what a layer unpacks to. */
+  #checkHoles({ name, sparse, fullSize }: TarEntry): void {
+    this.#unpacked += fullSize;
+    if (!sparse) return;
+    const shown = shownName(name);
+    const message = `${shown} is stored without its holes, as GNU tar does: it has ${fullSize} bytes with them`;
+    this.#add("note", "sparse", message);
+    if (this.#unpacked <= this.#maxUnpacked) return;
+    const size = `${this.#unpacked} bytes with the holes of ${shown}, more than the ${this.#maxUnpacked} that are taken`;
+    throw new OciNixError("limit", `${this.#where} unpacks to ${size}, and is not read further`);
   }
 
   #checkWhiteout({ name, type, size }: TarEntry, path: ByteString): void {
-    if (this.#hiddenPaths.has(path)) this.#bothWays(path);
+    if (this.#known.isHidden(path)) this.#bothWays(path);
     const whiteout = whiteoutOf(path);
     if (whiteout === undefined) return;
     if (whiteout.hides === "nothing") {
@@ -191,26 +218,16 @@ class OneLayer {
       this.#add("warning", "whiteout", `${shownName(name)} is a whiteout, but not an empty file`);
     }
     if (this.#isFirst) this.#add("note", "whiteout", `${shownName(name)} hides nothing, as there is no lower layer`);
-    if (whiteout.hides === "path" && this.#kinds.has(whiteout.path)) this.#bothWays(whiteout.path);
-    (whiteout.hides === "path" ? this.#hiddenPaths : this.#hiddenContents).add(whiteout.path);
+    const kind = whiteout.hides === "path" ? this.#known.kindHere(whiteout.path) : undefined;
+    if (kind !== undefined) {
+      const message = `${shownName(whiteout.path)} is in this layer, as is a whiteout after it`;
+      this.#add("error", "whiteout", message, ON_OVERLAYFS);
+    }
+    this.#known.hide(whiteout.path, whiteout.hides);
   }
 
   #bothWays(path: ByteString): void {
-    this.#add(
-      "warning",
-      "whiteout",
-      `${shownName(path)} is in this layer, as is a whiteout that hides it in lower ones`,
-    );
-  }
-
-  /** Whether what lower layers have at a path is hidden or replaced so far. */
-  #isReplaced(path: ByteString): boolean {
-    if (this.#kinds.has(path) || this.#hiddenPaths.has(path) || this.#hiddenContents.has("")) return true;
-    for (const at of parentsOf(path)) {
-      const kind = this.#kinds.get(at);
-      if (kind !== undefined && kind !== "directory") return true;
-      if (this.#hiddenPaths.has(at) || this.#hiddenContents.has(at)) return true;
-    }
-    return false;
+    const message = `${shownName(path)} is in this layer, as is a whiteout that hides it in lower ones`;
+    this.#add("warning", "whiteout", message);
   }
 }

@@ -13,7 +13,7 @@ export interface Finding {
   readonly clients?: readonly string[];
 }
 
-/** Findings of a kind that are listed for one place; the rest is counted. */
+/** Findings of a kind and severity that are listed for one place; the rest is counted. */
 const MAX_ALIKE = 10;
 
 /** Collects findings; a hostile image cannot make them many. */
@@ -23,7 +23,7 @@ export class Findings {
 
   add(severity: Severity, code: string, where: string, message: string, clients?: readonly string[]): void {
     const finding = { severity, code, where, message, ...(clients === undefined ? {} : { clients }) };
-    const key = `${code} ${where}`;
+    const key = `${severity} ${code} ${where}`;
     const alike = this.#alike.get(key);
     if (alike === undefined) this.#alike.set(key, { first: finding, count: 1 });
     else alike.count++;

@@ -3,6 +3,7 @@ import { OciNixError } from "../core/errors.js";
 import type { TarEntry } from "../tar/entries.js";
 import type { StoredLayer } from "../transport/image.js";
 import { entryPath, isTooLong, shownName, whiteoutOf } from "./entry-path.js";
+import { deviceProblem, linkProblem, ownerProblem } from "./entry-problems.js";
 import { invalidImage, MAX_ENTRIES, readSoundLayer } from "./layer.js";
 
 /** What an entry stands for, and where its contents are. Names that are hard links of each other share it. */
@@ -26,11 +27,6 @@ export interface LayerEntries {
 
 /** Bytes of names, link targets and extended attributes that all layers of an image may have. */
 const MAX_TEXT = 1 << 29;
-/** Numbers of users and groups are 32 bits wide, and the last one is nobody's. */
-const MAX_ID = 2 ** 32 - 2;
-/** Largest device number that a tar header holds. */
-const MAX_DEVICE = 8 ** 7 - 1;
-
 /** Reads the entries of an image's layers, one layer after the other, and no contents. */
 export class LayerEntriesReader {
   #text = 0;
@@ -53,7 +49,8 @@ export class LayerEntriesReader {
       }
       const whiteout = whiteoutOf(path);
       if (whiteout === undefined) {
-        checkNumbers(entry, title);
+        const problem = ownerProblem(entry) ?? deviceProblem(entry);
+        if (problem !== undefined) throw invalidImage(`${title}: ${problem}`);
         entries.push({ path, inode: { entry, layer: index, index: count } });
       } else if (whiteout.hides === "contents") {
         hiddenContents.add(whiteout.path);
@@ -73,18 +70,16 @@ export class LayerEntriesReader {
 /** Old storage drivers left files of their own in layers, which are nobody's. */
 const AUFS = /(^|\/)\.wh\.\.wh\.[^/]+(\/|$)/;
 
-function pathOf({ name, type, linkName }: TarEntry, title: string): ByteString {
+function pathOf(entry: TarEntry, title: string): ByteString {
+  const { name } = entry;
   const path = entryPath(name);
   if (path === undefined) throw invalidImage(`${title}: ${shownName(name)} has a component ".."`);
   if (name === "" || name.includes("\0")) {
     throw invalidImage(`${title}: ${shownName(name) || "an entry without a name"}: no file can be called that`);
   }
   if (isTooLong(path)) throw invalidImage(`${title}: ${shownName(name)} is longer than Linux allows`);
-  if ((type === "symlink" || type === "link") && (linkName.includes("\0") || linkName === "")) {
-    throw invalidImage(
-      `${title}: ${shownName(name)} links to ${shownName(linkName) || "nothing"}: no file can be called that`,
-    );
-  }
+  const problem = linkProblem(entry);
+  if (problem !== undefined) throw invalidImage(`${title}: ${problem}`);
   return path;
 }
 
@@ -92,14 +87,4 @@ function textOf({ name, linkName, uname, gname, xattrs }: TarEntry): number {
   let length = name.length + linkName.length + uname.length + gname.length;
   for (const [key, value] of xattrs ?? []) length += key.length + value.length;
   return length;
-}
-
-function checkNumbers({ name, uid, gid, devMajor, devMinor }: TarEntry, title: string): void {
-  const fits = (value: number, max: number) => Number.isInteger(value) && value >= 0 && value <= max;
-  if (!fits(uid, MAX_ID) || !fits(gid, MAX_ID)) {
-    throw invalidImage(`${title}: ${shownName(name)} is owned by ${uid}:${gid}, which Linux does not have`);
-  }
-  if (!fits(devMajor, MAX_DEVICE) || !fits(devMinor, MAX_DEVICE)) {
-    throw invalidImage(`${title}: ${shownName(name)} is the device ${devMajor}:${devMinor}, which Linux does not have`);
-  }
 }

@@ -30,6 +30,11 @@ export interface LayerReading {
 const MAX_UNPACKED = 1 << 30;
 const MAX_RATIO = 200;
 
+/** Bytes that a layer may unpack to. @param expectedSize so many in any case */
+export function unpackedLimit(layer: StoredLayer, expectedSize = 0): number {
+  return Math.max(MAX_UNPACKED, MAX_RATIO * layer.blob.size, expectedSize);
+}
+
 /** Entries that a layer may have of which every one is kept, with its name and attributes. */
 export const MAX_ENTRIES = 2_000_000;
 
@@ -90,7 +95,7 @@ export async function readLayer(
   expectedSize = 0,
 ): Promise<LayerReading> {
   const entries = new TarEntries(visitor, title);
-  const sink = new UnpackedSink(entries, Math.max(MAX_UNPACKED, MAX_RATIO * layer.blob.size, expectedSize), title);
+  const sink = new UnpackedSink(entries, unpackedLimit(layer, expectedSize), title);
   const packed = new PackedSink(sink, title);
   const out = new BlockWriter(packed, { blockSize: BULK_BLOCK_SIZE, signal });
   let digest: Digest | undefined;

@@ -1,6 +1,7 @@
 import type { ByteString } from "../core/byte-string.js";
 import { compareStrings, OciNixError } from "../core/errors.js";
 import { entryPath, shownName } from "./entry-path.js";
+import { rootProblem } from "./entry-problems.js";
 import { invalidImage } from "./layer.js";
 import type { Inode, LayerEntries } from "./layer-entries.js";
 
@@ -83,9 +84,8 @@ export class RootFileSystem {
 
   #put(path: ByteString, inode: Inode, title: string): void {
     const { type, linkName, name } = inode.entry;
-    if (path === "" && type !== "directory") {
-      throw invalidImage(`${title}: ${shownName(name)} is the root, and no directory`);
-    }
+    const problem = rootProblem(inode.entry, path);
+    if (problem !== undefined) throw invalidImage(`${title}: ${problem}`);
     // Before anything gives way to it.
     const linked = type === "link" ? this.#linkTarget(linkName, name, title) : undefined;
     let at = this.#root;

@@ -4,7 +4,7 @@ import type { ImageSource, StoredImage, StoredLayer } from "../transport/image.j
 import { checkDocuments } from "./check-documents.js";
 import { LayerCheck } from "./check-layer.js";
 import { type Finding, Findings } from "./findings.js";
-import { type LayerReading, readLayer } from "./layer.js";
+import { type LayerReading, readLayer, unpackedLimit } from "./layer.js";
 
 /** What was found out about one image. */
 export interface ValidatedImage {
@@ -24,7 +24,8 @@ export interface ValidatedImage {
 
 /**
  * Reads the images of a source whole and checks them. What is wrong is a finding, not an error; errors are what keeps us from reading.
- * Memory grows with the entries of the largest layer and with the symlinks of all.
+ * Memory grows with the entries of all layers of an image.
+ * @throws OciNixError `unsupported` where a layer cannot be unpacked here
  */
 export async function validateImages(source: ImageSource, signal?: AbortSignal): Promise<readonly ValidatedImage[]> {
   const validated: ValidatedImage[] = [];
@@ -39,8 +40,10 @@ async function validateImage(image: StoredImage, signal: AbortSignal | undefined
   let unpackedSize = 0;
   for (const [i, layer] of image.layers.entries()) {
     const where = `layer ${i + 1}`;
-    const visitor = check.begin(where, i === 0);
+    const visitor = check.begin(where, i === 0, unpackedLimit(layer));
     const reading = await readLayer(layer, visitor, where, signal);
+    // That says nothing of the layer: what unpacks it is missing here.
+    if (reading.damage?.code === "unsupported") throw reading.damage;
     visitor.finish();
     unpackedSize += reading.unpackedSize;
     checkReading(layer, reading, where, found);

@@ -31,6 +31,8 @@ export interface TarEntry {
   readonly xattrs: ReadonlyMap<ByteString, ByteString> | undefined;
   /** The archive holds only the parts of the file that are no holes. */
   readonly sparse: boolean;
+  /** Bytes of a file with its holes; {@link size} where it is not {@link sparse}. */
+  readonly fullSize: number;
 }
 
 export interface TarVisitor {
@@ -273,8 +275,19 @@ export class TarEntries implements ByteSink {
       devMajor: device ? this.#number(329, 8, "devmajor") : 0,
       devMinor: device ? this.#number(337, 8, "devminor") : 0,
       xattrs: xattrsOf(pax),
-      sparse: flag === "S" || pax.has("GNU.sparse.major") || pax.has("GNU.sparse.map"),
+      ...this.#holes(flag, type === "file" || type === "other" ? size : 0),
     };
+  }
+
+  /** GNU tar has four ways to store what has holes. */
+  #holes(flag: string, size: number): Pick<TarEntry, "sparse" | "fullSize"> {
+    const pax = this.#pax;
+    const sparse = flag === "S" || pax.has("GNU.sparse.major") || pax.has("GNU.sparse.map");
+    if (!sparse) return { sparse, fullSize: size };
+    const recorded = this.#paxNumber("GNU.sparse.realsize") ?? this.#paxNumber("GNU.sparse.size");
+    const fullSize = recorded ?? (flag === "S" ? this.#number(483, 12, "size with holes") : size);
+    if (!Number.isInteger(fullSize) || fullSize < 0) throw this.#damaged(`a file of ${fullSize} bytes with its holes`);
+    return { sparse, fullSize };
   }
 
   #paxNumber(key: string): number | undefined {

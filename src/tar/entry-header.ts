@@ -19,7 +19,7 @@ import { binaryPrefix, encodeRecords, numbersInField, oversized, paxHeader, ques
 import { splitName } from "./profile.js";
 
 /** An entry that was read from one archive and goes into another one. */
-export type KeptEntry = Omit<TarEntry, "type" | "mtime" | "sparse"> & {
+export type KeptEntry = Omit<TarEntry, "type" | "mtime" | "sparse" | "fullSize"> & {
   readonly type: Exclude<TarEntry["type"], "other">;
   /** Whole seconds, unless {@link TarEntry.mtimeRecord} says more. */
   readonly mtime: number;

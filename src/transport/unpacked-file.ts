@@ -163,7 +163,7 @@ async function unpackToTemporary(
     }
     writeAll(fd, bytes);
   };
-  const filter = createDecompressor(name, { write }, path);
+  const filter = createDecompressor(name, { write }, path, { takesPadding: true });
   const turns = new EventLoopTurns(signal);
   try {
     for await (const piece of readPieces(packed.fd, path)) {

@@ -42,3 +42,25 @@ describe("where better-sqlite3 is not built for the Node.js that runs it", { tim
     expect(String(refused.stderr)).toMatch(/hint: .*npm rebuild better-sqlite3/);
   });
 });
+
+describe("where zstd-napi is not built", { timeout: 60_000 }, () => {
+  it("validate says so, and nothing of an image that it cannot unpack", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "oci-nix-native-"));
+    const installed = installForEverybody();
+    try {
+      const store = copySampleStore(directory);
+      const image = `oci:${join(directory, "layout")}:1`;
+      const flags = [store.closureFile, "--store-root", store.storeRoot, "--compression", "zstd", "--to", image];
+      expectOk(await runCli(["build", ...flags]), "build");
+      const { program } = installed;
+      expectOk(await runCli(["validate", image], { program }), "validate");
+      rmSync(join(installed.directory, "node_modules", "zstd-napi", "build", "Release", "binding.node"));
+      const { status, stdout, stderr } = await runCli(["validate", image], { program });
+      expect([status, String(stdout)]).toEqual([1, ""]);
+      expect(String(stderr)).toContain("error: zstd-napi: the compiled part of it is missing");
+    } finally {
+      rmSync(installed.directory, { recursive: true, force: true });
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+});

@@ -126,6 +126,29 @@ describe("a hostile layer", { timeout: 60_000 }, () => {
     }
   });
 
+  it("whose holes would fill a disk is not valid", async () => {
+    const records = { "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": `${10 ** 15}` };
+    const pax = member({ name: "x", type: "x", content: paxPayload(records) });
+    const stored = Buffer.concat([pax, member({ name: "a", content: Buffer.from("1\n0\n3\n") }), END]);
+    const { status, stdout } = await place.run(["validate", write("holes.tar", await archiveOf([{ stored }]))]);
+    expect(status).toBe(3);
+    expect(stdout).toMatch(/unpacks to 1000000000000000 bytes with the holes of a, .* not read further \[limit\]/);
+  });
+
+  it("that zeros follow is not valid, and not exported", async () => {
+    const tar = Buffer.concat([member({ name: "a" }), END]);
+    const stored = Buffer.concat([gzipSync(tar), Buffer.alloc(512)]);
+    const diffId = `sha256:${hexSha256(tar)}`;
+    const image = write("padded.tar", await archiveOf([{ stored, diffId }]));
+    const { status, stdout } = await place.run(["validate", image]);
+    expect([status, stdout]).toEqual([3, expect.stringMatching(/zeros follow the last member \[damaged\]/)]);
+    const exported = await place.run(["export", image, "-o", place.path("root.tar")]);
+    expect([exported.status, existsSync(place.path("root.tar"))]).toEqual([3, false]);
+    const whole = gzipSync(await archiveOf([{ stored: tar }]));
+    const padded = write("whole.tar.gz", Buffer.concat([whole, Buffer.alloc(512)]));
+    expect((await place.run(["validate", padded])).status).toBe(0);
+  });
+
   it("of 120,000 entries, some of one name or of one but for its case, is checked in bounded memory", async () => {
     const one = member({ name: "a" });
     const entries = Array.from({ length: 120_000 }, (_, n) => {

@@ -11,10 +11,16 @@ export default async function validate({ inputs, flags, signal }: Invocation): P
   const [place] = placesOf(inputs, 1) as [string];
   let images: readonly ValidatedImage[] = [];
   let findings: readonly Finding[] = [];
+  let isOpen = false;
   try {
-    images = await withSource(place, { flags, signal }, "every", (source) => validateImages(source, signal));
+    images = await withSource(place, { flags, signal }, "every", (source) => {
+      isOpen = true;
+      return validateImages(source, signal);
+    });
   } catch (error) {
     if (!(error instanceof OciNixError) || !OF_THE_IMAGE.includes(error.code)) throw error;
+    // Once it is open, that is what is missing here.
+    if (isOpen && error.code === "unsupported") throw error;
     findings = [{ severity: "error", code: "unreadable", where: "source", message: error.message }];
   }
   const all = [...findings, ...images.flatMap((image) => image.findings)];

@@ -12,3 +12,8 @@ export interface CompressorOptions {
   readonly signal?: AbortSignal | undefined;
   readonly threads?: number | undefined;
 }
+
+export interface DecompressorOptions {
+  /** Zeros may follow the last gzip member, as gzip itself has it: whoever writes in blocks pads with them. Go's gzip refuses them. */
+  readonly takesPadding?: boolean | undefined;
+}

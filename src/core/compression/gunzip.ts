@@ -1,16 +1,15 @@
 import { createGunzip, type Gunzip } from "node:zlib";
 import type { ByteSink } from "../byte-sink.js";
 import { OciNixError } from "../errors.js";
-import type { Filter } from "./filter.js";
+import type { DecompressorOptions, Filter } from "./filter.js";
 
 const CHUNK_BYTES = 256 * 1024;
 
-/**
- * Members may follow each other. Zeros after the last one are passed over, as by gzip itself: whoever writes in blocks pads with them.
- */
+/** Members may follow each other; nothing else may, but for padding where that is taken. */
 export class GzipDecompressor implements Filter {
   readonly #sink: ByteSink;
   readonly #title: string;
+  readonly #takesPadding: boolean;
   readonly #gunzip: Gunzip;
   /** Settles when a write is taken in, or all has come out. */
   #waiting: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
@@ -19,9 +18,10 @@ export class GzipDecompressor implements Filter {
   #ended = false;
   #closed = false;
 
-  constructor(sink: ByteSink, title: string) {
+  constructor(sink: ByteSink, title: string, { takesPadding = false }: DecompressorOptions = {}) {
     this.#sink = sink;
     this.#title = title;
+    this.#takesPadding = takesPadding;
     this.#gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
     this.#gunzip.on("data", (bytes: Buffer) => this.#pass(bytes));
     this.#gunzip.on("end", () => {
@@ -35,10 +35,10 @@ export class GzipDecompressor implements Filter {
     if (this.#closed || bytes.length === 0) return undefined;
     if (this.#error !== undefined) throw this.#error;
     this.#empty = false;
-    if (this.#ended) return this.#checkPadding(bytes);
+    if (this.#ended) return this.#checkRest(bytes);
     const before = this.#gunzip.bytesWritten;
     return this.#wait((done) => this.#gunzip.write(bytes, done)).then(() => {
-      if (this.#ended && !this.#closed) this.#checkPadding(bytes.subarray(this.#gunzip.bytesWritten - before));
+      if (this.#ended && !this.#closed) this.#checkRest(bytes.subarray(this.#gunzip.bytesWritten - before));
     });
   }
 
@@ -92,9 +92,11 @@ export class GzipDecompressor implements Filter {
     this.#settle();
   }
 
-  #checkPadding(bytes: Uint8Array): void {
-    if (bytes.every((byte) => byte === 0)) return;
-    this.#error = this.#damaged(new Error("something else follows the last member"));
+  #checkRest(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    const isZero = bytes.every((byte) => byte === 0);
+    if (isZero && this.#takesPadding) return;
+    this.#error = this.#damaged(new Error(`${isZero ? "zeros follow" : "something else follows"} the last member`));
     throw this.#error;
   }
 

@@ -336,14 +336,31 @@ describe("gzip's own", () => {
     expect((await pack(GZIP, text(10))).subarray(0, 10).toString("hex")).toBe("1f8b08000000000000ff");
   });
 
-  it("padding of zeros is passed over, and nothing may follow it", async () => {
+  it("padding of zeros is passed over where it is taken, and nothing may follow it", async () => {
     const bytes = text(5000);
     const packed = gzipSync(bytes);
     const zeros = Buffer.alloc(700);
-    expect((await unpack("gzip", Buffer.concat([packed, zeros]))).equals(bytes)).toBe(true);
-    expect((await unpack("gzip", packed, zeros, zeros)).equals(bytes)).toBe(true);
-    expect((await failure(unpack("gzip", Buffer.concat([packed, zeros, packed])))).code).toBe("invalid-input");
-    expect((await failure(unpack("gzip", packed, zeros, Buffer.from("x")))).code).toBe("invalid-input");
+    const padded = async (...pieces: readonly Buffer[]) => {
+      const sink = collector();
+      await run(createDecompressor("gzip", sink, "an archive", { takesPadding: true }), pieces);
+      return sink.bytes();
+    };
+    expect((await padded(Buffer.concat([packed, zeros]))).equals(bytes)).toBe(true);
+    expect((await padded(packed, zeros, zeros)).equals(bytes)).toBe(true);
+    expect((await failure(padded(Buffer.concat([packed, zeros, packed])))).code).toBe("invalid-input");
+    expect((await failure(padded(packed, zeros, Buffer.from("x")))).code).toBe("invalid-input");
+  });
+
+  it("padding of zeros is damage elsewhere, as it is for Go", async () => {
+    const packed = gzipSync(text(5000));
+    for (const size of [1, 700]) {
+      for (const pieces of [[Buffer.concat([packed, Buffer.alloc(size)])], [packed, Buffer.alloc(size)]]) {
+        expect(await failure(unpack("gzip", ...pieces))).toMatchObject({
+          code: "invalid-input",
+          message: "a layer: damaged or cut off gzip data: zeros follow the last member",
+        });
+      }
+    }
   });
 });
 

@@ -5,6 +5,7 @@ import { Findings } from "../../../src/examine/findings.js";
 import { type ValidatedImage, validateImages } from "../../../src/examine/validate.js";
 import { TarEntries } from "../../../src/tar/entries.js";
 import type { StoredImage, StoredLayer } from "../../../src/transport/image.js";
+import { sign } from "../../support/hostile/tar.js";
 import { documentOf, type Entry, headerOf, imageOf, layerOf, sourceOf, tarOf } from "./fixtures.js";
 
 async function validate(image: StoredImage): Promise<ValidatedImage> {
@@ -19,18 +20,27 @@ async function findingsOf(image: StoredImage): Promise<readonly string[]> {
 }
 
 describe("a layer of absurdly many entries", () => {
-  it("is checked up to the limit, which each layer has for itself", () => {
-    const check = new LayerCheck(new Findings(), 2);
-    const header = headerOf("a", { type: "5" });
-    const write = (count: number) => {
-      const visitor = check.begin("layer 1", true);
-      const entries = new TarEntries(visitor, "layer 1");
-      for (let n = 0; n < count; n++) entries.write(header);
-      visitor.finish();
-    };
-    write(2);
-    write(2);
-    expect(() => write(3)).toThrow(/^layer 1 has more than 2 entries, and is not checked further$/);
+  const write = (check: LayerCheck, ...names: readonly string[]) => {
+    const visitor = check.begin("layer 1", true, 1);
+    const entries = new TarEntries(visitor, "layer 1");
+    for (const name of names) entries.write(headerOf(name, { type: "5" }));
+    visitor.finish();
+  };
+  const message = /^layer 1: the image has more than 4 entries and directories, and is not checked further$/;
+
+  it("is checked up to the limit, which all layers of an image have together", () => {
+    const check = new LayerCheck(new Findings(), 4);
+    write(check, "a", "a");
+    write(check, "a", "a");
+    expect(() => write(check, "a")).toThrow(message);
+  });
+
+  it("or of directories that have none is checked up to the limit", () => {
+    const check = new LayerCheck(new Findings(), 4);
+    write(check, "a/b/c/d");
+    write(check, "a/b/c/d");
+    write(check, "a/b/c/e");
+    expect(() => write(check, "a")).toThrow(message);
   });
 });
 
@@ -66,12 +76,27 @@ describe("a sound image", () => {
     const symlink: Entries = [["a/"], ["a/l", { link: "x" }]];
     for (const second of [
       [["a/"], ["a/l/"], ["a/l/f", "x"]],
-      [["a/"], ["a/.wh.l"], ["a/l/f", "x"]],
       [["a/.wh..wh..opq"], ["a/l/f", "x"]],
-      [[".wh.a"], ["a/l/f", "x"]],
     ] satisfies Entries[]) {
       expect(await findingsOf(imageOf(layers(symlink, second)))).toEqual([]);
       expect(await findingsOf(imageOf(layers(symlink, second, [["a/l/g", "x"]])))).toEqual([]);
+    }
+    for (const second of [[["a/"], ["a/.wh.l"]], [[".wh.a"]], [["a"]]] satisfies Entries[]) {
+      expect(await findingsOf(imageOf(layers(symlink, second, [["a/"]], [["a/l/g", "x"]])))).toEqual([]);
+    }
+  });
+
+  it("may have a directory where a file was, in whichever lower layer", async () => {
+    const file: Entries = [["d/"], ["d/e", "x"]];
+    for (const second of [
+      [["d/"], ["d/e/"], ["d/e/f", "x"]],
+      [["d/.wh..wh..opq"], ["d/e/f", "x"]],
+      [["d/e/.wh..wh..opq"]],
+    ] satisfies Entries[]) {
+      expect(await findingsOf(imageOf(layers(file, [["x"]], second)))).toEqual([]);
+    }
+    for (const second of [[["d/.wh.e"]], [[".wh.d"]], [["d/e/"]]] satisfies Entries[]) {
+      expect(await findingsOf(imageOf(layers(file, second, [["d/e/f", "x"]])))).toEqual([]);
     }
   });
 });
@@ -128,13 +153,17 @@ describe("entries", () => {
     ["a name with a NUL", [[["x", { pax: { path: "a\0b" } }]]], "error bad-name layer 1: a\\x00b: no file can be"],
     ["a device", [[["null", { type: "3" }]]], "note device layer 1: null is a character device 0:0"],
     ["an unknown type", [[["odd", { type: "Q" }]]], "warning entry-type layer 1: odd is of a type"],
-    ["a sparse file", [[["s", { pax: { "GNU.sparse.major": "1" } }]]], "note sparse layer 1: s is stored"],
+    [
+      "a sparse file",
+      [[["s", { pax: { "GNU.sparse.major": "1" } }]]],
+      "note sparse layer 1: s is stored without its holes, as GNU tar does: it has 0 bytes with them",
+    ],
     [
       "a whiteout of nothing",
       [[["a"]], [[".wh."]]],
       "error whiteout layer 2: .wh. is no well-formed whiteout: it names",
     ],
-    ["a whiteout of ..", [[["a"]], [["a/.wh..."]]], "error whiteout layer 2: a/.wh... is no well-formed whiteout"],
+    ["a whiteout of ..", [[["a/"]], [["a/.wh..."]]], "error whiteout layer 2: a/.wh... is no well-formed whiteout"],
     ["AUFS's files", [[["a"]], [[".wh..wh.plnk/"]]], "error whiteout layer 2: .wh..wh.plnk/ is no well-formed"],
     ["an entry in a whiteout", [[["a"]], [[".wh.a/b"]]], "error whiteout layer 2: .wh.a/b is no well-formed whiteout"],
     ["a whiteout with contents", [[["a"]], [[".wh.a", "x"]]], "warning whiteout layer 2: .wh.a is a whiteout, but not"],
@@ -147,12 +176,55 @@ describe("entries", () => {
     [
       "a whiteout after its namesake",
       [[["a"]], [["a"], [".wh.a"]]],
-      "warning whiteout layer 2: a is in this layer, as",
+      "error whiteout layer 2: a is in this layer, as is a whiteout after it",
     ],
+    [
+      "a whiteout after what it hides",
+      [[["a"]], [["d/x"], [".wh.d"]]],
+      "error whiteout layer 2: d is in this layer, as is a whiteout after it",
+    ],
+    [
+      "a whiteout of what an entry lies in",
+      [[["d/"]], [[".wh.d"], ["d/e/x"]]],
+      "error whiteout layer 2: d/e/x lies in d, which this layer hides and has no entry for before it",
+    ],
+    [
+      "an entry in a file of a lower layer",
+      [[["d/e"]], [["x"]], [["d/e/f/g"]]],
+      "warning under-file layer 3: d/e/f/g lies in d/e, which is no directory in a lower layer",
+    ],
+    ["a symlink to nothing", [[["l", { type: "2" }]]], "error bad-link layer 1: l links to nothing: no file"],
+    [
+      "a symlink with a NUL",
+      [[["l", { link: "x", pax: { linkpath: "a\0b" } }]]],
+      "error bad-link layer 1: l links to a\\x00b: no file",
+    ],
+    [
+      "a symlink that is too long",
+      [[["l", { link: "x", pax: { linkpath: "x".repeat(4096) } }]]],
+      "error bad-link layer 1: l links to more than Linux allows: xxx",
+    ],
+    ["a root that is a symlink", [[[".", { link: "/tmp" }]]], "warning root layer 1: . is the root, and no directory"],
+    ["a root that is a file", [[["./", { type: "0" }]]], "warning root layer 1: ./ is the root, and no directory"],
+    [
+      "an absurd owner",
+      [[["a", { pax: { uid: "1099511627776" } }]]],
+      "warning owner layer 1: a is owned by 1099511627776:0",
+    ],
+    ["a negative group", [[["a", { pax: { gid: "-1" } }]]], "warning owner layer 1: a is owned by 0:-1, which"],
   ])("are found: %s", async (_, contents, expected) => {
     const found = await findingsOf(imageOf(layers(...contents)));
     expect(found).toHaveLength(1);
     expect(found[0]?.slice(0, expected.length)).toBe(expected);
+  });
+
+  it("are found: a device that Linux does not have", async () => {
+    const device = headerOf("d", { type: "3" });
+    Buffer.from("8000000000200000", "hex").copy(device, 329);
+    expect(await findingsOf(imageOf([layerOf(Buffer.concat([sign(device), Buffer.alloc(1024)]))]))).toEqual([
+      "note device layer 1: d is a character device 2097152:0",
+      "warning device layer 1: d is the device 2097152:0, which Linux does not have",
+    ]);
   });
 
   it("with an absolute name are where those with a relative one are", async () => {
@@ -170,6 +242,16 @@ describe("entries", () => {
       "error parent-reference layer 1: 15 more like these",
       "error parent-reference layer 2: 15 more like these",
     ]);
+  });
+});
+
+describe("many findings of a kind", () => {
+  it("hide none that is worse", async () => {
+    const hiding: Entries = Array.from({ length: 12 }, (_, i) => [`.wh.${i}`] as const);
+    const found = await findingsOf(imageOf(layers([...hiding, [".wh."]])));
+    expect(found).toHaveLength(12);
+    expect(found).toContainEqual(expect.stringMatching(/^error whiteout layer 1: \.wh\. is no well-formed/));
+    expect(found).toContain("note whiteout layer 1: 2 more like these");
   });
 });
 
@@ -244,6 +326,38 @@ describe("bytes", () => {
       "error limit layer 1: layer 1 unpacks to more than 200 times its size, and is not read further",
     ]);
   }, 60_000);
+
+  it.each([
+    ["GNU.sparse.realsize", { "GNU.sparse.major": "1", "GNU.sparse.realsize": `${10 ** 15}` }, 10 ** 15],
+    ["GNU.sparse.size", { "GNU.sparse.map": "0,1", "GNU.sparse.size": `${10 ** 15}` }, 10 ** 15],
+    ["a header of old", undefined, 8 ** 11 - 1],
+  ])("that unpack to absurdly many with their holes are found: %s", async (_, pax, size) => {
+    const old = headerOf("x", { type: "S" });
+    old.write("7".repeat(11), 483, "latin1");
+    const bytes = pax === undefined ? Buffer.concat([sign(old), Buffer.alloc(1024)]) : tarOf(["x", { pax }]);
+    expect(await one(layerOf(bytes))).toEqual([
+      `note sparse layer 1: x is stored without its holes, as GNU tar does: it has ${size} bytes with them`,
+      `error limit layer 1: layer 1 unpacks to ${size} bytes with the holes of x, more than the 1073741824 that are taken, and is not read further`,
+    ]);
+  });
+
+  it("that unpack to absurdly many with the holes of all files are found", async () => {
+    const holes = { pax: { "GNU.sparse.major": "1", "GNU.sparse.realsize": `${2 ** 29}` } };
+    const found = await one(layerOf(tarOf(["a", holes], ["b", holes], ["c", holes], ["d", holes])));
+    expect(found.filter((finding) => finding.startsWith("error"))).toEqual([
+      "error limit layer 1: layer 1 unpacks to 1610612736 bytes with the holes of c, more than the 1073741824 that are taken, and is not read further",
+    ]);
+    expect(await one(layerOf(tarOf(["a", { pax: { "GNU.sparse.major": "1", "GNU.sparse.realsize": "-1" } }])))).toEqual(
+      [expect.stringMatching(/^error damaged layer 1: .* a file of -1 bytes with its holes/)],
+    );
+  });
+
+  it("of nothing that follow a packed layer are damage, as Go says", async () => {
+    const stored = Buffer.concat([(await import("node:zlib")).gzipSync(tar), Buffer.alloc(512)]);
+    expect(await one(layerOf(tar, { packed: "gzip", stored }))).toEqual([
+      "error damaged layer 1: layer 1: damaged or cut off gzip data: zeros follow the last member",
+    ]);
+  });
 
   it("after the archive's end are noted", async () => {
     expect(await one(layerOf(Buffer.concat([tar, Buffer.from("more")])))).toEqual([

@@ -81,6 +81,13 @@ describe("verifying an image", () => {
     expect(found.layers[0]?.problem).toContain("damaged or cut off gzip data");
   });
 
+  it("finds a layer damaged that zeros follow, as nobody who uses Go can unpack it", async () => {
+    const padded = layerOf(A, { stored: Buffer.concat([gzipSync(A), Buffer.alloc(512)]), packed: "gzip" });
+    const found = await verify(imageOf([padded]), imageOf([layerOf(A)]));
+    expect(statusesOf(found)).toEqual(["damaged"]);
+    expect(found.layers[0]?.problem).toContain("zeros follow the last member");
+  });
+
   it("compares no files where one layer cannot be unpacked and all say that they are the input's", async () => {
     const cut = layerOf(A, { stored: gzipSync(A).subarray(0, 40), packed: "gzip" });
     const found = await verify(imageOf([cut, layerOf(B)]), imageOf([layerOf(A), layerOf(B)]));

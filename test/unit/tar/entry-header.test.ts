@@ -64,7 +64,7 @@ describe("an entry's header", () => {
         expect(header.length % 512).toBe(0);
         const { mtimeRecord, ...found } = readBack(header);
         const { mtimeRecord: spelled, ...rest } = given;
-        expect(found).toEqual({ ...rest, sparse: false });
+        expect(found).toEqual({ ...rest, sparse: false, fullSize: given.size });
         expect(mtimeRecord ?? String(found.mtime)).toBe(spelled);
       }),
       { numRuns: 500 },

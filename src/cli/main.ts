@@ -13,15 +13,18 @@ export async function main(args: readonly string[], version: string): Promise<nu
     const { run } = await import("./run.js");
     return await run(args);
   }
-  return await new Promise((resolve) => {
-    process.stdout.once("error", (error) => {
-      process.stderr.write(`error: cannot write standard output: ${error.message}\n`);
-      resolve(1);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      process.stdout.once("error", reject);
+      process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
     });
-    process.stdout.write(text, (error) => {
-      if (!error) resolve(0);
-    });
-  });
+    return 0;
+  } catch (error) {
+    const [{ OciNixError }, { reportError }] = await Promise.all([import("../index.js"), import("./ui.js")]);
+    const message = `standard output: cannot write: ${(error as Error).message}`;
+    reportError(new OciNixError("output", message, { cause: error }), {});
+    return 1;
+  }
 }
 
 /** The text that is asked for, if one is. */

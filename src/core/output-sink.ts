@@ -47,6 +47,17 @@ export async function openOutputSink(file: string, signal?: AbortSignal): Promis
   }
 }
 
+/** Writes a text as {@link openOutputSink} has it. @throws OciNixError as that; the signal's reason */
+export async function writeOutput(file: string, text: string, signal?: AbortSignal): Promise<void> {
+  const output = await openOutputSink(file, signal);
+  try {
+    await output.write(Buffer.from(text));
+    await output.commit();
+  } finally {
+    output.close();
+  }
+}
+
 function descriptorSink(fd: number, title: string, signal: AbortSignal | undefined): OutputSink {
   const sink = fdSink(fd, title, signal);
   return {

@@ -27,7 +27,7 @@ function sqlite(): typeof Database {
 /** Bytes of a log or journal; more than any transaction of Nix or of ours writes. */
 const MAX_LOG = 2 ** 34;
 
-/** SQLite would wait for a FIFO, where no signal is served. @throws OciNixError `unreadable`, `limit` */
+/** For files that others made: SQLite would wait for a FIFO, where no signal is served. @throws OciNixError `unreadable`, `limit` */
 export function checkParts(file: string): void {
   for (const part of ["", "-wal", "-journal"]) {
     const stats = statSync(file + part, { throwIfNoEntry: false });
@@ -41,13 +41,11 @@ export function checkParts(file: string): void {
 
 /** Opens an existing database read-only, waiting up to `timeoutMs` for a writer's lock. Errors are better-sqlite3's own. */
 export function openSqliteReadOnly(file: string, timeoutMs = 5000): SqliteDatabase {
-  checkParts(file);
   return new (sqlite())(file, { readonly: true, fileMustExist: true, timeout: timeoutMs });
 }
 
 /** Opens a database that nobody else has open, so that what an interrupted writer left in its log or journal is applied first. */
 export function openSqlitePrivate(file: string): SqliteDatabase {
-  checkParts(file);
   return new (sqlite())(file, { fileMustExist: true });
 }
 

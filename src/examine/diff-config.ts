@@ -46,7 +46,9 @@ function* variablesOf(env: readonly Json[], field: string): Generator<readonly [
   for (const variable of env) {
     const [, name = "", value = ""] =
       /^([^=]*)=?(.*)$/s.exec(typeof variable === "string" ? variable : formatJson(variable)) ?? [];
-    values.set(name, [...(values.get(name) ?? []), value]);
+    const known = values.get(name);
+    if (known === undefined) values.set(name, [value]);
+    else known.push(value);
   }
   for (const [name, [first = "", ...more]] of values)
     yield [`${field}.${name}`, more.length === 0 ? first : [first, ...more]];

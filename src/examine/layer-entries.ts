@@ -27,6 +27,7 @@ export interface LayerEntries {
 
 /** Bytes of names, link targets and extended attributes that all layers of an image may have. */
 const MAX_TEXT = 1 << 29;
+
 /** Reads the entries of an image's layers, one layer after the other, and no contents. */
 export class LayerEntriesReader {
   #text = 0;

@@ -205,14 +205,18 @@ export function severalPlatforms(
   images: readonly { readonly platform: Platform | undefined; readonly digest: Digest }[],
   hint = ONE_NAME,
 ): OciNixError {
-  const platforms = listPlatforms(images.map(({ platform }) => platform));
-  if (images.length > 1 && !platforms.includes(",")) {
+  const platforms = namesOfPlatforms(images.map(({ platform }) => platform));
+  if (images.length > 1 && platforms.length === 1) {
     const digests = listNames(images.map(({ digest }) => digest));
-    return new OciNixError("usage", `${title}: ${image} names ${images.length} images for ${platforms}: ${digests}`, {
-      hint,
-    });
+    return new OciNixError(
+      "usage",
+      `${title}: ${image} names ${images.length} images for ${platforms[0]}: ${digests}`,
+      {
+        hint,
+      },
+    );
   }
-  return new OciNixError("usage", `${title}: ${image} is for several platforms: ${platforms}`, {
+  return new OciNixError("usage", `${title}: ${image} is for several platforms: ${platforms.join(", ")}`, {
     hint: "say which with --platform",
   });
 }
@@ -234,14 +238,14 @@ export function checkFound(
   const name = choice.ref === undefined ? title : `${title}: ${choice.ref}`;
   if (choice.platform !== undefined && choice.platform !== "every" && platforms.length > 0) {
     throw new OciNixError("not-found", `${name} is not there for ${formatPlatform(choice.platform)}`, {
-      hint: `it is for ${listPlatforms(platforms)}`,
+      hint: `it is for ${namesOfPlatforms(platforms).join(", ")}`,
     });
   }
   throw new OciNixError("invalid-input", `${name} holds no image`, { hint: "signatures and attestations are none" });
 }
 
-function listPlatforms(platforms: readonly (Platform | undefined)[]): string {
-  return [...new Set(platforms.map((platform) => (platform === undefined ? "unknown" : formatPlatform(platform))))]
-    .sort()
-    .join(", ");
+function namesOfPlatforms(platforms: readonly (Platform | undefined)[]): readonly string[] {
+  return [
+    ...new Set(platforms.map((platform) => (platform === undefined ? "unknown" : formatPlatform(platform)))),
+  ].sort();
 }

@@ -394,6 +394,7 @@ describe("an interrupt", () => {
       ["stream", "--dockertools-args", fifo],
       ["disk", fifo, "--to", join(directory, "disk.img")],
       ["cache", "import", fifo, "--cache-dir", join(directory, "cache")],
+      ["plan", store.closureFile, "--store-root", store.storeRoot, "--html", join(directory, "written")],
       ["cache", "export", join(directory, "written"), "--cache-dir", join(directory, "cache")],
       ["n2c", "layers-from-reproducible-storepaths", join(directory, "layers.json"), fifo],
     ].map((args) => startCli(args));

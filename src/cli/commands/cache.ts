@@ -4,11 +4,11 @@ import {
   exportCache,
   importCache,
   OciNixError,
-  openOutputSink,
   parseByteSize,
   pruneCache,
   readTextFile,
   readTextStream,
+  writeOutput,
 } from "../../index.js";
 import { type FlagValues, type Invocation, number, text } from "../command.js";
 import { formatBytes, printError, printOutput } from "../ui.js";
@@ -58,13 +58,7 @@ export async function prune({ inputs, flags, signal }: Invocation): Promise<void
 export async function exportDigests({ inputs, flags, signal }: Invocation): Promise<void> {
   const file = fileOf("export", inputs);
   const digests = exportCache(directoryOf(flags));
-  const output = await openOutputSink(file, signal);
-  try {
-    await output.write(Buffer.from(digests));
-    await output.commit();
-  } finally {
-    output.close();
-  }
+  await writeOutput(file, digests, signal);
 }
 
 /** Adds the digests of a file. */

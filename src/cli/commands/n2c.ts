@@ -8,7 +8,7 @@ import {
   makeNix2containerLayers,
   type Nix2containerImage,
   OciNixError,
-  writeOutputFile,
+  writeOutput,
 } from "../../index.js";
 import { type FlagValues, type Invocation, number, text } from "../command.js";
 import { formatBytes, printError } from "../ui.js";
@@ -30,7 +30,7 @@ export async function layers({ inputs, flags, signal }: Invocation): Promise<voi
     },
     signal,
   );
-  writeOutputFile(output, formatNix2containerLayers(made.layers));
+  await writeOutput(output, formatNix2containerLayers(made.layers), signal);
   const size = made.layers.reduce((sum, layer) => sum + layer.size, 0);
   const nothing = made.layers.length === 0 ? ": every store path is ignored or in a parent layer" : "";
   const each = made.layers.map(
@@ -44,7 +44,7 @@ export async function layers({ inputs, flags, signal }: Invocation): Promise<voi
 }
 
 /** Writes the image file of a config and layers. */
-export async function image({ inputs, flags }: Invocation): Promise<void> {
+export async function image({ inputs, flags, signal }: Invocation): Promise<void> {
   const [output, config, ...layers] = inputs;
   if (output === undefined || config === undefined || layers.length === 0) throw missing("OUTPUT, CONFIG and LAYERS");
   const created = usage(() => goTimestamp(text(flags, "created") ?? "0001-01-01T00:00:00Z", "--created"));
@@ -53,26 +53,30 @@ export async function image({ inputs, flags }: Invocation): Promise<void> {
     fromImage: text(flags, "from-image") || undefined,
     architecture: text(flags, "arch") ?? GOARCH[process.arch] ?? process.arch,
   });
-  writeImage(output, composed, flags);
+  await writeImage(output, composed, { flags, signal });
 }
 
 /** Writes the image file of a directory that skopeo filled. */
-export async function imageFromDir({ inputs, flags }: Invocation): Promise<void> {
+export async function imageFromDir({ inputs, flags, signal }: Invocation): Promise<void> {
   const [output, directory] = exactly(2, inputs, "OUTPUT and DIRECTORY");
-  writeImage(output as string, await imageFromDirectory(directory as string), flags);
+  await writeImage(output as string, await imageFromDirectory(directory as string), { flags, signal });
 }
 
 /** Writes the image file of a manifest and its blobs. */
-export async function imageFromManifest({ inputs, flags }: Invocation): Promise<void> {
+export async function imageFromManifest({ inputs, flags, signal }: Invocation): Promise<void> {
   const [output, manifest, blobs] = exactly(3, inputs, "OUTPUT, MANIFEST and BLOBS");
-  writeImage(output as string, await imageOfManifest(manifest as string, blobs as string), flags);
+  await writeImage(output as string, await imageOfManifest(manifest as string, blobs as string), { flags, signal });
 }
 
 /** What Go calls the machines that Node calls otherwise. */
 const GOARCH: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", ppc64: "ppc64le", loong64: "loong64" };
 
-function writeImage(output: string, image: Nix2containerImage, flags: FlagValues): void {
-  writeOutputFile(output, formatNix2containerImage(image));
+async function writeImage(
+  output: string,
+  image: Nix2containerImage,
+  { flags, signal }: Pick<Invocation, "flags" | "signal">,
+): Promise<void> {
+  await writeOutput(output, formatNix2containerImage(image), signal);
   const { length } = image.layers;
   say(flags, { output, layers: length }, [`${output}: ${length} layers`]);
 }

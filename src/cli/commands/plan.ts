@@ -10,7 +10,7 @@ import {
   onlyImage,
   parseCompression,
   planImage,
-  writeOutputFile,
+  writeOutput,
 } from "../../index.js";
 import { type FlagValues, type Invocation, list, text } from "../command.js";
 import { compressionOf, openCaches, registryOptions, withProgress } from "../delivery.js";
@@ -56,7 +56,7 @@ export default async function plan(invocation: Invocation): Promise<number> {
   const exact = flags.exact === true ? await measured(spec, found, invocation) : undefined;
   const results: readonly BudgetResult[] = checkBudgets(budgets, found, exact);
   const html = text(flags, "html");
-  if (html !== undefined) writeOutputFile(html, formatPlanPage(found));
+  if (html !== undefined) await writeOutput(html, formatPlanPage(found), signal);
   await printOutput(isJson ? formatPlanJson(found, exact, results) : formatTable(found, exact), signal);
   const error = overBudget(budgets, results, found);
   if (error === undefined) return 0;

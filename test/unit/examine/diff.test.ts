@@ -262,6 +262,9 @@ describe("configs", () => {
     expect(await config({ config: { Env: ["A=1"] } }, { config: { Env: ["A=2", "A=1"] } })).toEqual([
       ["config.Env.A", '"1"', '["2","1"]'],
     ]);
+    // Each once: a hostile config may have a million of them.
+    const many = { config: { Env: new Array(300_000).fill("A=1") } };
+    expect(await config(many, many)).toEqual([]);
     expect(await config({ rootfs: { type: "layers" } }, { rootfs: { type: "other", base_layer: "b" } })).toEqual([
       ["rootfs.base_layer", "null", '"b"'],
       ["rootfs.type", '"layers"', '"other"'],
